@@ -1,0 +1,1 @@
+"""The judgement of one submission: a pure function of (bytes, directory, now)."""

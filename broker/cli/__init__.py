@@ -1,0 +1,1 @@
+"""The command line: officers' commands over the SDK; administration in `admin`."""

@@ -1,0 +1,1 @@
+"""The SDK: an async client of a node's local API."""

@@ -1,0 +1,1 @@
+"""The demonstration: a hub, three nodes and their story."""

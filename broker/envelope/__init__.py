@@ -1,0 +1,1 @@
+"""Sealing, opening and parsing of envelopes."""

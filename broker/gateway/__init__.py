@@ -1,0 +1,1 @@
+"""The process at the hub that judges every submission and routes it."""

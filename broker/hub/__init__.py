@@ -1,0 +1,1 @@
+"""What the secretariat runs: server, accounts, streams and services."""

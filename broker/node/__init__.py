@@ -1,0 +1,1 @@
+"""What each member runs: outbox, inbox, directory client, supervised connection."""

@@ -1,0 +1,1 @@
+"""Evaluation of access policies: default deny, forbid beats permit."""

@@ -1,0 +1,1 @@
+"""NATS: connections, accounts, streams. The only importer of `nats`."""

@@ -1,0 +1,1 @@
+"""Raw cryptography: the only place that imports `cryptography`."""

@@ -1,0 +1,71 @@
+"""Canonical MessagePack: one value, one encoding. Source: schemas/SPEC.md, section 2.
+
+Minimal integers, unique string keys in ascending UTF-8 byte order, no floats, no extension types,
+depth at most 8. `msgpack` accepts a repeated key and keeps the last; two implementations would
+then read two labels under one signature. So `decode` re-encodes and demands identical bytes.
+"""
+
+from typing import Final, TypeAlias
+
+import msgpack
+
+from schemas.errors import CanonicalError
+
+MAX_DEPTH: Final = 8
+MAX_INT: Final = 2**63 - 1  # what every language of a second implementation can hold
+
+Value: TypeAlias = "bool | int | str | bytes | list[Value] | dict[str, Value] | None"
+
+
+def encode(value: Value) -> bytes:
+    """Return the canonical encoding of `value`.
+
+    Raises:
+        CanonicalError: A float, a non-string key, another type, an integer beyond 63 bits, a lone
+            surrogate, or more than `MAX_DEPTH` levels.
+    """
+    try:
+        packed: bytes = msgpack.packb(_ordered(value, 1), use_bin_type=True)
+    except (ValueError, UnicodeEncodeError, OverflowError) as error:
+        raise CanonicalError("not-encodable", "a value has no canonical encoding") from error
+    return packed
+
+
+def decode(raw: bytes, *, max_bytes: int) -> Value:
+    """Return the value of which `raw` is the canonical encoding.
+
+    Args:
+        raw: Not yet trusted.
+        max_bytes: Refused before parsing when longer.
+
+    Raises:
+        CanonicalError: Too long, undecodable, trailing bytes, or not canonical.
+    """
+    if len(raw) > max_bytes:
+        raise CanonicalError("too-large", f"{len(raw)} bytes, at most {max_bytes} are read")
+    try:
+        value: Value = msgpack.unpackb(raw, raw=False, strict_map_key=True, use_list=True)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise CanonicalError("not-canonical", "the bytes are not MessagePack") from error
+    if encode(value) != raw:
+        raise CanonicalError("not-canonical", "the bytes are not the canonical encoding")
+    return value
+
+
+def _ordered(value: Value, depth: int) -> Value:
+    if value is None or isinstance(value, bool | str | bytes):
+        return value
+    if isinstance(value, int):
+        if not -MAX_INT - 1 <= value <= MAX_INT:
+            raise CanonicalError("not-encodable", "an integer does not fit 63 bits")
+        return value
+    if depth > MAX_DEPTH:
+        raise CanonicalError("too-deep", f"more than {MAX_DEPTH} levels")
+    if isinstance(value, list):
+        return [_ordered(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise CanonicalError("not-encodable", "a map key is not a string")
+        ordered = sorted(value.items(), key=lambda item: item[0].encode("utf-8"))
+        return {key: _ordered(item, depth + 1) for key, item in ordered}
+    raise CanonicalError("not-encodable", f"{type(value).__name__} has no canonical encoding")
