@@ -182,7 +182,7 @@ class Intent(Strict):
         return canonical.encode(_to_wire(self))
 
     def intent_bytes(self) -> bytes:
-        """Return the canonical encoding of the intent alone, which the officer's signature covers."""
+        """Return the canonical encoding of the intent, which the officer signs."""
         return canonical.encode(
             {
                 name: _to_wire(getattr(self, name))
