@@ -1,0 +1,142 @@
+"""Structured logs that cannot say what an alert says.
+
+Only the fields named here pass, and only as short tokens; anything else becomes a count of what
+was dropped. An exception is written as its class and code, never its text: libraries quote input.
+"""
+
+import logging
+import re
+import sys
+from typing import Final
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from broker.settings import settings
+
+ALLOWED: Final = frozenset(
+    [
+        "account",
+        "alarm",
+        "alert_id",
+        "attempt",
+        "attempts",
+        "batch",
+        "boot",
+        "bytes",
+        "code",
+        "connected",
+        "count",
+        "cursor",
+        "deferred",
+        "delay_s",
+        "delivered",
+        "depth",
+        "digest",
+        "duration_ms",
+        "error",
+        "error_code",
+        "event",
+        "gap",
+        "gaps",
+        "held",
+        "id",
+        "incarnation",
+        "kid",
+        "kind",
+        "lag",
+        "lane",
+        "last",
+        "level",
+        "lines",
+        "logger",
+        "member",
+        "members",
+        "pair",
+        "peer",
+        "pid",
+        "port",
+        "process",
+        "recipient",
+        "refused",
+        "retry",
+        "retry_after_s",
+        "rule",
+        "sender",
+        "sequence",
+        "server",
+        "signal",
+        "size",
+        "skew_s",
+        "snapshot",
+        "state",
+        "status",
+        "stream",
+        "stream_seq",
+        "timestamp",
+        "type",
+        "url_scheme",
+        "verdict",
+        "version",
+        "void",
+        "worker",
+    ]
+)
+_TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/+@-]{0,159}")
+
+
+def configure(process: str) -> None:
+    """Write JSON lines to standard error; each carries `process`."""
+    level = logging.getLevelNamesMapping().get(settings().log_level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _name_errors,
+            _only_allowed,
+            structlog.processors.JSONRenderer(sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    # Libraries quote what they were given; their level and place are all that may pass.
+    logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+
+
+def get_logger() -> FilteringBoundLogger:
+    """Return the logger; its events are fixed words, its fields ids, codes and counts."""
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+class _LibraryRecords(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        get_logger().warning("library", logger=record.name, error=error, lines=record.lineno)
+
+
+def _name_errors(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    info = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if info is True else info
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        event["error_code"] = str(getattr(error, "code", ""))
+    return event
+
+
+def _only_allowed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    kept: EventDict = {}
+    for name, value in event.items():
+        if name not in ALLOWED:
+            continue
+        if value is None or isinstance(value, bool | int | float):
+            kept[name] = value
+        elif isinstance(value, bytes):
+            kept[name] = value.hex()[:64]
+        elif _TOKEN.fullmatch(text := str(value)):
+            kept[name] = text
+    if missing := len(event) - len(kept):
+        kept["dropped"] = missing
+    return kept

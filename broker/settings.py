@@ -1,0 +1,51 @@
+"""What the environment may say. Everything else is a file or an option."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The variables named KENTONG_..., read once.
+
+    Attributes:
+        home: Where this machine keeps its keys and databases.
+        profile: Which desk profile a command uses.
+        passphrase_file: File whose first line opens the key stores.
+        scrypt_log2n: Cost of new key stores, log2 of scrypt's n. 15 is for small machines and
+            demonstrations, which say so.
+        language: Language of the officer's texts; empty means the locale's.
+        log_level: Least severe level that is written.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="KENTONG_", extra="ignore")
+
+    home: Path | None = None
+    profile: str = ""
+    passphrase_file: Path | None = None
+    scrypt_log2n: Annotated[int, Field(ge=15, le=20)] = 17
+    language: str = ""
+    log_level: str = "info"
+
+
+class _XDG(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="XDG_", extra="ignore")
+
+    data_home: Path | None = None
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process."""
+    return Settings()
+
+
+def home(given: Path | None = None) -> Path:
+    """Return the home folder: the one given, else KENTONG_HOME, else the XDG data folder."""
+    chosen = given or settings().home
+    if chosen is not None:
+        return chosen.expanduser().absolute()
+    return (_XDG().data_home or Path.home() / ".local" / "share") / "kentong"
