@@ -11,11 +11,12 @@ from typing import Final
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from typing_extensions import override
 
 from broker.settings import settings
 
 ALLOWED: Final = frozenset(
-    [
+    {
         "account",
         "alarm",
         "alert_id",
@@ -75,12 +76,11 @@ ALLOWED: Final = frozenset(
         "stream_seq",
         "timestamp",
         "type",
-        "url_scheme",
         "verdict",
         "version",
         "void",
         "worker",
-    ]
+    }
 )
 _TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/+@-]{0,159}")
 
@@ -112,6 +112,7 @@ def get_logger() -> FilteringBoundLogger:
 
 
 class _LibraryRecords(logging.Handler):
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
         get_logger().warning("library", logger=record.name, error=error, lines=record.lineno)
