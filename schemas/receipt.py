@@ -135,7 +135,8 @@ def parse_receipt(raw: bytes) -> Receipt:
             len(signature) == _SIGNATURE_BYTES
         ):
             return NoticeReceipt(notice, kid, signature)
-    raise SchemaError("bad-receipt", "not a receipt of a form this software reads")
+        case _:
+            raise SchemaError("bad-receipt", "not a receipt of a form this software reads")
 
 
 def parse_notice(raw: bytes) -> Notice:
@@ -156,14 +157,16 @@ def parse_notice(raw: bytes) -> Notice:
             **rest,
         } if not rest and len(ident) == _ID_BYTES and len(digest) == _DIGEST_BYTES:
             return Notice(_where(where), UUID(bytes=ident), digest, sender, recipient, at_ms)
-    raise SchemaError("bad-notice", "not a notice of a form this software reads")
+        case _:
+            raise SchemaError("bad-notice", "not a notice of a form this software reads")
 
 
 def _copy(item: canonical.Value) -> tuple[str, Where]:
     match item:
         case [str(code), str(where)]:
             return code, _where(where)
-    raise SchemaError("bad-receipt", "a copy is [recipient, where]")
+        case _:
+            raise SchemaError("bad-receipt", "a copy is [recipient, where]")
 
 
 def _where(value: str) -> Where:
