@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,10 +37,22 @@ class _XDG(BaseSettings):
     data_home: Path | None = None
 
 
+_overrides: dict[str, Any] = {}  # Owned by the command line's main(), set once before any use.
+
+
+def override_settings(*, home: Path | None, profile: str) -> None:
+    """Let the command line's options stand above the environment."""
+    if home is not None:
+        _overrides["home"] = home
+    if profile:
+        _overrides["profile"] = profile
+    settings.cache_clear()
+
+
 @cache
 def settings() -> Settings:
     """Return the settings of this process."""
-    return Settings()
+    return Settings(**_overrides)
 
 
 def home(given: Path | None = None) -> Path:
