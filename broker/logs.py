@@ -82,7 +82,7 @@ ALLOWED: Final = frozenset(
         "worker",
     }
 )
-_TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/+@-]{0,159}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+@-]{0,159}")
 
 
 def configure(process: str) -> None:
@@ -98,7 +98,7 @@ def configure(process: str) -> None:
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(process=process)
     # Libraries quote what they were given; their level and place are all that may pass.
@@ -136,8 +136,8 @@ def _only_allowed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
             kept[name] = value
         elif isinstance(value, bytes):
             kept[name] = value.hex()[:64]
-        elif _TOKEN.fullmatch(text := str(value)):
-            kept[name] = text
+        elif name == "event" or _TOKEN.fullmatch(str(value)):
+            kept[name] = str(value)
     if missing := len(event) - len(kept):
         kept["dropped"] = missing
     return kept
