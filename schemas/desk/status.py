@@ -1,0 +1,100 @@
+"""How a node is, whom it knows, and why it refuses."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from schemas.desk.fields import DirectoryShown
+from schemas.desk.submissions import SubmissionState
+from schemas.label import MemberCode, Moment, Strict, TypeName
+
+
+class Gap(Strict):
+    """A numbered alert of a peer that neither arrived nor was declared void."""
+
+    peer: MemberCode
+    incarnation: int
+    number: int
+    noticed_at: Moment
+
+
+class Alarm(Strict):
+    """Something a person at this node should look at; never anything from an alert's content."""
+
+    code: str
+    peer: MemberCode | None = None
+    id: UUID | None = None
+    count: int
+    first_at: Moment
+    last_at: Moment
+
+
+class ClockShown(Strict):
+    """This machine's clock against the hub's: `ok`, `warn` (30 s) or `skew` (5 minutes)."""
+
+    skew_s: float | None
+    state: Literal["unknown", "ok", "warn", "skew"]
+
+
+class NodeStatus(Strict):
+    """How the node is.
+
+    Attributes:
+        sealing: Empty if alerts are being sealed and sent, else the code of what prevents it.
+        outbox: Submissions by state; real traffic only.
+        inbox: Alerts kept; real traffic only.
+        exercise_outbox: The same of exercises and tests.
+        last_position: The newest inbox position.
+    """
+
+    member: MemberCode
+    connected: bool
+    sealing: str
+    directory: DirectoryShown | None
+    clock: ClockShown
+    incarnation: int
+    outbox: dict[SubmissionState, int]
+    exercise_outbox: dict[SubmissionState, int]
+    inbox: int
+    exercise_inbox: int
+    last_position: int
+    quarantined: int
+    gaps: tuple[Gap, ...]
+    alarms: tuple[Alarm, ...]
+
+
+class MemberShown(Strict):
+    """A member as the directory names it."""
+
+    code: MemberCode
+    kind: Literal["state", "partner"]
+    name: str
+    groups: tuple[str, ...]
+    reads: dict[TypeName, tuple[int, ...]]
+    suspended: bool
+
+
+class MembersPage(Strict):
+    """The members of the directory, in order of code."""
+
+    directory: DirectoryShown
+    members: tuple[MemberShown, ...]
+
+
+class Problem(Strict):
+    """Why a request was refused. Source: RFC 9457.
+
+    Attributes:
+        code: Stable, machine-readable; the key of the officer-facing text.
+        retry: `never`, `later` or `new-id`.
+        field: Dotted path of the offending field, never its value.
+    """
+
+    type: str = "about:blank"
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
+    code: str
+    retry: Literal["never", "later", "new-id"]
+    field: str = ""
