@@ -1,0 +1,115 @@
+"""The officer's words for codes: one place, so that every screen says the same.
+
+Codes without an entry are shown as they are: a raw code is better than a wrong word.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from broker.cli.text import say
+from schemas.desk import RecipientOutcome, RecipientState, Submission, SubmissionState
+from schemas.vocabulary import Status
+
+QUEUED: Final = "QUEUED"
+ACCEPTED: Final = "ACCEPTED"
+REFUSED: Final = "REFUSED"
+DELIVERED: Final = "DELIVERED"
+
+
+def status_word(status: Status) -> str:
+    """Return ACTUAL, EXERCISE or TEST in the officer's language."""
+    match status:
+        case Status.ACTUAL:
+            return say("status-actual", "ACTUAL")
+        case Status.EXERCISE:
+            return say("status-exercise", "EXERCISE")
+        case Status.TEST:
+            return say("status-test", "TEST")
+
+
+def outcome_word(outcome: RecipientOutcome) -> str:
+    """Return one of four words; details follow in `outcome_detail`."""
+    match outcome.state:
+        case RecipientState.QUEUED | RecipientState.SUBMITTED:
+            return say("outcome-queued", QUEUED)
+        case RecipientState.REFUSED | RecipientState.BOUNCED | RecipientState.EXPIRED:
+            return say("outcome-refused", REFUSED)
+        case RecipientState.DELIVERED:
+            return say("outcome-delivered", DELIVERED)
+        case RecipientState.HELD | RecipientState.STORED:
+            return say("outcome-accepted", ACCEPTED)
+
+
+def outcome_detail(outcome: RecipientOutcome) -> str:  # noqa: PLR0911 - a table of words
+    """Return what to know beside the word; empty if nothing."""
+    match outcome.state:
+        case RecipientState.QUEUED:
+            return say("detail-queued", "not sent yet")
+        case RecipientState.SUBMITTED:
+            return say("detail-submitted", "sent, not decided yet")
+        case RecipientState.HELD:
+            return say("detail-held", "waiting at the hub: the recipient's inbox is full")
+        case RecipientState.STORED:
+            return say("detail-stored", "waiting for the recipient's node")
+        case RecipientState.DELIVERED if outcome.delivered_at:
+            return clock(outcome.delivered_at)
+        case RecipientState.BOUNCED:
+            return say("detail-bounced", "returned: no room at the hub; send again later")
+        case RecipientState.EXPIRED:
+            return say("detail-expired", "left unread past its time")
+        case RecipientState.REFUSED:
+            return outcome.rule or reason(outcome.code)
+        case _:
+            return ""
+
+
+def submission_word(submission: Submission) -> str:
+    """Return where a submission as a whole is."""
+    match submission.state:
+        case SubmissionState.QUEUED:
+            return say(
+                "submission-queued",
+                "QUEUED, not sent; rules of {time}",
+                time=clock(submission.rules_of),
+            )
+        case SubmissionState.NEEDS_ATTENTION:
+            return say(
+                "submission-attention",
+                "NEEDS YOUR ATTENTION: {why}",
+                why=reason(submission.attention),
+            )
+        case SubmissionState.SUBMITTED:
+            return say("submission-submitted", "SENT, not decided yet")
+        case SubmissionState.DECIDED:
+            return say("submission-decided", "DECIDED")
+        case SubmissionState.CANCELLED:
+            return say("submission-cancelled", "CANCELLED")
+
+
+def clock(moment: datetime) -> str:
+    """Return a time as officers in several zones read it: UTC, to the minute, marked Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def reason(code: str) -> str:
+    """Return a sentence for a reason code, or the code itself."""
+    text = _REASONS.get(code)
+    return say(f"reason-{code}", text) if text else code
+
+
+_REASONS: Final = {
+    "hub-unreachable": "the hub cannot be reached; the node keeps trying",
+    "directory-expired": "the list of keys and rules is out of date; it will be fetched",
+    "directory-split": "the hub showed two different directories; call your administrator",
+    "no-directory": "the node has no directory yet; call your administrator",
+    "clock-skew": "this node's clock is wrong; call your administrator",
+    "quota": "too many alerts at once; the node sends it later",
+    "policy-changed": "the rules changed since you signed",
+    "officer-expired": "your officer certificate has expired; call your administrator",
+    "officer-revoked": "your officer certificate was revoked; call your administrator",
+    "unknown-officer": "your officer key is not in the directory; call your administrator",
+    "member-suspended": "the member is suspended",
+    "expired": "the alert's time has passed",
+    "too-large": "the alert is too large; send it without the original document",
+    "cancelled": "you cancelled it",
+}
