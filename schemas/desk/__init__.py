@@ -16,6 +16,7 @@ from schemas.desk.drafts import (
     EqualAlert,
     Preview,
     RecipientPreview,
+    SignedParts,
     Sizes,
     StoredDraft,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "RecipientPreview",
     "RecipientState",
     "Recipients",
+    "SignedParts",
     "Sizes",
     "StoredDraft",
     "Submission",

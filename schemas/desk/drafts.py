@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from schemas.desk.fields import Base64, DirectoryShown, Kid
-from schemas.label import Facts, MemberCode, Moment, Strict, TypeName
+from schemas.desk.fields import Base64, DirectoryShown, Hash, Kid
+from schemas.label import Facts, Intent, MemberCode, Moment, Strict, TypeName
 from schemas.vocabulary import Lane, Status
 
 
@@ -85,6 +85,27 @@ class Preview(Strict):
     equal_alerts: tuple[EqualAlert, ...]
 
 
+class SignedParts(Strict):
+    """What `bytes_to_sign` is made of, so that nobody has to sign blindly.
+
+    A desk computes the hashes itself: of the intent, of the audience, of the alert. What it then
+    signs is what it asked for, or it does not sign.
+
+    Attributes:
+        intent: What the label will say, without what is only known at sealing.
+        alert: The canonical bytes of the alert (schemas/SPEC.md).
+        manifests: The canonical bytes of the list of attachment manifests.
+        audience: All entries in signed order: recipients shuffled among dummies.
+        openings: The random bytes of each recipient's entry.
+    """
+
+    intent: Intent
+    alert: Base64
+    manifests: Base64
+    audience: tuple[Hash, ...]
+    openings: dict[MemberCode, Hash]
+
+
 class StoredDraft(Strict):
     """A draft kept by the node, and the exact bytes that the officer's key must sign.
 
@@ -92,6 +113,7 @@ class StoredDraft(Strict):
         draft_id: For `submit`.
         alert_id: What people will cite.
         bytes_to_sign: schemas/SPEC.md, section on the officer's signature.
+        parts: What those bytes are made of; check them before signing.
         officer_kid: The key whose signature is expected.
         expires_at: After this the draft is forgotten.
     """
@@ -100,6 +122,7 @@ class StoredDraft(Strict):
     alert_id: UUID
     rev: int
     bytes_to_sign: Base64
+    parts: SignedParts
     officer_kid: Kid
     preview: Preview
     expires_at: Moment
