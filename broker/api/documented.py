@@ -1,0 +1,105 @@
+"""What OpenAPI says beside the models: bodies read by hand, refusals, and examples."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from broker.api.problems import MEDIA_TYPE
+from schemas.desk import CursorAck, DraftRequest, Problem, SubmitRequest
+
+_WHY: Final[Mapping[int, tuple[str, str, str]]] = {
+    # status: (description, an example's code, its retry)
+    400: ("A parameter or header is missing", "idempotency-key-missing", "never"),
+    401: ("No valid token", "bad-token", "never"),
+    403: ("The token or the officer may not", "scope-missing", "never"),
+    404: ("Not known here", "not-found", "never"),
+    409: ("Not in this state", "idempotency-reused", "never"),
+    413: ("The body is too long", "body-too-large", "never"),
+    415: ("The body is not JSON", "not-json", "never"),
+    422: ("The request is not valid; `field` says where", "invalid-request", "never"),
+    429: ("Too many requests", "too-many-requests", "later"),
+    503: ("The node cannot now", "no-directory", "later"),
+}
+_BODY: Final = (413, 415, 422)
+
+DRAFT: Final = {
+    "status": "exercise",
+    "agency": "SPF",
+    "tlp": "amber",
+    "purposes": ["investigation-history"],
+    "recipients": ["MY", "VN"],
+    "alert": {"type": "cyber", "version": 1, "body": {"summary": "see GET /v1/schemas/cyber/1"}},
+    "officer_kid": "00112233445566778899aabbccddeeff",
+}
+SIGNATURE: Final = {
+    "signature": f"{'A' * 85}Q==",  # 64 bytes
+    "officer_kid": "00112233445566778899aabbccddeeff",
+}
+_EXAMPLES: Final[Mapping[type[BaseModel], Any]] = {
+    DraftRequest: DRAFT,
+    SubmitRequest: SIGNATURE,
+    CursorAck: {"position": 42},
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of an endpoint that can refuse with `statuses`, 401, 403 and 429."""
+    return {status: _refusal(status) for status in sorted({401, 403, 429, *statuses})}
+
+
+def public_refusals() -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of an endpoint that asks for no token."""
+    return {status: _refusal(status) for status in (429, 503)}
+
+
+def with_body(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return `refusals` with those of a body."""
+    return refusals(*_BODY, *statuses)
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return `openapi_extra` for a body that the endpoint reads strictly from its bytes."""
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    content = {"application/json": {"schema": reference, "example": _EXAMPLES[model]}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def document_of(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return the response of an endpoint that gives bytes of any media type."""
+    schema = {"type": "string", "format": "binary"}
+    return {
+        200: {
+            "description": description,
+            "content": {"application/octet-stream": {"schema": schema}},
+        }
+    }
+
+
+def stream_of(model: type[BaseModel], name: str, example: str) -> dict[int | str, dict[str, Any]]:
+    """Return the response of an event stream whose events `name` carry a `model`."""
+    text = (
+        f"Events named `{name}`, each with an `id` to go on after and a {model.__name__} in JSON "
+        "as `data`; comments as heartbeat; `problem` before a stream ends for a reason, `end` "
+        "when nothing more can come."
+    )
+    content = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
+    return {200: {"description": text, "content": content}}
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    description, code, retry = _WHY[status]
+    example = {
+        "type": "about:blank",
+        "title": description,
+        "status": status,
+        "detail": "A sentence a person can act on.",
+        "code": code,
+        "retry": retry,
+        "field": "",
+    }
+    reference = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": reference, "example": example}},
+    }

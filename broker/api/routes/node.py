@@ -1,0 +1,45 @@
+"""The node itself: how it is, whom it knows, and the forms of alerts."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path
+from schemas.registry import model_for
+from starlette.responses import JSONResponse, Response
+
+from broker.api.access import Anyone, Node
+from broker.api.documented import refusals
+from broker.api.problems import RequestError
+from broker.api.routes.answers import json_answer
+from schemas.desk import MembersPage, NodeStatus
+from schemas.errors import UnknownVersionError
+
+router: Final = APIRouter(tags=["node"])
+_MAX_VERSION: Final = 2**31 - 1
+
+
+@router.get("/v1/status", response_model=NodeStatus, responses=refusals(503))
+async def status(node: Node, _: Anyone) -> Response:
+    """Say how the node is: connection, directory, clock, counts, gaps, alarms. Any scope."""
+    return json_answer(await node.status())
+
+
+@router.get("/v1/directory/members", response_model=MembersPage, responses=refusals(503))
+async def members(node: Node, _: Anyone) -> Response:
+    """List the members of the directory and what their nodes read. Any scope."""
+    return json_answer(await node.members())
+
+
+@router.get(
+    "/v1/schemas/{name}/{version}", response_model=dict[str, Any], responses=refusals(404, 422)
+)
+async def schema(
+    _: Anyone,
+    name: Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,31}$", examples=["cyber"])],
+    version: Annotated[int, Path(ge=1, le=_MAX_VERSION, examples=[1])],
+) -> Response:
+    """Return the JSON Schema of an alert type. Any scope."""
+    try:
+        model = model_for(name, version)
+    except UnknownVersionError:
+        raise RequestError(404, "unknown-type", "No such type and version is read here.") from None
+    return JSONResponse(model.model_json_schema())
