@@ -1,0 +1,1 @@
+"""The directory: members' keys, officers and policies, and what may be believed of them."""

@@ -1,0 +1,326 @@
+"""The directory as everything else sees it: trusted, immutable, in memory, with no I/O.
+
+A view is made from verified target bytes alone (`keys.directory.trust`), or by tests. Every
+question about validity names the time it is asked for: an envelope is judged as of its decision.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
+
+from keys.directory.validity import Standing
+from keys.errors import DirectoryError, KeysError
+from keys.kid import kid_of
+from keys.primitives.sealing import SealKey
+from keys.primitives.signing import VerifyKey
+from schemas.directory import (
+    EncryptionKey,
+    HubDocument,
+    MemberDocument,
+    MemberKind,
+    Officer,
+    OfficerRole,
+    OfficersDocument,
+    RegionMember,
+    Revocation,
+    RevocationReason,
+    VerificationKey,
+)
+from schemas.label import DirectoryVersion
+
+PolicyDocument: TypeAlias = object  # becomes schemas.policy.PolicyDocument
+
+
+@dataclass(frozen=True)
+class KeyEntry:
+    """A verification key and when it holds."""
+
+    kid: bytes
+    key: VerifyKey
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class SealEntry:
+    """An encryption key of one epoch and when it holds."""
+
+    kid: bytes
+    key: SealKey
+    epoch: str
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class OfficerEntry:
+    """A certified officer or system, and when the certificate holds."""
+
+    id: str
+    kid: bytes
+    key: VerifyKey
+    roles: tuple[OfficerRole, ...]
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class MemberView:
+    """One member: what the region says of it, what it says of itself, and its policy.
+
+    Attributes:
+        policy_hash: SHA-256 of the policy's bytes, which decisions name.
+        suspended_at: From when two other members suspended it as a whole.
+    """
+
+    code: str
+    kind: MemberKind
+    groups: frozenset[str]
+    flags: frozenset[str]
+    document: MemberDocument
+    officers: OfficersDocument
+    policy: PolicyDocument
+    policy_hash: bytes
+    suspended_at: datetime | None
+    verification: Mapping[bytes, KeyEntry]
+    encryption: Mapping[bytes, SealEntry]
+    certified: Mapping[bytes, OfficerEntry]
+
+    @classmethod
+    def build(
+        cls,
+        code: str,
+        *,
+        region: RegionMember,
+        document: MemberDocument,
+        officers: OfficersDocument,
+        policy: PolicyDocument,
+        policy_hash: bytes,
+        revocations: Iterable[Revocation] = (),
+    ) -> "MemberView":
+        """Return the view of member `code` from documents already verified.
+
+        Raises:
+            DirectoryError: A document speaks of another member, or holds a key that is none.
+        """
+        if {document.member, officers.member} != {code}:
+            raise DirectoryError("wrong-member", f"a document of {code} names another member")
+        cut = _suspensions(code, revocations)
+        return cls(
+            code=code,
+            kind=region.kind,
+            groups=frozenset(region.groups),
+            flags=frozenset(region.flags),
+            document=document,
+            officers=officers,
+            policy=policy,
+            policy_hash=policy_hash,
+            suspended_at=cut[None][0] if None in cut else None,
+            verification=_by_kid(_key_entry(entry, cut) for entry in document.verification_keys),
+            encryption=_by_kid(_seal_entry(entry, cut) for entry in document.encryption_keys),
+            certified=_by_kid(_officer_entry(entry, cut) for entry in officers.officers),
+        )
+
+    def check_not_suspended(self, *, at: datetime) -> None:
+        """Return if the member as a whole is not suspended at `at`.
+
+        Raises:
+            DirectoryError: `member-suspended`.
+        """
+        if self.suspended_at is not None and at >= self.suspended_at:
+            raise DirectoryError("member-suspended", f"{self.code} is suspended")
+
+
+@dataclass(frozen=True)
+class DirectoryView:
+    """One version of the directory, verified.
+
+    Attributes:
+        version: What a label names, so that a hub that shows two directories is found out.
+        fresh_until: Expiry of the timestamp; from then on the view is stale.
+        agreement_hash: SHA-256 of the regional agreement's bytes.
+    """
+
+    version: DirectoryVersion
+    fresh_until: datetime
+    member_views: Mapping[str, MemberView]
+    hub: HubDocument
+    agreement: PolicyDocument
+    agreement_hash: bytes
+    _gateway_keys: Mapping[bytes, KeyEntry] = field(init=False, repr=False)
+    _groups: Mapping[str, frozenset[str]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        gateway_keys = _by_kid(_key_entry(entry, {}) for entry in self.hub.gateway_keys)
+        names = {name for view in self.member_views.values() for name in view.groups}
+        groups = {
+            name: frozenset(c for c, view in self.member_views.items() if name in view.groups)
+            for name in names
+        }
+        object.__setattr__(self, "member_views", MappingProxyType(dict(self.member_views)))
+        object.__setattr__(self, "_gateway_keys", gateway_keys)
+        object.__setattr__(self, "_groups", MappingProxyType(groups))
+
+    @property
+    def suite(self) -> int:
+        """The region's one encryption suite."""
+        return self.hub.suite
+
+    def check_fresh(self, now: datetime) -> None:
+        """Return if the directory is not stale at `now`.
+
+        Raises:
+            DirectoryError: `directory-expired`.
+        """
+        if now >= self.fresh_until:
+            raise DirectoryError("directory-expired", "the directory is out of date")
+
+    def members(self) -> tuple[str, ...]:
+        """Return the codes of all members, sorted."""
+        return tuple(sorted(self.member_views))
+
+    def member(self, code: str) -> MemberView:
+        """Return one member.
+
+        Raises:
+            DirectoryError: `unknown-member`.
+        """
+        try:
+            return self.member_views[code]
+        except KeyError:
+            raise DirectoryError("unknown-member", "no such member in the directory") from None
+
+    def groups(self) -> Mapping[str, frozenset[str]]:
+        """Return the members of each group, as the threshold signed them."""
+        return self._groups
+
+    def verification_key(self, member: str, kid: bytes, *, at: datetime) -> VerifyKey:
+        """Return the node key `kid` of `member` if it holds at `at`.
+
+        Raises:
+            DirectoryError: `unknown-member`, `member-suspended`, `unknown-key`,
+                `key-not-yet-valid`, `key-expired` or `key-revoked`.
+        """
+        view = self.member(member)
+        view.check_not_suspended(at=at)
+        entry = _known(view.verification, kid)
+        entry.standing.check(at=at)
+        return entry.key
+
+    def verification_standing(self, member: str, kid: bytes) -> Standing:
+        """Return when a node key holds, to show that it was revoked since a decision.
+
+        Raises:
+            DirectoryError: `unknown-member` or `unknown-key`.
+        """
+        return _known(self.member(member).verification, kid).standing
+
+    def encryption_key(self, member: str, *, at: datetime) -> tuple[bytes, SealKey]:
+        """Return key identifier and key to seal to `member` at `at`: the newest that holds.
+
+        Raises:
+            DirectoryError: `unknown-member`, `member-suspended` or `no-encryption-key`.
+        """
+        view = self.member(member)
+        view.check_not_suspended(at=at)
+        current = [entry for entry in view.encryption.values() if entry.standing.holds(at=at)]
+        if not current:
+            raise DirectoryError("no-encryption-key", f"{member} has no encryption key now")
+        newest = max(current, key=lambda entry: (entry.standing.not_before, entry.kid))
+        return newest.kid, newest.key
+
+    def check_sealed_to(
+        self, member: str, kid: bytes, *, sealed_at: datetime, at: datetime
+    ) -> None:
+        """Return if `kid` was a key to seal to at `sealed_at` and is not revoked at `at`.
+
+        An envelope sealed in the last minute of an epoch is decided in the next one, so the two
+        times are asked separately.
+
+        Raises:
+            DirectoryError: As `verification_key`.
+        """
+        view = self.member(member)
+        view.check_not_suspended(at=at)
+        standing = _known(view.encryption, kid).standing
+        standing.check(at=sealed_at)
+        if standing.revoked_at is not None and at >= standing.revoked_at:
+            raise DirectoryError("key-revoked", "the key was revoked")
+
+    def officer(self, member: str, kid: bytes, *, at: datetime) -> OfficerEntry:
+        """Return the officer whom `member` certified under `kid`, if that holds at `at`.
+
+        Raises:
+            DirectoryError: `unknown-member`, `member-suspended`, `unknown-officer`,
+                `officer-not-yet-valid`, `officer-expired` or `officer-revoked`.
+        """
+        view = self.member(member)
+        view.check_not_suspended(at=at)
+        entry = view.certified.get(kid)
+        if entry is None:
+            raise DirectoryError("unknown-officer", f"{member} certified no such officer")
+        entry.standing.check(at=at, subject="officer")
+        return entry
+
+    def gateway_key(self, kid: bytes, *, at: datetime) -> VerifyKey:
+        """Return the gateway key `kid` if it holds at `at`.
+
+        Raises:
+            DirectoryError: `unknown-key`, `key-not-yet-valid`, `key-expired` or `key-revoked`.
+        """
+        entry = _known(self._gateway_keys, kid)
+        entry.standing.check(at=at)
+        return entry.key
+
+    def reads(self, member: str, type: str, version: int) -> bool:  # noqa: A002 - the label's word
+        """Return whether the node of `member` says that it reads this alert type and version."""
+        return version in self.member(member).document.reads.get(type, ())
+
+
+KeyT = TypeVar("KeyT", VerifyKey, SealKey)
+EntryT = TypeVar("EntryT", KeyEntry, SealEntry, OfficerEntry)
+Suspensions: TypeAlias = Mapping[bytes | None, tuple[datetime, RevocationReason]]
+
+
+def _suspensions(code: str, revocations: Iterable[Revocation]) -> Suspensions:
+    earliest: dict[bytes | None, tuple[datetime, RevocationReason]] = {}
+    for entry in revocations:
+        if entry.member != code:
+            continue
+        known = earliest.get(entry.kid)
+        if known is None or entry.at < known[0]:
+            earliest[entry.kid] = (entry.at, entry.reason)
+    return earliest
+
+
+def _key_entry(entry: VerificationKey, cut: Suspensions) -> KeyEntry:
+    kid = kid_of(entry.key)
+    return KeyEntry(kid, _key(VerifyKey, entry.key), Standing.of(entry, cut.get(kid)))
+
+
+def _seal_entry(entry: EncryptionKey, cut: Suspensions) -> SealEntry:
+    kid = kid_of(entry.key)
+    return SealEntry(kid, _key(SealKey, entry.key), entry.epoch, Standing.of(entry, cut.get(kid)))
+
+
+def _officer_entry(entry: Officer, cut: Suspensions) -> OfficerEntry:
+    kid = kid_of(entry.key)
+    standing = Standing.of(entry, cut.get(kid))
+    return OfficerEntry(entry.id, kid, _key(VerifyKey, entry.key), entry.roles, standing)
+
+
+def _key(kind: type[KeyT], raw: bytes) -> KeyT:
+    try:
+        return kind(raw)
+    except KeysError as error:
+        raise DirectoryError("bad-key", "a document holds a key that is none") from error
+
+
+def _by_kid(entries: Iterable[EntryT]) -> Mapping[bytes, EntryT]:
+    return MappingProxyType({entry.kid: entry for entry in entries})
+
+
+def _known(entries: Mapping[bytes, EntryT], kid: bytes) -> EntryT:
+    try:
+        return entries[kid]
+    except KeyError:
+        raise DirectoryError("unknown-key", "no such key in the directory") from None
