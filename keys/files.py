@@ -1,0 +1,146 @@
+"""Files that nobody else on the machine may read, and that are never half written."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from keys.errors import KeyFileError
+
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_FOLDER: Final = 0o700
+_OTHERS: Final = 0o077
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create `folder` for this user alone, or refuse one that is too open.
+
+    Raises:
+        KeyFileError: It cannot be made, is not ours, or others may enter it.
+    """
+    try:
+        folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError("no-folder", f"{folder} cannot be made") from error
+    check_private_folder(folder)
+
+
+def check_private_folder(folder: Path) -> None:
+    """Return if `folder` is a folder that only this user may enter.
+
+    Raises:
+        KeyFileError: It is not there, not ours, or open to others.
+    """
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise KeyFileError("no-folder", f"{folder} cannot be read") from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise KeyFileError("no-folder", f"{folder} is not a folder")
+    _check_owner_and_mode(folder, status, wanted=_PRIVATE_FOLDER)
+
+
+def read_private(path: Path, *, max_bytes: int) -> bytes:
+    """Return the bytes of a file that only this user may read, in such a folder.
+
+    Raises:
+        KeyFileError: Missing, a link, not ours, open to others, or too long.
+    """
+    check_private_folder(path.parent)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise KeyFileError("no-such-file", f"{path} is missing") from error
+    except OSError as error:
+        raise KeyFileError("unreadable", f"{path} cannot be opened, or is a link") from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError("unreadable", f"{path} is not a file")
+        _check_owner_and_mode(path, status, wanted=_PRIVATE_FILE)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise KeyFileError("unreadable", f"{path} cannot be read") from error
+    finally:
+        os.close(handle)
+    if len(raw) > max_bytes:
+        raise KeyFileError("too-large", f"{path} has more than {max_bytes} bytes")
+    return raw
+
+
+def write_private(path: Path, raw: bytes, *, erase_old: bool = False) -> None:
+    """Write `raw` to `path` so that after a crash it holds either the old bytes or the new.
+
+    Args:
+        path: In a private folder.
+        raw: The new content.
+        erase_old: Overwrite the replaced bytes too. This reaches the disk's old blocks only where
+            the filesystem writes in place; docs/key-store.md says what that means.
+
+    Raises:
+        KeyFileError: It cannot be written; the old content then stands.
+    """
+    check_private_folder(path.parent)
+    old = _open_to_erase(path) if erase_old else None
+    try:
+        replace_file(path, raw, mode=_PRIVATE_FILE)
+        if old is not None:
+            _erase(old)
+    except OSError as error:
+        raise KeyFileError("cannot-write", f"{path} cannot be written") from error
+    finally:
+        if old is not None:
+            os.close(old)
+
+
+def replace_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `raw` at once: new file, fsync, rename, fsync of the folder.
+
+    Raises:
+        OSError: Nothing was replaced.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names created, renamed or removed in `folder` survive a power failure."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _check_owner_and_mode(path: Path, status: os.stat_result, *, wanted: int) -> None:
+    if status.st_uid != os.geteuid():
+        raise KeyFileError("wrong-owner", f"{path} belongs to another user")
+    if status.st_mode & _OTHERS:
+        raise KeyFileError("too-open", f"others may read {path}: run chmod {wanted:o} on it")
+
+
+def _open_to_erase(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeyFileError("cannot-write", f"{path} cannot be erased") from error
+
+
+def _erase(handle: int) -> None:
+    size = os.fstat(handle).st_size
+    os.pwrite(handle, bytes(size), 0)
+    os.fsync(handle)
