@@ -194,6 +194,14 @@ def demand_unicode_burmese(value: str) -> None:
         refuse("zawgyi", "this Burmese text is not in Unicode order (Zawgyi?): convert it first")
 
 
+class ProperName(Strict):
+    """A name or category as written: of a place, a ship, a class of sites. No free text."""
+
+    value: Line
+    lang: Language | None = None
+    script: ScriptCode | None = None
+
+
 class Block(Strict):
     """Base of the entity blocks.
 

@@ -13,6 +13,7 @@ from schemas.blocks.base import (
     Extension,
     Identifier,
     Line,
+    ProperName,
     ScriptCode,
     Subdivision,
     Text,
@@ -77,7 +78,7 @@ class Vessel(Block):
     mmsi: Annotated[str, Field(pattern=r"^[0-9]{9}$")] | None = None
     flag: Country | None = None
     call_sign: Annotated[str, Field(pattern=r"^[A-Z0-9]{3,7}$")] | None = None
-    names: Annotated[tuple[Text, ...], Field(max_length=MAX_FEW)] = ()
+    names: Annotated[tuple[ProperName, ...], Field(max_length=MAX_FEW)] = ()
     type: VesselType | Extension = VesselType.UNKNOWN
     remarks: Text | None = None
 

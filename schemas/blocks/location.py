@@ -17,6 +17,7 @@ from schemas.blocks.base import (
     Extension,
     Identifier,
     Line,
+    ProperName,
     Subdivision,
     Text,
     refuse,
@@ -77,7 +78,7 @@ class Site(Strict):
     """The class of a site, and the words of the source."""
 
     code: SiteClass | Extension
-    as_given: Text | None = None
+    as_given: ProperName | None = None
 
 
 class Division(Strict):
@@ -105,7 +106,7 @@ class Location(Block):
     subdivision: Subdivision | None = None
     divisions: Annotated[tuple[Division, ...], Field(max_length=8)] = ()
     unlocode: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z2-9]{3}$")] | None = None
-    names: Annotated[tuple[Text, ...], Field(max_length=MAX_FEW)] = ()
+    names: Annotated[tuple[ProperName, ...], Field(max_length=MAX_FEW)] = ()
     address: Text | None = None
     zone: Zone | None = None
     site: Site | None = None
