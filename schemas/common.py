@@ -24,7 +24,8 @@ from schemas.blocks.base import (
 )
 from schemas.blocks.contact import Email, PhoneNumber
 from schemas.blocks.offence import Offence
-from schemas.blocks.when import Day
+from schemas.blocks.person import Person, Tri
+from schemas.blocks.when import Day, bounds
 from schemas.errors import SchemaError
 from schemas.label import Strict
 
@@ -224,6 +225,45 @@ class Alert(Strict):
     informant_risk: bool = False
     controlled_delivery: bool = False
     original: Original | None = None
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Every person of the alert, whatever list they stand in."""
+        return ()
+
+    @property
+    def concerns_victims(self) -> bool:
+        """Whether victims are spoken of without a record of each."""
+        return False
+
+    @property
+    def concerns_minors(self) -> bool:
+        """Whether minors are spoken of without a record of each."""
+        return False
+
+    @model_validator(mode="after")
+    def _minors_are_declared_as_such(self) -> Self:
+        on = bounds(self.as_of)[0]
+        for person in self.people:
+            if person.surely_minor(on) and person.protection.minor is not Tri.YES:
+                refuse("minor-not-declared", "by birth or age this person is a minor")
+        return self
+
+    @model_validator(mode="after")
+    def _grades_and_certainty_agree(self) -> Self:
+        if (
+            self.certainty is Certainty.CONFIRMED
+            and self.evaluation is not None
+            and self.evaluation.cannot_be_confirmed
+        ):
+            refuse("r11-not-confirmable", "information of this grade cannot be called confirmed")
+        return self
+
+    @model_validator(mode="after")
+    def _an_iccs_code_is_given(self) -> Self:
+        if all(offence.iccs is None for offence in self.offences):
+            refuse("r13-no-iccs", "at least one offence needs an ICCS code")
+        return self
 
 
 def explain(error: ValidationError, *, code: str) -> SchemaError:

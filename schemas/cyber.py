@@ -7,6 +7,7 @@ fields are an index over it. CVSS scores are not carried: a score follows from i
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
+from typing_extensions import override
 
 from schemas.blocks.base import (
     MAX_FEW,
@@ -193,3 +194,8 @@ class CyberAlert(Alert):
     accounts: Annotated[tuple[OnlineAccount, ...], Field(max_length=MAX_MANY)] = ()
     bank_accounts: Annotated[tuple[BankAccount, ...], Field(max_length=MAX_MANY)] = ()
     wallets: Annotated[tuple[CryptoWallet, ...], Field(max_length=MAX_MANY)] = ()
+
+    @property
+    @override
+    def people(self) -> tuple[Person, ...]:
+        return self.persons

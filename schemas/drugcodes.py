@@ -1,4 +1,4 @@
-"""Code lists of drug alerts. Sources: UNODC IDS and ARQ, UN conventions 1961, 1971, 1988, INCB, JRC.
+"""Code lists of drug alerts. Sources: UNODC IDS and ARQ, UN conventions, INCB, JRC.
 
 Natural products have no CAS number, so the key is a code of ours and the CAS number an attribute.
 Street names (yaba, ice, shabu, ketum) are texts with a language, never keys.

@@ -184,6 +184,11 @@ class DrugsAlert(Alert):
     wallets: Annotated[tuple[CryptoWallet, ...], Field(max_length=MAX_MANY)] = ()
     money: Annotated[tuple[Money, ...], Field(max_length=MAX_MANY)] = ()
 
+    @property
+    @override
+    def people(self) -> tuple[Person, ...]:
+        return self.persons
+
     @model_validator(mode="after")
     def _the_route_is_in_order(self) -> Self:
         if [leg.seq for leg in self.route] != list(range(1, len(self.route) + 1)):
