@@ -35,7 +35,8 @@ def check_imo(value: str) -> str:
 
 def check_container(value: str) -> str:
     """Return an ISO 6346 container number: owner, category U, J or Z, serial, check digit."""
-    compact = _standard(iso6346.validate, value, "the container number fails its check digit")
+    plain = value.replace("-", "")
+    compact = _standard(iso6346.validate, plain, "the container number fails its check digit")
     if not _CONTAINER.fullmatch(compact):
         raise ValueError("a container number is three letters, U, J or Z, and seven digits")
     return compact

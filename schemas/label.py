@@ -246,8 +246,15 @@ def parse_label(raw: bytes) -> Label:
 
 
 def uuid7_time(value: UUID) -> datetime:
-    """Return the time inside a UUIDv7 (RFC 9562 section 5.7)."""
-    return _EPOCH + (value.int >> 80) * _MILLISECOND
+    """Return the time inside a UUIDv7 (RFC 9562 section 5.7).
+
+    Raises:
+        ValueError: Its 48 bits name a time after the year 9999.
+    """
+    try:
+        return _EPOCH + (value.int >> 80) * _MILLISECOND
+    except OverflowError:
+        raise ValueError("the id names a time after the year 9999") from None
 
 
 def _kept(model: BaseModel, name: str) -> bool:

@@ -191,7 +191,10 @@ class Text(Strict):
 def demand_unicode_burmese(value: str) -> None:
     """Return if `value` obeys Unicode's order of Burmese; the Zawgyi encoding does not."""
     if _ZAWGYI.search(value):
-        refuse("zawgyi", "this Burmese text is not in Unicode order (Zawgyi?): convert it first")
+        refuse(
+            "not-unicode-burmese",
+            "this Burmese text is not in Unicode order (Zawgyi?): convert it first",
+        )
 
 
 class ProperName(Strict):

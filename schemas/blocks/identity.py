@@ -158,7 +158,7 @@ def _mrz_lines(value: tuple[str, ...]) -> tuple[str, ...]:
     try:
         return check_lines(value)
     except ValueError:
-        refuse("mrz", "the machine-readable zone fails its shape or a check digit")
+        refuse("mrz-check", "the machine-readable zone fails its shape or a check digit")
 
 
 MRZName = Annotated[str, Field(min_length=1, max_length=MAX_MRZ_NAME), AfterValidator(_mrz_name)]

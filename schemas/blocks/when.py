@@ -75,16 +75,10 @@ def _edtf(value: str) -> str:
     return value
 
 
-def _day(value: str) -> str:
-    if bounds(value)[0] != bounds(value)[1]:
-        refuse("not-a-day", "a full date is expected: YYYY-MM-DD")
-    return value
-
-
 EDTF = Annotated[str, Field(max_length=21), AfterValidator(_edtf)]
-Day = Annotated[
-    str, Field(min_length=10, max_length=10), AfterValidator(_edtf), AfterValidator(_day)
-]
+Day = Annotated[str, Field(min_length=10, max_length=10), AfterValidator(_edtf)]
+"""A full date: no other form of EDTF has ten characters."""
+
 ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
 Offset = Annotated[str, Field(pattern=r"^(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$")]
 
@@ -116,5 +110,5 @@ class When(Strict):
         """Return a code if the weekday is not the date's."""
         first, last = bounds(self.edtf)
         if self.weekday and first == last and list(Weekday)[first.weekday()] != self.weekday:
-            return ("weekday-is-not-the-date's",)
+            return ("weekday-of-another-date",)
         return ()
