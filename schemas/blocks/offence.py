@@ -1,7 +1,7 @@
 """Offences: the ICCS code as the spine, national law beside it as the originator words it."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,9 @@ from schemas.label import Strict
 
 ICCS = Annotated[str, Field(pattern=r"^iccs:(0[1-9]|1[01])([0-9]{2}([0-9]([0-9])?)?)?$")]
 """UNODC ICCS v1.0: two, four, five or six digits under sections 01 to 11."""
+
+
+_NOT_FOR_VICTIMS: Final = ("iccs:0802", "iccs:0805")
 
 
 class Relation(StrEnum):
@@ -46,5 +49,10 @@ class Offence(Strict):
         return self
 
 
-# Non-punishment: Palermo Protocol and ACTIP article 14. Prostitution and illegal entry or stay.
-NOT_FOR_VICTIMS = ("iccs:0802", "iccs:0805")
+def punishes_victims(iccs: str) -> bool:
+    """Return whether a code is, or includes, prostitution or illegal entry and stay.
+
+    Victims are not to be punished for what they were made to do (ACTIP, article 14): such a code is
+    never attached to a victim.
+    """
+    return any(code.startswith(iccs) or iccs.startswith(code) for code in _NOT_FOR_VICTIMS)

@@ -21,7 +21,7 @@ from schemas.blocks.identity import (
     TravelDocument,
 )
 from schemas.blocks.location import Location
-from schemas.blocks.offence import NOT_FOR_VICTIMS, Offence
+from schemas.blocks.offence import Offence, punishes_victims
 from schemas.blocks.when import bounds
 from schemas.label import Strict
 
@@ -179,10 +179,12 @@ class Person(Block):
                 refuse("minor-victim-identified", "nothing may identify a victim who is a minor")
             if self.states(LOCATING):
                 refuse("minor-victim-located", "nothing may locate a victim who is a minor")
-            if self.birth and self.birth.edtf and len(self.birth.edtf) > len("YYYY"):
-                refuse("minor-victim-identified", "of a minor victim the year of birth at most")
-            if self.birth and (self.birth.place or self.remarks):
-                refuse("minor-victim-identified", "no birth place or remarks on a minor victim")
+            if self.birth and self.birth.edtf and "-" in self.birth.edtf:
+                refuse("minor-victim-birth", "of a minor victim the year of birth at most")
+            if self.birth and self.birth.place:
+                refuse("minor-victim-birth", "no birth place of a minor victim")
+            if self.remarks:
+                refuse("minor-victim-remarks", "no free text on a minor victim")
         return self
 
     @model_validator(mode="after")
@@ -194,7 +196,7 @@ class Person(Block):
         if self.is_identified and self.protection.consent is not Consent.GIVEN:
             refuse("victim-without-consent", "identifying a victim needs the victim's consent")
         for offence in self.offences:
-            if offence.iccs is None or offence.iccs.startswith(NOT_FOR_VICTIMS):
+            if offence.iccs is None or punishes_victims(offence.iccs):
                 refuse("victim-punished", "this offence may not be attached to a victim")
         return self
 
