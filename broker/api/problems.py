@@ -6,14 +6,17 @@ can quote input, and so can the name of a field that nobody asked for.
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import takewhile
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from schemas.registry import known as known_types
+from schemas.registry import model_for
 from starlette.responses import Response
 
 from broker.errors import BrokerError, Retry
 from broker.node.errors import Kind, NodeError
-from schemas.desk import Problem
+from schemas.desk import DraftRequest, Problem
 from schemas.errors import SchemaError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -99,13 +102,12 @@ def problem_of(error: Exception) -> Problem:
         case RequestError():
             return _problem(error.status, error.code, str(error), error.retry, error.field)
         case NodeError():
-            status = _STATUS[error.kind]
-            return _problem(status, error.code, str(error), error.retry, error.field)
+            return _refused(_STATUS[error.kind], error, error.retry)
         case BrokerError():
             status = 503 if error.retry == "later" else 500
             return _problem(status, error.code, str(error), error.retry)
         case SchemaError():
-            return _problem(422, error.code, str(error), "never", error.field)
+            return _refused(422, error, "never")
         case _:
             text = "The node met a fault of its own; its log names it. Nothing was changed."
             return _problem(500, "internal", text, "later")
@@ -129,11 +131,7 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> RequestError:
     """Return the refusal for the first fault in a request of type `model`."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     known = _field_names(model)
-    where: list[str] = []
-    for part in first["loc"]:
-        if not isinstance(part, int) and part not in known:
-            break  # a name the caller made up may be content
-        where.append(str(part))
+    where = _known_path([str(part) for part in first["loc"]], known)
     detail = first["msg"] if first["type"] in _TELLING else "The value does not have its form."
     if first["type"] == "extra_forbidden":
         detail = "A field is not known here."
@@ -141,9 +139,27 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> RequestError:
     return RequestError(422, code, detail, field=".".join(where))
 
 
+def _refused(status: int, error: NodeError | SchemaError, retry: Retry) -> Problem:
+    asked = error.field.split(".") if error.field else []
+    told = _known_path(asked, _field_names(DraftRequest) | _content_names())
+    detail = str(error) if told == asked else "A field is not known here."
+    return _problem(status, error.code, detail, retry, ".".join(told))
+
+
+def _known_path(parts: list[str], known: frozenset[str]) -> list[str]:
+    """Return the path up to a name that the caller made up, which may be content."""
+    return list(takewhile(lambda part: part.isdecimal() or part in known, parts))
+
+
 def _problem(status: int, code: str, detail: str, retry: Retry, field: str = "") -> Problem:
     title = _TITLES.get(status, "Refused")
     return Problem(title=title, status=status, detail=detail, code=code, retry=retry, field=field)
+
+
+@cache
+def _content_names() -> frozenset[str]:
+    models = (model_for(*each) for each in known_types())
+    return frozenset(name for model in models for name in _field_names(model))
 
 
 @cache

@@ -25,6 +25,7 @@ from keys.officers import OfficerKey, load_officer_key
 from keys.passphrase import read_passphrase
 from keys.primitives.hashing import sha256
 from schemas import canonical
+from schemas.content import encode_alert
 from schemas.desk import Base64, DraftRequest, IdempotencyKey, Kid, SignedParts, StoredDraft
 from schemas.errors import SchemaError
 from schemas.label import Intent, Strict
@@ -191,8 +192,7 @@ def _check_alert(asked: DraftRequest, raw: bytes) -> None:
         wanted = model.model_validate_json(json.dumps(_body(asked)))
     except (SchemaError, ValidationError):
         raise UntrustedDraft("alert") from None
-    expected = canonical.encode(wanted.model_dump(mode="json", exclude_none=True))
-    if raw != expected:
+    if raw != encode_alert(wanted):
         raise UntrustedDraft("alert")
 
 
