@@ -172,11 +172,25 @@ class RegionMember(Strict):
     witness: bool = False
 
 
+class Lifted(Strict):
+    """A suspension that the threshold lifted: the entry of `Revocations` it makes void."""
+
+    member: MemberCode
+    kid: KeyId | None = None
+    at: Moment
+
+
 class RegionMembers(Strict):
-    """`region/members.toml`, signed by the threshold."""
+    """`region/members.toml`, signed by the threshold.
+
+    Attributes:
+        members: Who is a member, and what policies may rely on about each.
+        lifted: Suspensions void from now on; the entries themselves stay where they are.
+    """
 
     format: Literal[1] = FORMAT
     members: Annotated[dict[MemberCode, RegionMember], Field(max_length=MAX_MEMBERS)]
+    lifted: Annotated[tuple[Lifted, ...], Field(max_length=1000)] = ()
 
 
 def _pem(value: str) -> str:

@@ -43,6 +43,7 @@ __all__ = [
     "SSlibKey",
     "SecretsHandler",
     "Signature",
+    "SignedT",
     "Signer",
     "Snapshot",
     "TargetFile",

@@ -70,6 +70,7 @@ class MemberView:
     Attributes:
         policy_hash: SHA-256 of the policy's bytes, which decisions name.
         suspended_at: From when two other members suspended it as a whole.
+        lapses_at: From when it has not signed its documents again in time; None for never.
     """
 
     code: str
@@ -81,6 +82,7 @@ class MemberView:
     policy: PolicyDocument
     policy_hash: bytes
     suspended_at: datetime | None
+    lapses_at: datetime | None
     verification: Mapping[bytes, KeyEntry]
     encryption: Mapping[bytes, SealEntry]
     certified: Mapping[bytes, OfficerEntry]
@@ -96,6 +98,7 @@ class MemberView:
         policy: PolicyDocument,
         policy_hash: bytes,
         revocations: Iterable[Revocation] = (),
+        lapses_at: datetime | None = None,
     ) -> "MemberView":
         """Return the view of member `code` from documents already verified.
 
@@ -115,19 +118,24 @@ class MemberView:
             policy=policy,
             policy_hash=policy_hash,
             suspended_at=cut[None][0] if None in cut else None,
+            lapses_at=lapses_at,
             verification=_by_kid(_key_entry(entry, cut) for entry in document.verification_keys),
             encryption=_by_kid(_seal_entry(entry, cut) for entry in document.encryption_keys),
             certified=_by_kid(_officer_entry(entry, cut) for entry in officers.officers),
         )
 
-    def check_not_suspended(self, *, at: datetime) -> None:
-        """Return if the member as a whole is not suspended at `at`.
+    def check_in_force(self, *, at: datetime) -> None:
+        """Return if the member as a whole is neither suspended nor lapsed at `at`.
 
         Raises:
-            DirectoryError: `member-suspended`.
+            DirectoryError: `member-suspended` or `member-lapsed`.
         """
         if self.suspended_at is not None and at >= self.suspended_at:
             raise DirectoryError("member-suspended", f"{self.code} is suspended")
+        if self.lapses_at is not None and at >= self.lapses_at:
+            raise DirectoryError(
+                "member-lapsed", f"{self.code} has not signed its part of the directory in time"
+            )
 
 
 @dataclass(frozen=True)
@@ -197,11 +205,11 @@ class DirectoryView:
         """Return the node key `kid` of `member` if it holds at `at`.
 
         Raises:
-            DirectoryError: `unknown-member`, `member-suspended`, `unknown-key`,
+            DirectoryError: `unknown-member`, `member-suspended`, `member-lapsed`, `unknown-key`,
                 `key-not-yet-valid`, `key-expired` or `key-revoked`.
         """
         view = self.member(member)
-        view.check_not_suspended(at=at)
+        view.check_in_force(at=at)
         entry = _known(view.verification, kid)
         entry.standing.check(at=at)
         return entry.key
@@ -218,10 +226,11 @@ class DirectoryView:
         """Return key identifier and key to seal to `member` at `at`: the newest that holds.
 
         Raises:
-            DirectoryError: `unknown-member`, `member-suspended` or `no-encryption-key`.
+            DirectoryError: `unknown-member`, `member-suspended`, `member-lapsed` or
+                `no-encryption-key`.
         """
         view = self.member(member)
-        view.check_not_suspended(at=at)
+        view.check_in_force(at=at)
         current = [entry for entry in view.encryption.values() if entry.standing.holds(at=at)]
         if not current:
             raise DirectoryError("no-encryption-key", f"{member} has no encryption key now")
@@ -240,7 +249,7 @@ class DirectoryView:
             DirectoryError: As `verification_key`.
         """
         view = self.member(member)
-        view.check_not_suspended(at=at)
+        view.check_in_force(at=at)
         standing = _known(view.encryption, kid).standing
         standing.check(at=sealed_at)
         if standing.revoked_at is not None and at >= standing.revoked_at:
@@ -250,11 +259,12 @@ class DirectoryView:
         """Return the officer whom `member` certified under `kid`, if that holds at `at`.
 
         Raises:
-            DirectoryError: `unknown-member`, `member-suspended`, `unknown-officer`,
-                `officer-not-yet-valid`, `officer-expired` or `officer-revoked`.
+            DirectoryError: `unknown-member`, `member-suspended`, `member-lapsed`,
+                `unknown-officer`, `officer-not-yet-valid`, `officer-expired` or
+                `officer-revoked`.
         """
         view = self.member(member)
-        view.check_not_suspended(at=at)
+        view.check_in_force(at=at)
         entry = view.certified.get(kid)
         if entry is None:
             raise DirectoryError("unknown-officer", f"{member} certified no such officer")
