@@ -10,14 +10,14 @@ from itertools import takewhile
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from schemas.registry import known as known_types
-from schemas.registry import model_for
 from starlette.responses import Response
 
 from broker.errors import BrokerError, Retry
 from broker.node.errors import Kind, NodeError
 from schemas.desk import DraftRequest, Problem
 from schemas.errors import SchemaError
+from schemas.registry import known as known_types
+from schemas.registry import model_for
 
 MEDIA_TYPE: Final = "application/problem+json"
 _STATUS: Final[Mapping[Kind, int]] = {

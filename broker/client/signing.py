@@ -14,7 +14,6 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
-from schemas.registry import model_for
 
 from broker.client.errors import LocalError, UntrustedDraft
 from broker.client.profiles import Profile
@@ -29,6 +28,7 @@ from schemas.content import encode_alert
 from schemas.desk import Base64, DraftRequest, IdempotencyKey, Kid, SignedParts, StoredDraft
 from schemas.errors import SchemaError
 from schemas.label import Intent, Strict
+from schemas.registry import model_for
 from schemas.vocabulary import Kind
 
 _SAME: Final = (  # fields that the intent must carry just as the request has them

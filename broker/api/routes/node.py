@@ -1,17 +1,18 @@
 """The node itself: how it is, whom it knows, and the forms of alerts."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
-from schemas.registry import model_for
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from broker.api.access import Anyone, Node
 from broker.api.documented import refusals
 from broker.api.problems import RequestError
 from broker.api.routes.answers import json_answer
 from schemas.desk import MembersPage, NodeStatus
-from schemas.errors import UnknownVersionError
+from schemas.generate import documents
 
 router: Final = APIRouter(tags=["node"])
 _MAX_VERSION: Final = 2**31 - 1
