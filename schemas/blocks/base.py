@@ -157,15 +157,31 @@ LocalRef = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 LocalName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ./_:#-]{0,79}$")]
 Language = Annotated[str, Field(min_length=2, max_length=35), AfterValidator(_language)]
-ScriptCode = Annotated[str, _member(_scripts, "unknown-script", "not an ISO 15924 script")]
-Country = Annotated[str, _member(_countries, "unknown-country", "not an ISO 3166-1 alpha-2 code")]
+ScriptCode = Annotated[
+    str,
+    Field(pattern=r"^[A-Z][a-z]{3}$"),
+    _member(_scripts, "unknown-script", "not an ISO 15924 script"),
+]
+Country = Annotated[
+    str,
+    Field(pattern=r"^[A-Z]{2}$"),
+    _member(_countries, "unknown-country", "not an ISO 3166-1 alpha-2 code"),
+]
 Nationality = Annotated[
-    str, _member(_nationalities, "unknown-nationality", "not an ISO 3166-1 alpha-3 or ICAO code")
+    str,
+    Field(pattern=r"^[A-Z]{3}$"),
+    _member(_nationalities, "unknown-nationality", "not an ISO 3166-1 alpha-3 or ICAO code"),
 ]
 Subdivision = Annotated[
-    str, _member(_subdivisions, "unknown-subdivision", "not an ISO 3166-2 code")
+    str,
+    Field(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$"),
+    _member(_subdivisions, "unknown-subdivision", "not an ISO 3166-2 code"),
 ]
-Currency = Annotated[str, _member(_currencies, "unknown-currency", "not an ISO 4217 code")]
+Currency = Annotated[
+    str,
+    Field(pattern=r"^[A-Z]{3}$"),
+    _member(_currencies, "unknown-currency", "not an ISO 4217 code"),
+]
 Decimal = Annotated[str, Field(pattern=_DECIMAL)]
 Amount = Annotated[str, Field(pattern=_DECIMAL.replace("-?", ""))]
 Percent = Annotated[str, Field(pattern=_DECIMAL), within(0, 100)]

@@ -1,0 +1,148 @@
+"""Signing and verifying decisions, and the delivery that joins a copy to its decision.
+
+    delivery: [1, delivered envelope bytes, decision showing this recipient's record alone]
+
+Source: schemas/SPEC.md section 8.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from broker.envelope.delivered import Delivered, parse_delivered
+from broker.envelope.errors import EnvelopeError, as_envelope_error
+from broker.envelope.slots import Entry, hash_of
+from keys.directory.view import DirectoryView
+from keys.errors import SignatureError
+from keys.primitives.hashing import random_bytes, sha256
+from keys.primitives.signing import SignKey
+from schemas import canonical
+from schemas.decision import (
+    MAX_DECISION_BYTES,
+    SALT_BYTES,
+    Decision,
+    DecisionHeader,
+    Opening,
+    VerdictRecord,
+    parse_decision,
+)
+from schemas.errors import SchemaError
+
+DECISION_CONTEXT: Final = b"kentong/decision/1\0"
+VERDICT_CONTEXT: Final = b"kentong/verdict/1\0"
+DELIVERY_VERSION: Final = 1
+MAX_DELIVERY_BYTES: Final = 512 * 1024 + MAX_DECISION_BYTES + 16
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A copy with the decision that let it through, neither authenticated yet."""
+
+    delivered: Delivered
+    delivered_bytes: bytes
+    decision: Decision
+
+
+def commitments(
+    entries: Sequence[Entry], records: Mapping[bytes, VerdictRecord]
+) -> tuple[tuple[bytes, ...], tuple[Opening | None, ...]]:
+    """Return one hash for each position, and the openings of those that have a record.
+
+    Args:
+        entries: Of the envelope, in order.
+        records: By slot hash; positions without one get a random hash.
+    """
+    hashes: list[bytes] = []
+    openings: list[Opening | None] = []
+    for entry in entries:
+        record = records.get(hash_of(entry))
+        opening = None if record is None else Opening.of(record, random_bytes(SALT_BYTES))
+        openings.append(opening)
+        hashes.append(random_bytes(SALT_BYTES) if opening is None else verdict_hash(opening))
+    return tuple(hashes), tuple(openings)
+
+
+def verdict_hash(opening: Opening) -> bytes:
+    """Return the hash under which a header commits to a record."""
+    return sha256(VERDICT_CONTEXT, opening.salt, opening.record_bytes)
+
+
+def sign_decision(
+    header: DecisionHeader, openings: Sequence[Opening | None], *, kid: bytes, key: SignKey
+) -> Decision:
+    """Return `header` signed by a gateway."""
+    raw = header.to_bytes()
+    return Decision(raw, header, kid, key.sign(DECISION_CONTEXT + raw), tuple(openings))
+
+
+def verify_decision(decision: Decision, view: DirectoryView) -> None:
+    """Return if a gateway of this hub signed the header and it commits to every record shown.
+
+    Raises:
+        EnvelopeError: unknown-key or what else the directory says of the key, bad-signature or
+            opening-mismatch.
+    """
+    with as_envelope_error():
+        key = view.gateway_key(decision.kid, at=decision.header.decided_at)
+    try:
+        key.verify(decision.signature, DECISION_CONTEXT + decision.header_bytes)
+    except SignatureError as error:
+        raise EnvelopeError("bad-signature", "the decision's signature does not verify") from error
+    for opening, committed in zip(decision.openings, decision.header.slots, strict=True):
+        if opening is not None and verdict_hash(opening) != committed:
+            raise EnvelopeError("opening-mismatch", "a verdict is not the one signed")
+
+
+def encode_delivery(delivered: bytes, decision: Decision, member: str) -> bytes:
+    """Return what lands in the inbox of `member`."""
+    shown = decision.for_recipient(member).to_bytes()
+    return canonical.encode([DELIVERY_VERSION, delivered, shown])
+
+
+def parse_delivery(raw: bytes) -> Delivery:
+    """Return the copy and the decision in `raw`, nothing of it authenticated.
+
+    Raises:
+        EnvelopeError: bad-delivery, bad-decision, or any code of `parse_delivered`.
+    """
+    try:
+        value = canonical.decode(raw, max_bytes=MAX_DELIVERY_BYTES)
+    except SchemaError as error:
+        raise EnvelopeError("bad-delivery", str(error)) from error
+    match value:
+        case [1, bytes(delivered), bytes(decision)] if value[0] is not True:
+            pass
+        case _:
+            raise EnvelopeError("bad-delivery", "not a delivery of a form this software reads")
+    try:
+        parsed = parse_decision(decision)
+    except SchemaError as error:
+        raise EnvelopeError("bad-decision", str(error)) from error
+    return Delivery(parse_delivered(delivered), delivered, parsed)
+
+
+def check_accepted(delivery: Delivery, view: DirectoryView, *, member: str) -> datetime:
+    """Return when it was decided that `member` gets exactly this copy.
+
+    Raises:
+        EnvelopeError: decision-mismatch, not-accepted, or any code of `verify_decision`.
+    """
+    decision, parts = delivery.decision, delivery.delivered.frame
+    verify_decision(decision, view)
+    header = decision.header
+    if (header.digest, header.id, header.sender, header.status, header.kind) != (
+        parts.digest,
+        parts.label.id,
+        parts.label.sender.member,
+        parts.label.status,
+        parts.label.kind,
+    ):
+        raise EnvelopeError("decision-mismatch", "the decision is about another envelope")
+    record = decision.record_of(member)
+    if record is None or header.code or not record.accepted:
+        raise EnvelopeError("not-accepted", "the gateway did not accept this copy")
+    slot = delivery.delivered.slot
+    if (record.slot, record.recipient, record.pair_seq) != (slot.hash, member, slot.pair_seq):
+        raise EnvelopeError("decision-mismatch", "the verdict is about another slot")
+    return header.decided_at

@@ -1,0 +1,132 @@
+"""Slots: who gets a copy, hidden from the other recipients. Source: schemas/SPEC.md section 4.
+
+A slot is `[recipient, kid, [incarnation, counter], SHA-256(stanza), 32 random bytes]`. Among the
+slots stand dummies, each a bare hash, so that neither number nor names of the recipients show.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from broker.envelope.errors import EnvelopeError
+from keys.primitives.hashing import DIGEST_BYTES, sha256
+from schemas import canonical
+
+SLOT_CONTEXT: Final = b"kentong/slot/1\0"
+SLOT_COUNTS: Final = (16, 32)  # the smaller one wherever the recipients fit
+MAX_RECIPIENTS: Final = 32
+KID_BYTES: Final = 16
+SALT_BYTES: Final = 32
+_MAX_MEMBER_CHARS: Final = 16
+
+PairSeq: TypeAlias = tuple[int, int]
+"""Incarnation of the sender's node, and its count of messages to this recipient."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One recipient's place in an envelope.
+
+    Attributes:
+        recipient: Member code.
+        kid: Of the recipient's encryption key.
+        pair_seq: The sender's number for this recipient.
+        stanza_digest: SHA-256 of the recipient's stanza.
+        salt: 32 random bytes, so that the hash cannot be guessed.
+        hash: The slot hash.
+    """
+
+    recipient: str
+    kid: bytes
+    pair_seq: PairSeq
+    stanza_digest: bytes
+    salt: bytes = field(repr=False)
+    hash: bytes = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hash", sha256(SLOT_CONTEXT, canonical.encode(self.to_wire())))
+
+    def to_wire(self) -> list[canonical.Value]:
+        """Return the wire value."""
+        return [self.recipient, self.kid, list(self.pair_seq), self.stanza_digest, self.salt]
+
+
+Entry: TypeAlias = Slot | bytes
+"""A slot in clear, or a bare hash: a dummy, or a slot that this reader may not see."""
+
+
+def hash_of(entry: Entry) -> bytes:
+    """Return the slot hash of `entry`."""
+    return entry.hash if isinstance(entry, Slot) else entry
+
+
+def to_wire(entries: tuple[Entry, ...]) -> list[canonical.Value]:
+    """Return the wire value of a list of entries."""
+    return [entry.to_wire() if isinstance(entry, Slot) else entry for entry in entries]
+
+
+def routing_root(entries: tuple[Entry, ...]) -> bytes:
+    """Return SHA-256(count || all slot hashes in order); the count is one byte."""
+    return sha256(bytes([len(entries)]), *(hash_of(entry) for entry in entries))
+
+
+def count_for(recipients: int) -> int:
+    """Return the number of entries among which `recipients` slots hide.
+
+    Raises:
+        EnvelopeError: bad-slots: none, or more than fit.
+    """
+    if not 0 < recipients <= MAX_RECIPIENTS:
+        raise EnvelopeError("bad-slots", f"an envelope has 1 to {MAX_RECIPIENTS} recipients")
+    return next(count for count in SLOT_COUNTS if recipients <= count)
+
+
+def parse_entries(wire: canonical.Value) -> tuple[Entry, ...]:
+    """Return the entries of a list of 16 or 32, none twice, no recipient twice.
+
+    Raises:
+        EnvelopeError: bad-slots or duplicate-recipient.
+    """
+    if not isinstance(wire, list) or len(wire) not in SLOT_COUNTS:
+        raise EnvelopeError("bad-slots", "an envelope has 16 or 32 slots")
+    entries = tuple(_parse_entry(item) for item in wire)
+    if len({hash_of(entry) for entry in entries}) != len(entries):
+        raise EnvelopeError("bad-slots", "a slot stands twice")
+    named = [entry.recipient for entry in entries if isinstance(entry, Slot)]
+    if len(set(named)) != len(named):
+        raise EnvelopeError("duplicate-recipient", "a recipient stands in two slots")
+    return entries
+
+
+def parse_slot(wire: canonical.Value) -> Slot:
+    """Return the slot that `wire` holds.
+
+    Raises:
+        EnvelopeError: bad-slots.
+    """
+    match wire:
+        case [
+            str(recipient),
+            bytes(kid),
+            [int(incarnation), int(counter)],
+            bytes(stanza_digest),
+            bytes(salt),
+        ] if (
+            0 < len(recipient) <= _MAX_MEMBER_CHARS
+            and len(kid) == KID_BYTES
+            and len(stanza_digest) == DIGEST_BYTES
+            and len(salt) == SALT_BYTES
+            and min(incarnation, counter) >= 0
+            and not isinstance(incarnation, bool)
+            and not isinstance(counter, bool)
+        ):
+            return Slot(recipient, kid, (incarnation, counter), stanza_digest, salt)
+        case _:
+            raise EnvelopeError("bad-slots", "not a slot")
+
+
+def _parse_entry(wire: canonical.Value) -> Entry:
+    if isinstance(wire, bytes):
+        if len(wire) != DIGEST_BYTES:
+            raise EnvelopeError("bad-slots", f"a slot hash has {DIGEST_BYTES} bytes")
+        return wire
+    return parse_slot(wire)
