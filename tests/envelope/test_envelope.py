@@ -27,7 +27,7 @@ from schemas.common import Alert
 from schemas.content import Content, OfficerBlock
 from schemas.control import Told, control_intent, encode_control
 from schemas.label import Facts, Label, Reference, Sender
-from schemas.vocabulary import Handling, Kind, Precedence, Status
+from schemas.vocabulary import Kind, Precedence, Status
 from tests.support.alerts import every_alert
 from tests.support.envelopes import (
     an_alert,
