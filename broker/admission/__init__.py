@@ -1,1 +1,1 @@
-"""The judgement of one submission: a pure function of (bytes, directory, now)."""
+"""Whether a submission is admitted, and why not: pure judgement, no I/O, no clock of its own."""

@@ -63,7 +63,6 @@ def test_every_type_of_alert_arrives_as_it_was_sent(alert: Alert) -> None:
         ("MY", "VN", "TH"),
         alert=alert,
         precedence=Precedence.FLASH,
-        handling=(Handling.H3,),
     )
     submitted = parse_submitted(made.sealed.raw)
     submitted.frame.verify(REGION.view, at=REGION.now)

@@ -1,0 +1,43 @@
+"""How much one member may submit: a token bucket, as pure arithmetic."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+RATE_PER_S: Final = 50.0  # of one member and one worker; eleven members stay below a core
+BURST: Final = 2_000.0  # an import, or the backlog of an hour, at once
+PAIR_STATE_RATE_PER_S: Final = 1 / 60  # to one recipient
+PAIR_STATE_BURST: Final = 30.0  # restarts of a node in a bad hour
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What is left of a quota.
+
+    Attributes:
+        rate_per_s: How fast it fills.
+        burst: How much it holds.
+        tokens: What it held at `at`.
+        at: When it was last looked at.
+    """
+
+    rate_per_s: float
+    burst: float
+    tokens: float
+    at: datetime
+
+    @classmethod
+    def full(cls, *, rate_per_s: float, burst: float, now: datetime) -> "Bucket":
+        """Return a full bucket."""
+        return cls(rate_per_s, burst, burst, now)
+
+    def take(self, now: datetime) -> tuple["Bucket", int]:
+        """Return the bucket afterwards, and 0; or unchanged, and the seconds to wait.
+
+        A clock that goes back fills nothing.
+        """
+        elapsed_s = max(0.0, (now - self.at).total_seconds())
+        tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
+        if tokens >= 1:
+            return replace(self, tokens=tokens - 1, at=max(now, self.at)), 0
+        return self, max(1, round((1 - tokens) / self.rate_per_s))
