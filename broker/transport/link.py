@@ -37,6 +37,7 @@ REQUEST_TIMEOUT_S: Final = 5.0
 MIN_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 15.0
 PING_INTERVAL_S: Final = 10
+RETRY_S: Final = 0.05  # between the addresses of one attempt
 PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
 MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
 _FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
@@ -288,6 +289,8 @@ class Link:
                 inbox_prefix=given.inbox_prefix.encode(),
                 connect_timeout=int(CONNECT_TIMEOUT_S),
                 allow_reconnect=False,  # a new client each time: it is the same, and never stuck
+                reconnect_time_wait=RETRY_S,
+                max_reconnect_attempts=2,
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=2,
                 error_cb=self._on_error,

@@ -17,10 +17,10 @@ from keys.directory.documents import (
     read_policy,
 )
 from keys.directory.metadata import MetaFile, Root, TargetFile, Targets, checked
-from keys.directory.view import PolicyDocument
 from keys.errors import DirectoryError
 from keys.primitives.hashing import sha256
 from schemas.directory import HubDocument, RegionMembers, Revocation, Revocations
+from schemas.policy import PolicyDocument
 
 _SHA256: Final = "sha256"
 

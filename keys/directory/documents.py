@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from keys.directory import layout
-from keys.directory.view import PolicyDocument
 from keys.errors import DirectoryError
 from keys.primitives.hashing import sha256
 from schemas.directory import (
@@ -16,12 +15,7 @@ from schemas.directory import (
 )
 from schemas.errors import SchemaError
 from schemas.label import Strict
-
-
-def parse_policy(raw: bytes) -> PolicyDocument:
-    """Return the policy's text."""
-    return raw.decode()
-
+from schemas.policy import PolicyDocument, parse_policy
 
 DocumentT = TypeVar("DocumentT", bound=Strict)
 
@@ -59,7 +53,7 @@ def read_policy(files: Mapping[str, bytes], path: str, *, member: str | None) ->
         policy = parse_policy(files[path])
     except SchemaError as error:
         raise DirectoryError("bad-document", f"{path}: {error}") from error
-    if getattr(policy, "member", member) != member:
+    if policy.member != member:
         raise DirectoryError("wrong-member", f"{path} is the policy of another")
     return policy
 

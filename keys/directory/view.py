@@ -29,8 +29,7 @@ from schemas.directory import (
     VerificationKey,
 )
 from schemas.label import DirectoryVersion
-
-PolicyDocument: TypeAlias = object  # becomes schemas.policy.PolicyDocument
+from schemas.policy import PolicyDocument
 
 
 @dataclass(frozen=True)

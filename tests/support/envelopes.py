@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from broker.envelope.decision import commitments, encode_delivery, sign_decision
@@ -13,7 +13,7 @@ from schemas.common import Alert
 from schemas.content import Content, OfficerBlock, encode_alert
 from schemas.decision import Decision, DecisionHeader, VerdictRecord
 from schemas.facts import derive_facts
-from schemas.label import Label
+from schemas.label import Label, Retention
 from schemas.moments import milliseconds
 from tests.support.alerts import every_alert
 from tests.support.labels import intent, uuid7_at
@@ -71,7 +71,16 @@ def label_for(
     facts = derive_facts(
         alert, has_original=False, has_attachments=False, reviewed_no_personal_data=False
     )
-    meant = intent(alert, **{"facts": facts, **changes})
+    kept = Retention(
+        review_by=region.now + timedelta(days=300), delete_by=region.now + timedelta(days=700)
+    )
+    given = {
+        "facts": facts,
+        "expires": region.now + timedelta(days=30),
+        "retention": kept,
+        **changes,
+    }
+    meant = intent(alert, **given)
     return Label.from_intent(
         meant, id=uuid7_at(at or region.now, tail), directory=region.view.version
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from keys.directory.view import DirectoryView, MemberView, PolicyDocument
+from keys.directory.view import DirectoryView, MemberView
 from keys.epochs import bounds, wanted
 from keys.kid import kid_of
 from keys.primitives.certificates import make_ca
@@ -25,6 +25,7 @@ from schemas.directory import (
     VerificationKey,
 )
 from schemas.label import DirectoryVersion
+from schemas.policy import Direction, Effect, PolicyDocument, Rule
 from schemas.vocabulary import ASEAN, AlertType
 
 NOW = datetime(2026, 11, 15, 8, 0, tzinfo=UTC)
@@ -137,12 +138,17 @@ def make_region(
 
 def permissive(code: str) -> PolicyDocument:
     """Return a policy under which `code` sends and takes everything."""
-    return f"permissive {code}"
+    rules = tuple(
+        Rule(name=f"{direction}-all", effect=Effect.PERMIT, direction=direction)
+        for direction in Direction
+    )
+    return PolicyDocument(format=1, member=code, title=f"{code} permits everything", rule=rules)
 
 
 def permissive_agreement() -> PolicyDocument:
     """Return a regional agreement that permits everything."""
-    return "permissive agreement"
+    rule = Rule(name="all", effect=Effect.PERMIT)
+    return PolicyDocument(format=1, title="An agreement that permits everything", rule=(rule,))
 
 
 def policy_hash(policy: PolicyDocument) -> bytes:

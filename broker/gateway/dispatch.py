@@ -1,0 +1,138 @@
+"""Deliveries and receipts of a decision that stands. Verdict and delivery are two things.
+
+A copy that the inbox cannot take is held by the hub; a copy that neither can take is returned to
+the sender with a signed notice. Message ids are made of the digest, so a worker that repeats the
+work of a dead one leaves no second copy inside the server's window, and the recipient's node
+leaves none after it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from broker.gateway import record
+from broker.transport.errors import StreamFull
+from broker.transport.link import Link
+from keys.primitives.signing import SignKey
+from schemas.label import Label
+from schemas.receipt import (
+    NOTICE_CONTEXT,
+    DecisionReceipt,
+    Notice,
+    NoticeReceipt,
+    Receipt,
+    TemporaryRefusal,
+    Where,
+    encode_receipt,
+)
+
+PUBLISH_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One accepted copy: whose it is, and the bytes for its inbox."""
+
+    recipient: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Dispatcher:
+    """Carries out what stands; it decides nothing."""
+
+    link: Link
+    trail: record.AuditTrail
+    kid: bytes
+    key: SignKey
+
+    async def deliver(
+        self, label: Label, digest: bytes, copies: Sequence[Copy], *, now: datetime
+    ) -> tuple[tuple[str, Where], ...]:
+        """Put every copy where it fits, and say where.
+
+        Raises:
+            BrokerError: The outcome of a publish is unknown: do not acknowledge the submission.
+        """
+        async with asyncio.TaskGroup() as group:
+            placing = [group.create_task(self._place(label, digest, copy)) for copy in copies]
+        placed = tuple(
+            (copy.recipient, task.result()) for copy, task in zip(copies, placing, strict=True)
+        )
+        for recipient, where in placed:
+            if where is Where.BOUNCED:
+                await self.notify(
+                    label, digest, recipient, where, now=now, to=(label.sender.member,)
+                )
+        return placed
+
+    async def _place(self, label: Label, digest: bytes, copy: Copy) -> Where:
+        token = f"{digest.hex()}.{copy.recipient}"
+        expires_ms = int(label.expires.timestamp() * 1000)
+        headers = {"Kentong-Expires": str(expires_ms), "Kentong-Sender": label.sender.member}
+        inbox = f"deliver.{copy.recipient}.{label.lane}.{label.id}"
+        held = f"held.{copy.recipient}.{label.sender.member}.{label.lane}.{label.id}"
+        for subject, where in ((inbox, Where.STORED), (held, Where.HELD)):
+            try:
+                await self.link.publish_acked(
+                    subject,
+                    copy.payload,
+                    msg_id=token,
+                    headers=headers,
+                    timeout_s=PUBLISH_TIMEOUT_S,
+                )
+            except StreamFull:
+                continue
+            return where
+        return Where.BOUNCED
+
+    async def notify(
+        self,
+        label: Label,
+        digest: bytes,
+        recipient: str,
+        where: Where,
+        *,
+        now: datetime,
+        to: Sequence[str],
+    ) -> None:
+        """Record that a copy left unread, then tell those whom it concerns."""
+        notice = Notice(
+            where=where,
+            id=label.id,
+            digest=digest,
+            sender=label.sender.member,
+            recipient=recipient,
+            at_ms=int(now.timestamp() * 1000),
+        ).to_bytes()
+        signed = NoticeReceipt(notice, self.kid, self.key.sign(NOTICE_CONTEXT + notice))
+        wire = encode_receipt(signed)
+        wire = await self.trail.stand(record.left(label.sender.member, label.id, recipient), wire)
+        for member in to:
+            await self._tell(member, label.id, wire, token=f"{digest.hex()}.{where}.{recipient}")
+
+    async def receipt(
+        self,
+        sender: str,
+        ident: UUID,
+        digest: bytes,
+        decision: bytes,
+        copies: Sequence[tuple[str, Where]],
+    ) -> None:
+        """Tell the sender what was decided and where the copies went."""
+        wire = encode_receipt(DecisionReceipt(decision, tuple(copies)))
+        await self._tell(sender, ident, wire, token=f"{digest.hex()}.receipt")
+
+    async def postpone(self, sender: str, refusal: TemporaryRefusal, *, attempt: str) -> None:
+        """Tell the sender to try again; nothing is recorded."""
+        receipt: Receipt = refusal
+        token = f"{refusal.digest.hex()}.{attempt}.later"
+        await self._tell(sender, refusal.id, encode_receipt(receipt), token=token)
+
+    async def _tell(self, member: str, ident: UUID, wire: bytes, *, token: str) -> None:
+        await self.link.publish_acked(
+            f"receipt.{member}.{ident}", wire, msg_id=token, timeout_s=PUBLISH_TIMEOUT_S
+        )

@@ -1,0 +1,94 @@
+"""The AUDIT stream as write-ahead record and only deduplication.
+
+A decision stands once it is on its subject: the server refuses a second message there. So any
+number of workers need no database between them, and a worker that lost the race carries out what
+the winner decided.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.transport.errors import SequenceConflict
+from broker.transport.link import Link
+from keys.primitives.hashing import sha256
+from schemas.label import uuid7_time
+
+PUBLISH_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class AuditTrail:
+    """Where decisions are written before anything is done about them."""
+
+    link: Link
+
+    async def stand(self, subject: str, decision: bytes) -> bytes:
+        """Return the decision that stands on `subject`: ours, or the one that was there before.
+
+        Raises:
+            BrokerError: The record could not be written or read; nothing may be carried out.
+        """
+        try:
+            await self.link.publish_acked(
+                subject,
+                decision,
+                msg_id=sha256(subject.encode(), b"\0", decision).hex(),
+                expect_last_subject_seq=0,
+                timeout_s=PUBLISH_TIMEOUT_S,
+            )
+        except SequenceConflict:
+            standing = await self.standing(subject)
+            if standing is None:
+                raise BrokerError(
+                    "audit-unreadable", "a decision stands but cannot be read", retry="later"
+                ) from None
+            return standing
+        return decision
+
+    def keeps(self, subject: str) -> bool:
+        """Return whether there can be a record under `subject`: a stream is kept 13 months."""
+        year = clock.now().year
+        return year - 2 <= int(subject.split(".", 2)[1]) <= year + 1
+
+    async def standing(self, subject: str) -> bytes | None:
+        """Return what stands on `subject`, read from the stream's leader, or None."""
+        stored = await self.link.get_last(stream_of(subject), subject)
+        return None if stored is None else stored.payload
+
+
+def year_of(ident: UUID) -> int:
+    """Return the year inside a UUIDv7: the stream on which its decision stands."""
+    return uuid7_time(ident).year
+
+
+def decided(sender: str, ident: UUID) -> str:
+    """Return the subject of the decision on envelope `ident` of `sender`."""
+    return f"audit.{year_of(ident)}.{sender}.{ident}"
+
+
+def reused(sender: str, ident: UUID, digest: bytes) -> str:
+    """Return the subject of the refusal of other bytes under a decided id."""
+    return f"{decided(sender, ident)}.{digest.hex()}"
+
+
+def malformed(sender: str, raw: bytes, *, year: int) -> str:
+    """Return the subject of the refusal of bytes that have no readable id."""
+    return f"audit.{year}.{sender}.malformed.{sha256(raw).hex()}"
+
+
+def once(sender: str, kind: str, ref: UUID) -> str:
+    """Return the subject that only one control of `kind` about `ref` from `sender` can take."""
+    return f"audit.{year_of(ref)}.{sender}.once.{kind}.{ref}"
+
+
+def left(sender: str, ident: UUID, recipient: str) -> str:
+    """Return the subject of the notice that a recipient's copy left the hub unread."""
+    return f"{decided(sender, ident)}.left.{recipient}"
+
+
+def stream_of(subject: str) -> str:
+    """Return the AUDIT stream that holds `subject`."""
+    return f"AUDIT_{subject.split('.', 2)[1]}"

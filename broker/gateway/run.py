@@ -1,0 +1,58 @@
+"""Joins a worker's tasks: lanes of every member, drains of held copies, the directory."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from broker.gateway import record
+from broker.gateway.decide import Decider
+from broker.gateway.directory import DirectoryInForce
+from broker.gateway.dispatch import Dispatcher
+from broker.gateway.held import HeldDrain
+from broker.gateway.trial import ChildTrial
+from broker.gateway.worker import Trial, Worker
+from broker.logs import get_logger
+from broker.transport.link import Link
+from keys.directory.source import PublishedDirectory
+from schemas.vocabulary import Lane
+
+MEMBERS_POLL_S: Final = 1.0
+_log = get_logger()
+
+
+async def run_worker(
+    link: Link, directory: DirectoryInForce, decider: Decider, *, trial: Trial
+) -> None:
+    """Judge and route for ever; members that join the directory are served at once.
+
+    Args:
+        link: On the hub's own account.
+        directory: What to judge by.
+        decider: This instance's name and key.
+        trial: For what failed before.
+    """
+    trail = record.AuditTrail(link)
+    dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
+    worker = Worker(link, directory, decider, trail, dispatcher, trial)
+    drain = HeldDrain(link, dispatcher)
+    served: set[str] = set()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(directory.keep_fresh())
+        while True:
+            for member in sorted(set(directory.view.members()) - served):
+                served.add(member)
+                for lane in Lane:
+                    group.create_task(worker.run_lane(member, lane))
+                group.create_task(drain.run(member))
+                _log.info("serving", member=member)
+            await asyncio.sleep(MEMBERS_POLL_S)
+
+
+def published(home: Path) -> DirectoryInForce:
+    """Return the directory that the hub in `home` publishes."""
+    return DirectoryInForce.read(PublishedDirectory.at(home))
+
+
+def child_trial(home: Path) -> Trial:
+    """Return the trial that reads the hub's own directory."""
+    return ChildTrial(home)

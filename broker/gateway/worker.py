@@ -1,0 +1,243 @@
+"""One gateway worker: pulls submissions, judges, records, delivers, tells, and only then acks.
+
+Any number of workers share the durable consumers. A worker may die between any two steps: the
+submission comes again, finds the standing decision, and is carried out anew under the same ids.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from broker import clock
+from broker.admission.judge import Arrival, judge, read
+from broker.admission.judgement import Judged, NotNow, RefusedWhole
+from broker.admission.quota import (
+    BURST,
+    PAIR_STATE_BURST,
+    PAIR_STATE_RATE_PER_S,
+    RATE_PER_S,
+    Bucket,
+)
+from broker.envelope.decision import encode_delivery
+from broker.envelope.submitted import Submitted, deliver
+from broker.errors import BrokerError
+from broker.gateway import record
+from broker.gateway.decide import Decider
+from broker.gateway.directory import DirectoryInForce
+from broker.gateway.dispatch import Copy, Dispatcher
+from broker.logs import get_logger
+from broker.transport.link import Link
+from broker.transport.message import Message
+from keys.primitives.hashing import sha256
+from schemas.decision import Decision, parse_decision
+from schemas.errors import SchemaError
+from schemas.receipt import TemporaryRefusal
+from schemas.vocabulary import Kind, Lane
+
+BATCH: Final = 64  # judged together; a worker that dies leaves this many to be judged again
+PULL_TIMEOUT_S: Final = 3.0
+TRUSTED_ATTEMPTS: Final = 3  # a submission that came more often is tried in a child first
+PAUSE_S: Final = 1.0  # after an error, before the lane is pulled again
+_SUBJECT_PARTS: Final = 4
+_log = get_logger()
+
+Trial = Callable[[Arrival], Awaitable[bool]]
+"""Whether a child process survives judging this submission."""
+
+
+@dataclass
+class Worker:
+    """Judges and routes what members submit.
+
+    Attributes:
+        trial: Used for what has failed several times before.
+    """
+
+    link: Link
+    directory: DirectoryInForce
+    decider: Decider
+    trail: record.AuditTrail
+    dispatcher: Dispatcher
+    trial: Trial
+    _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
+
+    async def run_lane(self, member: str, lane: Lane) -> None:
+        """Serve one lane of one member for ever."""
+        while True:
+            try:
+                batch = await self.link.pull(
+                    f"SUBMIT_{member}", f"GATEWAY-{lane}", batch=BATCH, timeout_s=PULL_TIMEOUT_S
+                )
+                async with asyncio.TaskGroup() as group:
+                    for message in batch:
+                        group.create_task(self._serve(message, member))
+            except BrokerError as error:
+                _log.warning("lane-paused", member=member, lane=str(lane), error_code=error.code)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _serve(self, message: Message, member: str) -> None:
+        """Carry one submission through; un-acked, it comes again."""
+        try:
+            await self.serve(message, member)
+        except BrokerError as error:
+            _log.warning("submission-not-carried", member=member, error_code=error.code)
+        except Exception:  # noqa: BLE001 - the edge of a task: one message must not stop a lane
+            _log.exception("submission-failed", member=member, attempts=message.attempts)
+
+    async def serve(self, message: Message, member: str) -> None:
+        """Judge one submission, record the decision, carry it out, acknowledge.
+
+        Raises:
+            BrokerError: A step's outcome is unknown; nothing was acknowledged.
+        """
+        parts = message.subject.split(".", _SUBJECT_PARTS - 1)
+        lane, ident = (parts[2], parts[3]) if len(parts) == _SUBJECT_PARTS else ("", "")
+        arrival = Arrival(message.payload, member, lane, ident)
+        now = clock.now()
+        if message.attempts > TRUSTED_ATTEMPTS and not await self.trial(arrival):
+            judgement: Judged | RefusedWhole | NotNow = RefusedWhole(
+                "unprocessable", sha256(arrival.raw), None
+            )
+        else:
+            judgement = await self._judge(arrival, now)
+        if isinstance(judgement, NotNow):
+            await self._postpone(member, judgement, attempt=message.stream_seq)
+        else:
+            await self._decide(arrival, judgement, now)
+        await message.ack()
+
+    async def _judge(self, arrival: Arrival, now: datetime) -> Judged | RefusedWhole | NotNow:
+        situation = self.directory.situation(now)
+        found = read(arrival, situation)
+        if not isinstance(found, Submitted):
+            return found
+        if over := self._over_quota(found, now):
+            return over
+        spoken_of = await self._spoken_of(found)
+        judgement = judge(found, situation, size=len(arrival.raw), spoken_of=spoken_of)
+        if isinstance(judgement, Judged) and not await self._is_first(found):
+            return RefusedWhole("control-repeated", found.frame.digest, found)
+        return judgement
+
+    def _over_quota(self, submitted: Submitted, now: datetime) -> NotNow | None:
+        label, digest = submitted.frame.label, submitted.frame.digest
+        sender = label.sender.member
+        asked: list[tuple[tuple[str, ...], float, float, str]] = [
+            ((sender,), RATE_PER_S, BURST, "quota")
+        ]
+        if label.kind is Kind.PAIR_STATE:
+            pair = (sender, *submitted.recipients())
+            asked.append((pair, PAIR_STATE_RATE_PER_S, PAIR_STATE_BURST, "control-rate"))
+        for key, rate, burst, code in asked:
+            bucket = self._buckets.get(key) or Bucket.full(rate_per_s=rate, burst=burst, now=now)
+            self._buckets[key], wait_s = bucket.take(now)
+            if wait_s:
+                return NotNow(code, wait_s, label.id, digest)
+        return None
+
+    async def _spoken_of(self, submitted: Submitted) -> Decision | None:
+        """Return the standing decision that a control is about, which its recipient caused."""
+        label = submitted.frame.label
+        if not label.kind.is_control or label.ref is None or len(submitted.slots) != 1:
+            return None
+        ident: UUID = label.ref.id
+        try:
+            subject = record.decided(submitted.recipients()[0], ident)
+        except ValueError:  # an id that carries no time this software can name
+            return None
+        if not self.trail.keeps(subject):
+            return None
+        raw = await self.trail.standing(subject)
+        return None if raw is None else parse_decision(raw)
+
+    async def _is_first(self, submitted: Submitted) -> bool:
+        """Return whether no other control of this kind spoke of the same decision."""
+        label = submitted.frame.label
+        if not label.kind.is_control or label.ref is None:
+            return True
+        subject = record.once(label.sender.member, str(label.kind), label.ref.id)
+        standing = await self.trail.stand(subject, submitted.frame.digest)
+        return standing == submitted.frame.digest
+
+    async def _postpone(self, member: str, judgement: NotNow, *, attempt: int) -> None:
+        refusal = TemporaryRefusal(
+            judgement.id, judgement.digest, judgement.code, judgement.retry_after_s
+        )
+        await self.dispatcher.postpone(member, refusal, attempt=str(attempt))
+        _log.info("postponed", member=member, id=str(judgement.id), code=judgement.code)
+
+    async def _decide(
+        self, arrival: Arrival, judgement: Judged | RefusedWhole, now: datetime
+    ) -> None:
+        sender = arrival.account
+        directory = self.directory.view.version
+        decision = self.decider.sign(judgement, sender=sender, directory=directory, now=now)
+        if judgement.submitted is None:
+            subject = record.malformed(sender, arrival.raw, year=now.year)
+            standing = await self.trail.stand(subject, decision.to_bytes())
+            await self._tell_unread(arrival, judgement, standing)
+            return
+        await self._carry_out(arrival, judgement.submitted, decision, now)
+
+    async def _tell_unread(
+        self, arrival: Arrival, judgement: Judged | RefusedWhole, standing: bytes
+    ) -> None:
+        """Tell what was refused without reading an id: under the subject's, if that is one."""
+        try:
+            ident = UUID(arrival.id)
+        except ValueError:
+            ident = UUID(int=0)
+        digest = parse_decision(standing).header.digest
+        await self.dispatcher.receipt(arrival.account, ident, digest, standing, ())
+        code = judgement.code if isinstance(judgement, RefusedWhole) else ""
+        _log.info("refused", member=arrival.account, code=code, digest=digest.hex())
+
+    async def _carry_out(
+        self, arrival: Arrival, submitted: Submitted, decision: Decision, now: datetime
+    ) -> None:
+        """Record the decision, or find the one that stands, and carry that out."""
+        label, digest = submitted.frame.label, submitted.frame.digest
+        sender = arrival.account
+        raw = await self.trail.stand(record.decided(sender, label.id), decision.to_bytes())
+        standing = self._own(raw)
+        if standing.header.digest != digest:
+            reused = self.decider.sign(
+                RefusedWhole("id-reused", digest, submitted),
+                sender=sender,
+                directory=self.directory.view.version,
+                now=now,
+            )
+            subject = record.reused(sender, label.id, digest)
+            raw = await self.trail.stand(subject, reused.to_bytes())
+            standing = self._own(raw)
+        copies = [
+            Copy(
+                accepted.recipient,
+                encode_delivery(
+                    deliver(submitted, accepted.recipient), standing, accepted.recipient
+                ),
+            )
+            for accepted in standing.records
+            if accepted.accepted
+        ]
+        placed = await self.dispatcher.deliver(label, digest, copies, now=now)
+        await self.dispatcher.receipt(sender, label.id, digest, raw, placed)
+        _log.info(
+            "decided",
+            member=sender,
+            id=str(label.id),
+            lane=str(label.lane),
+            code=standing.header.code or None,
+            delivered=len(copies),
+            refused=len(standing.records) - len(copies),
+        )
+
+    @staticmethod
+    def _own(raw: bytes) -> Decision:
+        try:
+            return parse_decision(raw)
+        except SchemaError as error:
+            raise BrokerError("audit-damaged", "a standing decision cannot be read") from error

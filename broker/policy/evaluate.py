@@ -1,0 +1,125 @@
+"""Evaluation: a pure function of label, recipients and directory.
+
+A copy goes out only if the sender's export policy, the regional agreement and the recipient's
+import policy all permit it, and none forbids it. What none permits is refused; forbid beats
+permit. The sender's node, the gateway and the recipient's node each evaluate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from broker.policy.table import Request, Table
+from keys.directory.view import DirectoryView
+from schemas.label import Intent
+from schemas.policy import Direction, Rule
+
+Stage: TypeAlias = Literal["export", "agreement", "import"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the policies say of one recipient.
+
+    Attributes:
+        permitted: Whether the copy may go out.
+        code: `policy-STAGE-forbid` or `policy-STAGE-default`, or what the directory lacks; empty
+            if permitted.
+        rule: The deciding rule, or that none matched; if permitted, the rules that permit.
+        policy_hash: SHA-256 of the policy that decided.
+        decided_by: Which policy that is.
+    """
+
+    permitted: bool
+    code: str
+    rule: str
+    policy_hash: bytes
+    decided_by: Stage
+
+
+@dataclass(frozen=True)
+class _Policy:
+    """One stage: whose rules, under which name and hash."""
+
+    stage: Stage
+    name: str
+    table: Table
+    hash: bytes
+
+    def says(self, rule: Rule) -> str:
+        """Return the rule as it is shown."""
+        return f"{self.name}: {rule.effect} {rule.name}"
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Every policy of one version of the directory, compiled."""
+
+    _exports: Mapping[str, _Policy]
+    _imports: Mapping[str, _Policy]
+    _agreement: _Policy
+
+    def evaluate(self, intent: Intent, recipients: Sequence[str]) -> dict[str, Verdict]:
+        """Return the verdict on each recipient.
+
+        Args:
+            intent: A label, or what is known of one before sealing.
+            recipients: Member codes; one not in the directory is refused.
+        """
+        return {recipient: self._evaluate(intent, recipient) for recipient in recipients}
+
+    def _evaluate(self, intent: Intent, recipient: str) -> Verdict:
+        exporter = self._exports.get(intent.sender.member)
+        importer = self._imports.get(recipient)
+        if exporter is None or importer is None:
+            missing = intent.sender.member if exporter is None else recipient
+            return Verdict(False, "unknown-member", f"{missing} is no member", b"", "agreement")
+        request = Request.of(intent, recipient)
+        stages = (exporter, self._agreement, importer)
+        for policy in stages:
+            if (rule := policy.table.forbidding(request)) is not None:
+                return _no(policy, "forbid", policy.says(rule))
+        permits: list[str] = []
+        for policy in stages:
+            rule = policy.table.permitting(request)
+            if rule is None:
+                return _no(policy, "default", f"no permit matched in {policy.name}")
+            permits.append(policy.says(rule))
+        return Verdict(True, "", "; ".join(permits), importer.hash, "import")
+
+
+def compile_policies(view: DirectoryView) -> Policies:
+    """Return the policies of `view` as tables; do it once for each version."""
+    groups = view.groups()
+    members = view.member_views
+    return Policies(
+        {
+            code: _Policy(
+                "export",
+                f"{code} export",
+                Table.of(member.policy, Direction.EXPORT, groups),
+                member.policy_hash,
+            )
+            for code, member in members.items()
+        },
+        {
+            code: _Policy(
+                "import",
+                f"{code} import",
+                Table.of(member.policy, Direction.IMPORT, groups),
+                member.policy_hash,
+            )
+            for code, member in members.items()
+        },
+        _Policy(
+            "agreement",
+            "regional agreement",
+            Table.of(view.agreement, None, groups),
+            view.agreement_hash,
+        ),
+    )
+
+
+def _no(policy: _Policy, why: str, rule: str) -> Verdict:
+    code = f"policy-{policy.stage}-{why}"
+    return Verdict(False, code, rule, policy.hash, policy.stage)

@@ -1,0 +1,241 @@
+"""A member's copy of the directory: refreshed from a source nobody trusts, kept, read offline.
+
+TUF's own updater does what needs a memory: newest root first, no version that goes back, nothing
+expired. `TrustedDirectory` then checks every rule again over the exact bytes, together with what
+the updater does not know, and only then is the copy replaced. A copy that is kept is checked
+again whenever it is read.
+
+In the folder: `updater/` is the updater's memory; `directory.json` the last verified bundle.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from tuf.api.exceptions import (
+    BadVersionNumberError,
+    DownloadError,
+    ExpiredMetadataError,
+    RepositoryError,
+    UnsignedMetadataError,
+)
+from tuf.ngclient.config import UpdaterConfig
+from tuf.ngclient.updater import Updater
+
+from keys.directory import layout
+from keys.directory.bundle import MAX_BUNDLE_BYTES, Bundle, parse_bundle
+from keys.directory.fetcher import Fetch, LoopFetcher
+from keys.directory.metadata import (
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    read_metadata,
+)
+from keys.directory.succession import check_suspensions_stand
+from keys.directory.trust import TrustedDirectory
+from keys.directory.view import DirectoryView
+from keys.errors import DirectoryError, KeyFileError
+from keys.files import make_private_folder, read_private, write_private
+from keys.primitives.hashing import sha256
+
+DEFAULT_TIMEOUT_S: Final = 20.0  # for one file over a bad line
+_BUNDLE: Final = "directory.json"
+_UPDATER: Final = "updater"
+_CONFIG: Final = UpdaterConfig(
+    max_root_rotations=layout.MAX_ROOT_ROTATIONS,
+    root_max_length=layout.MAX_ROOT_BYTES,
+    timestamp_max_length=layout.MAX_TIMESTAMP_BYTES,
+    snapshot_max_length=layout.MAX_SNAPSHOT_BYTES,
+    targets_max_length=layout.MAX_TARGETS_BYTES,
+)
+
+
+class _Updater(Updater):
+    """The updater, judging expiry at the caller's time instead of the machine's."""
+
+    def judge_at(self, now: datetime) -> None:
+        # Not public in tuf 7.0; a test fails if expiry stops being judged at this time.
+        self._trusted_set.reference_time = now
+
+    def newest(self, role: str) -> bytes:
+        """Return the metadata that the last refresh verified and kept."""
+        return self._load_local_metadata(role)
+
+
+@dataclass(frozen=True)
+class DirectoryCopy:
+    """A verified copy of the directory.
+
+    Attributes:
+        view: What everything else reads.
+        bundle: The bytes it was made from, as evidence and to carry to a ministry.
+    """
+
+    view: DirectoryView
+    bundle: Bundle
+
+
+class DirectoryClient:
+    """Keeps one copy of the directory in `folder`. One refresh at a time, by one process."""
+
+    def __init__(
+        self, folder: Path, *, pinned_root: bytes, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
+        """Take the folder, which need not exist yet, and the root got out of band."""
+        self.folder = folder
+        self._pinned_root = pinned_root
+        self._timeout_s = timeout_s
+
+    def load(self) -> DirectoryCopy | None:
+        """Return the copy kept here, verified again, or None; `view.check_fresh` tells its age.
+
+        Raises:
+            DirectoryError: It breaks a rule.
+            KeyFileError: It is open to others.
+        """
+        path = self.folder / _BUNDLE
+        if not path.exists():
+            return None
+        bundle = parse_bundle(read_private(path, max_bytes=MAX_BUNDLE_BYTES))
+        return DirectoryCopy(self._trusted(bundle).view(), bundle)
+
+    async def refresh(self, fetch: Fetch, *, now: datetime) -> DirectoryCopy:
+        """Fetch, verify, keep and return the newest version.
+
+        Args:
+            fetch: The source, which may say anything.
+            now: At which expiry is judged.
+
+        Raises:
+            DirectoryError: `directory-unreachable`, `directory-expired`, `rollback`,
+                `below-threshold`, or another rule is broken; the copy kept stays as it was.
+            KeyFileError: The folder is open to others or cannot be written.
+        """
+        fetcher = LoopFetcher(fetch, asyncio.get_running_loop(), timeout_s=self._timeout_s)
+        try:
+            return await asyncio.to_thread(self._refresh, fetcher, now)
+        finally:
+            fetcher.stopped = True
+
+    def _refresh(self, fetcher: LoopFetcher, now: datetime) -> DirectoryCopy:
+        make_private_folder(self.folder)
+        known = self._kept()
+        bundle = _Refresh(self.folder / _UPDATER, self._pinned_root, fetcher, known).run(now)
+        trusted = self._trusted(bundle)
+        if known is not None:
+            check_suspensions_stand(self._trusted(known), trusted)
+        view = trusted.view()
+        view.check_fresh(now)
+        if bundle != known:
+            write_private(self.folder / _BUNDLE, bundle.to_bytes())
+        return DirectoryCopy(view, bundle)
+
+    def _kept(self) -> Bundle | None:
+        try:
+            copy = self.load()
+        except DirectoryError:  # a damaged copy is replaced; the updater's memory stands
+            return None
+        return copy.bundle if copy else None
+
+    def _trusted(self, bundle: Bundle) -> TrustedDirectory:
+        return TrustedDirectory(bundle, pinned_root=self._pinned_root)
+
+
+class _Refresh:
+    """One refresh, in its thread."""
+
+    def __init__(
+        self, folder: Path, pinned_root: bytes, fetcher: LoopFetcher, known: Bundle | None
+    ) -> None:
+        self._folder = folder
+        self._pinned_root = pinned_root
+        self._fetcher = fetcher
+        self._known = known
+
+    def run(self, now: datetime) -> Bundle:
+        make_private_folder(self._folder)
+        try:
+            updater = _Updater(
+                str(self._folder),
+                "metadata",
+                fetcher=self._fetcher,
+                config=_CONFIG,
+                bootstrap=self._pinned_root,
+            )
+            updater.judge_at(now)
+            updater.refresh()
+            return self._bundle(updater)
+        except ExpiredMetadataError as error:
+            raise DirectoryError("directory-expired", "the directory has expired") from error
+        except BadVersionNumberError as error:
+            raise DirectoryError("rollback", "an older directory was offered") from error
+        except UnsignedMetadataError as error:
+            raise DirectoryError("below-threshold", "too few signatures") from error
+        except RepositoryError as error:
+            raise DirectoryError("bad-metadata", "the directory breaks TUF's rules") from error
+        except DownloadError as error:
+            cause = self._fetcher.cause or error
+            raise DirectoryError("directory-unreachable", "a file cannot be fetched") from cause
+        except OSError as error:
+            raise KeyFileError("cannot-write", f"{self._folder} cannot be written") from error
+
+    def _bundle(self, updater: _Updater) -> Bundle:
+        snapshot_raw = updater.newest(layout.SNAPSHOT)
+        targets_raw = updater.newest(layout.TARGETS)
+        snapshot = read_metadata(Snapshot, snapshot_raw, max_bytes=layout.MAX_SNAPSHOT_BYTES)
+        targets = read_metadata(Targets, targets_raw, max_bytes=layout.MAX_TARGETS_BYTES).signed
+        delegated = (targets.delegations.roles if targets.delegations else None) or {}
+        roles = {name: self._role(name, snapshot.signed.meta) for name in delegated}
+        files = self._files(targets)
+        for raw in roles.values():
+            files |= self._files(
+                read_metadata(Targets, raw, max_bytes=layout.MAX_ROLE_BYTES).signed
+            )
+        return Bundle.of(
+            roots=self._roots(updater),
+            timestamp=updater.newest(layout.TIMESTAMP),
+            snapshot=snapshot_raw,
+            targets=targets_raw,
+            roles=roles,
+            files=files,
+        )
+
+    # What follows is fetched, not verified: TrustedDirectory checks every byte of the bundle.
+
+    def _role(self, name: str, metas: Mapping[str, MetaFile]) -> bytes:
+        meta = metas.get(f"{name}.json")
+        if meta is None:
+            raise DirectoryError("missing-role", "the snapshot lacks a delegated role")
+        kept = self._known.roles.get(name) if self._known else None
+        if kept is not None:
+            old = read_metadata(Targets, kept.encode(), max_bytes=layout.MAX_ROLE_BYTES)
+            if old.signed.version == meta.version:
+                return kept.encode()
+        path = layout.metadata_path(name, meta.version)
+        return self._fetcher.get(path, max_bytes=layout.MAX_ROLE_BYTES)
+
+    def _files(self, role: Targets) -> dict[str, bytes]:
+        return {path: self._file(path, target) for path, target in role.targets.items()}
+
+    def _file(self, path: str, target: TargetFile) -> bytes:
+        wanted = target.hashes.get("sha256", "")
+        kept = self._known.files.get(path) if self._known else None
+        if kept is not None and sha256(kept.encode()).hex() == wanted:
+            return kept.encode()
+        return self._fetcher.get(layout.target_path(path, wanted), max_bytes=layout.MAX_FILE_BYTES)
+
+    def _roots(self, updater: _Updater) -> list[bytes]:
+        newest_raw = updater.newest(layout.ROOT)
+        newest = read_metadata(Root, newest_raw, max_bytes=layout.MAX_ROOT_BYTES).signed.version
+        roots = [root.encode() for root in self._known.roots] if self._known else []
+        roots = roots or [self._pinned_root]
+        last = read_metadata(Root, roots[-1], max_bytes=layout.MAX_ROOT_BYTES).signed.version
+        for version in range(last + 1, newest + 1):
+            path = layout.metadata_path(layout.ROOT, version)
+            roots.append(self._fetcher.get(path, max_bytes=layout.MAX_ROOT_BYTES))
+        return roots

@@ -1,0 +1,81 @@
+"""Gateway workers in this process, on a real hub."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from broker.admission.judge import Arrival
+from broker.envelope.decision import Delivery, parse_delivery
+from broker.gateway.decide import Decider
+from broker.gateway.directory import DirectoryInForce
+from broker.gateway.run import run_worker
+from broker.transport.link import Link
+from keys.directory.view import DirectoryView
+from schemas.receipt import Receipt, parse_receipt
+from tests.support.envelopes import Made
+from tests.support.hub import BOUND_S, RunningHub
+
+
+@dataclass
+class Source:
+    """A directory that a test may change."""
+
+    current: DirectoryView
+
+    def view(self) -> DirectoryView:
+        return self.current
+
+
+async def nothing_to_try(_: Arrival) -> bool:
+    return True
+
+
+@asynccontextmanager
+async def running_gateway(
+    hub: RunningHub, *, directory: DirectoryInForce | None = None, name: str = "gw-1"
+) -> AsyncIterator[Link]:
+    """One worker, stopped at once at the end, like a process that is killed."""
+    region = hub.region
+    directory = directory or DirectoryInForce.read(Source(region.view))
+    decider = Decider(name, region.gateway_kid, region.gateway_sign_key)
+    async with hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        loop = asyncio.get_running_loop()
+        worker = loop.create_task(run_worker(link, directory, decider, trial=nothing_to_try))
+        try:
+            yield link
+        finally:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+
+
+async def submit(link: Link, made: Made, *, attempt: int = 1, sender: str = "SG") -> None:
+    subject = f"submit.{sender}.{made.label.lane}.{made.label.id}"
+    digest = made.sealed.digest.hex()
+    await link.publish_acked(subject, made.sealed.raw, msg_id=f"{digest}.{attempt}")
+
+
+async def receipt(link: Link, member: str = "SG") -> Receipt:
+    """The next receipt, acknowledged."""
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            for message in await link.pull(f"RECEIPT_{member}", member, batch=1, timeout_s=5):
+                await message.ack()
+                return parse_receipt(message.payload)
+
+
+async def mail(link: Link, member: str, lane: str = "normal") -> Delivery:
+    """The next delivery, acknowledged."""
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            for message in await link.pull(f"INBOX_{member}", lane, batch=1, timeout_s=5):
+                await message.ack()
+                return parse_delivery(message.payload)
+
+
+async def no_mail(link: Link, member: str, lane: str = "normal") -> None:
+    """Fail if a delivery waits."""
+    assert await link.pull(f"INBOX_{member}", lane, batch=1, timeout_s=0.5) == []
