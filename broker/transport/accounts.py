@@ -64,6 +64,18 @@ def inbox_prefix(member: str) -> str:
     return f"_INBOX_{member}"
 
 
+GATEWAY_PUBLISHES: Final = (
+    "audit.>",
+    "deliver.>",
+    "held.>",
+    "receipt.>",
+    "$JS.API.CONSUMER.MSG.NEXT.>",
+    "$JS.API.STREAM.MSG.GET.>",
+    "$JS.ACK.>",
+)
+"""All that a gateway worker says: it cannot change a stream, an account or a consumer."""
+
+
 def operator_jwt(keys: HubKeys, *, now: datetime) -> str:
     """Return the operator's JWT, which names the system account."""
     own = _nkey("operator", keys.operator)
@@ -152,8 +164,21 @@ def member_account_jwt(
     return _account(keys, public, member, now=now, nats={"imports": imports}, limits=limits)
 
 
+def deletion_request(keys: HubKeys, accounts: Sequence[str], *, now: datetime) -> str:
+    """Return the operator's order to forget accounts, each named by its public nkey."""
+    own = _nkey("operator", keys.operator)
+    nats = {"type": "generic", "accounts": list(accounts)}
+    return _token(keys.operator, issuer=own, subject=own, name="delete", now=now, nats=nats)
+
+
 def user_jwt(
-    account: SignKey, user_key: bytes, name: str, *, now: datetime, member: str | None = None
+    account: SignKey,
+    user_key: bytes,
+    name: str,
+    *,
+    now: datetime,
+    member: str | None = None,
+    publish: Sequence[str] | None = None,
 ) -> str:
     """Return a user's JWT, signed by its account.
 
@@ -163,8 +188,9 @@ def user_jwt(
         name: Shown in the server's own status.
         now: Time of issue.
         member: Confines the user to what a member's node needs; None for the hub's own users.
+        publish: Confines a user of the hub to these subjects; None for all.
     """
-    permissions: dict[str, Any] = {}
+    permissions: dict[str, Any] = {} if publish is None else {"pub": {"allow": list(publish)}}
     if member is not None:
         permissions = {
             "pub": {"allow": [subject for subject, _ in services(member)]},

@@ -63,7 +63,13 @@ class Link:
         self._acks: dict[str, asyncio.Future[Msg]] = {}  # Owned by this loop, one for each publish.
         self._served: list[tuple[str, Answer]] = []
         self._prefix = ""
+        self._generation = 0
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
+
+    @property
+    def generation(self) -> int:
+        """How many connections there were; a change tells that a server may have forgotten."""
+        return self._generation
 
     @property
     def connected(self) -> bool:
@@ -303,6 +309,7 @@ class Link:
             await self._subscribe(client, subject, answer)
         await client.flush(timeout=int(CONNECT_TIMEOUT_S))
         self._client = client
+        self._generation += 1
         self._connected.set()
         _log.info("connected", server=given.name)
 

@@ -18,6 +18,7 @@ from broker.transport.accounts import (
     public_nkey,
     system_account_jwt,
 )
+from broker.transport.streams import room_for
 from keys.files import make_private_folder, write_private
 
 STOP_TIMEOUT_S: Final = 10.0
@@ -79,7 +80,12 @@ def write_configuration(
         },
         "tls": {"cert_file": str(place.certificate), "key_file": str(place.key)},
         # An acknowledgement must mean that it is on the disk.
-        "jetstream": {"store_dir": str(place.store), "sync_interval": "always"},
+        "jetstream": {
+            "store_dir": str(place.store),
+            "sync_interval": "always",
+            "max_file_store": room_for(place.folder),
+            "max_memory_store": 64 * 1024 * 1024,
+        },
         "max_payload": MAX_PAYLOAD_BYTES,
         "max_control_line": 4096,
         "write_deadline": "10s",

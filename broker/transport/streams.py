@@ -46,18 +46,24 @@ def years_at(now: datetime) -> tuple[int, ...]:
 
 
 def check_disk(folder: Path, sizes: Sizes, *, members: int, years: int) -> None:
-    """Return if the disk holds every stream when all are full.
+    """Return if the disk holds every stream when all are full; what they hold now counts.
 
     Raises:
         BrokerError: `disk-too-small`, naming both sizes.
     """
-    needed, free = sizes.total(members, years), shutil.disk_usage(folder).free
-    if needed > free:
+    needed, room = sizes.total(members, years), room_for(folder)
+    if needed > room:
         raise BrokerError(
             "disk-too-small",
-            f"the streams may take {needed // _MIB} MiB and {folder} has {free // _MIB} MiB left:"
-            " lower the sizes or give it a larger disk",
+            f"the streams may take {needed // _MIB} MiB and {folder} has room for {room // _MIB}"
+            " MiB: lower the sizes or give it a larger disk",
         )
+
+
+def room_for(folder: Path) -> int:
+    """Return how many bytes streams in `folder` can have: what is free, and what they hold."""
+    used = sum(entry.stat().st_blocks * 512 for entry in folder.rglob("*") if entry.is_file())
+    return shutil.disk_usage(folder).free + used
 
 
 async def ensure_streams(

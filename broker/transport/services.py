@@ -1,0 +1,161 @@
+"""What the hub answers a member: files of the directory, its time, its notices.
+
+The member asks, the hub answers once, in bounded pieces; it never calls a node. The wire is
+canonical MessagePack. A node trusts none of it: the directory verifies itself, the time is only
+compared, and a notice only shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from broker.errors import BrokerError
+from broker.transport.errors import Refused
+from broker.transport.link import Link
+from schemas import canonical
+from schemas.errors import CanonicalError
+
+MAX_PIECE_BYTES: Final = 256 * 1024
+MAX_ANSWER_BYTES: Final = 512 * 1024
+REQUEST_TIMEOUT_S: Final = 5.0
+MISSING: Final = "missing"
+BUSY: Final = "busy"
+Fields = Mapping[str, canonical.Value]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The hub's operator suspended a member's connection, and says so to all."""
+
+    member: str
+    reason: str
+    at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class HubServices:
+    """The hub's services to one member, over its link."""
+
+    link: Link
+    member: str
+
+    async def read(self, path: str, *, max_bytes: int) -> bytes | None:
+        """Return a file of the published directory, or None if there is none.
+
+        Args:
+            path: Relative, for example `metadata/timestamp.json`.
+            max_bytes: More is refused.
+
+        Raises:
+            Unreachable: No answer in time.
+            Refused: The answer breaks the rules.
+            BrokerError: `busy`: the hub asks to wait.
+        """
+        raw = b""
+        while True:
+            found = await self._ask(f"dir.{path}", {"offset": len(raw)})
+            match dict(found):
+                case {"error": "missing"}:
+                    return None
+                case {"size": int(size), "offset": int(offset), "data": bytes(piece)}:
+                    pass
+                case _:
+                    raise Refused(0, "an answer of another form")
+            if size > max_bytes or offset != len(raw) or (not piece and size > len(raw)):
+                raise Refused(0, "a file too long, or out of order")
+            raw += piece
+            if len(raw) >= size:
+                return raw[:size]
+
+    async def time(self) -> datetime:
+        """Return the hub's clock.
+
+        Raises:
+            BrokerError: As `read`.
+        """
+        match dict(await self._ask("time", {})):
+            case {"ms": int(ms)} if 0 <= ms < 2**45:
+                return datetime.fromtimestamp(ms / 1000, tz=UTC)
+            case _:
+                raise Refused(0, "an answer of another form")
+
+    async def notices(self) -> tuple[Notice, ...]:
+        """Return which members' connections the operator has suspended now, and why.
+
+        Raises:
+            BrokerError: As `read`.
+        """
+        match dict(await self._ask("notices", {})):
+            case {"suspended": list(found)}:
+                return tuple(_notice(value) for value in found)
+            case _:
+                raise Refused(0, "an answer of another form")
+
+    async def _ask(self, name: str, body: Fields) -> Fields:
+        raw = await self.link.request(
+            f"hub.{self.member}.{name}", canonical.encode(dict(body)), timeout_s=REQUEST_TIMEOUT_S
+        )
+        fields = read_fields(raw)
+        if fields.get("error") == BUSY:
+            raise BrokerError(BUSY, "the hub asks to wait", retry="later")
+        return fields
+
+
+def read_fields(raw: bytes) -> Fields:
+    """Return the map in a request or answer, which is not trusted.
+
+    Raises:
+        Refused: Too long, or not a canonical map.
+    """
+    try:
+        value = canonical.decode(raw, max_bytes=MAX_ANSWER_BYTES)
+    except CanonicalError as error:
+        raise Refused(0, "not canonical") from error
+    if not isinstance(value, dict):
+        raise Refused(0, "not a map")
+    return value
+
+
+def piece_of(raw: bytes | None, offset: int) -> bytes:
+    """Return the answer that carries the part of a file that begins at `offset`."""
+    if raw is None:
+        return canonical.encode({"error": MISSING})
+    piece = raw[offset : offset + MAX_PIECE_BYTES]
+    return canonical.encode({"size": len(raw), "offset": offset, "data": piece})
+
+
+def time_answer(now: datetime) -> bytes:
+    """Return the answer that carries the hub's clock."""
+    return canonical.encode({"ms": int(now.timestamp() * 1000)})
+
+
+def notices_answer(notices: tuple[Notice, ...]) -> bytes:
+    """Return the answer that carries the suspensions in force."""
+    return canonical.encode(
+        {
+            "suspended": [
+                [n.member, n.reason, int(n.at.timestamp()), int(n.until.timestamp())]
+                for n in notices
+            ]
+        }
+    )
+
+
+def busy_answer() -> bytes:
+    """Return the answer that asks to wait."""
+    return canonical.encode({"error": BUSY})
+
+
+def _notice(value: canonical.Value) -> Notice:
+    match value:
+        case [str(member), str(reason), int(at), int(until)] if 0 <= at <= until < 2**35:
+            return Notice(
+                member,
+                reason,
+                datetime.fromtimestamp(at, tz=UTC),
+                datetime.fromtimestamp(until, tz=UTC),
+            )
+        case _:
+            raise Refused(0, "a notice of another form")
