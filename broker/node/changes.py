@@ -1,0 +1,19 @@
+"""Waking those who wait for something new, without a queue that could grow."""
+
+import asyncio
+
+
+class Changes:
+    """A signal that something changed; what changed is read from the database."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def happened(self) -> None:
+        """Wake everybody who waits."""
+        self._next.set()
+        self._next = asyncio.Event()
+
+    def ticket(self) -> asyncio.Event:
+        """Return what the next change sets. Take it before looking, so that none is missed."""
+        return self._next

@@ -1,0 +1,354 @@
+"""From what a desk asks to what an officer signs: pure, but for random bytes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from pydantic import ValidationError
+
+from broker.envelope.errors import EnvelopeError
+from broker.envelope.officer import make_audience, officer_signed_bytes
+from broker.envelope.padding import MAX_PADDED_BYTES, pack
+from broker.envelope.submitted import STANZA_BYTES
+from broker.node.errors import NodeError
+from broker.node.ids import new_id
+from broker.node.present import Present
+from broker.policy import Verdict
+from keys.errors import DirectoryError
+from keys.primitives.hashing import sha256
+from schemas import canonical
+from schemas.common import Alert, explain
+from schemas.content import Content, OfficerBlock, encode_alert
+from schemas.desk import (
+    Advice,
+    Base64,
+    DraftRequest,
+    EqualAlert,
+    Hash,
+    Kid,
+    Preview,
+    RecipientPreview,
+    SignedParts,
+    Sizes,
+    StoredDraft,
+)
+from schemas.directory import MemberKind
+from schemas.errors import RuleError, SchemaError
+from schemas.facts import derive_facts
+from schemas.label import Facts, Intent, MemberCode, Retention, Sender, Strict
+from schemas.registry import model_for
+from schemas.rules import Recipient, check_content, check_label
+from schemas.vocabulary import Kind, Status
+
+EXPIRES: Final = timedelta(days=30)
+KEPT: Final = timedelta(days=365)
+DRAFT_LIFE: Final = timedelta(days=1)
+_NO_MANIFESTS: Final = canonical.encode([])
+
+
+class Prepared(Strict):
+    """All that is needed to seal a draft, kept sealed until then.
+
+    Attributes:
+        permitted: To whom policy permitted it when the officer saw the preview.
+    """
+
+    intent: Intent
+    alert: Base64
+    original: Base64 | None
+    reviewed: bool
+    asked: tuple[MemberCode, ...]
+    permitted: tuple[MemberCode, ...]
+    audience: tuple[Hash, ...]
+    openings: dict[MemberCode, Hash]
+    officer_kid: Kid
+    signature: Base64 = b""
+
+    def content(self) -> Content:
+        """Return the container that is sealed."""
+        block = OfficerBlock(self.officer_kid, self.signature, self.audience, self.reviewed)
+        return Content(self.alert, block, self.original)
+
+    def bytes_to_sign(self) -> bytes:
+        """Return what the officer's key signs."""
+        return officer_signed_bytes(
+            self.intent, self.audience, self.alert, _NO_MANIFESTS, self.officer_kid
+        )
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A request understood: what would be said, and to whom it may be.
+
+    Attributes:
+        content: Unsigned, for its size.
+    """
+
+    intent: Intent
+    alert: Alert
+    derived: Facts
+    content: Content
+    verdicts: dict[str, Verdict]
+
+    @property
+    def permitted(self) -> tuple[str, ...]:
+        """Recipients whom policy permits."""
+        return tuple(code for code, verdict in self.verdicts.items() if verdict.permitted)
+
+
+def compose(request: DraftRequest, present: Present) -> Composed:
+    """Return what `request`, which is not trusted, amounts to under the directory held now.
+
+    Raises:
+        NodeError: `invalid` with the rule's or the model's code, or `unavailable`.
+    """
+    now = present.now()
+    try:
+        alert = _alert(request)
+    except SchemaError as error:
+        raise _invalid(error) from None
+    original = None if request.original is None or request.without_original else request.original
+    derived = derive_facts(
+        alert,
+        has_original=original is not None,
+        has_attachments=False,
+        reviewed_no_personal_data=request.reviewed_no_personal_data,
+    )
+    until = now + KEPT
+    try:
+        intent = Intent(
+            alert_id=request.alert_id or new_id(now),
+            rev=request.rev,
+            kind=Kind.ALERT,
+            type=request.alert.type,
+            type_version=request.alert.version,
+            sender=Sender(member=present.member, agency=request.agency),
+            status=request.status,
+            precedence=request.precedence,
+            tlp=request.tlp,
+            pap=request.pap,
+            handling=request.handling,
+            classification=request.classification,
+            rel_to=request.rel_to,
+            no_third_party=request.no_third_party,
+            orcon=request.orcon,
+            purposes=request.purposes,
+            judicial_use=request.judicial_use,
+            expires=request.expires or now + EXPIRES,
+            retention=request.retention or Retention(review_by=until, delete_by=until),
+            thread=request.thread,
+            facts=_either(derived, request.facts),
+            disclose_recipients=request.disclose_recipients,
+        )
+    except ValidationError as error:
+        raise _invalid(explain(error, code="bad-label")) from None
+    if intent.expires <= now:
+        raise NodeError(
+            "expired", "the alert would expire at once", kind="invalid", field="expires"
+        )
+    recipients = _recipients(request.recipients, present)
+    try:
+        check_label(intent, recipients=recipients, created=now)
+        check_content(alert, intent, has_original=original is not None, recipients=recipients)
+    except RuleError as error:
+        raise _invalid(error) from None
+    content = Content(
+        encode_alert(alert),
+        OfficerBlock(bytes(16), bytes(64), (bytes(32),) * 16, request.reviewed_no_personal_data),
+        None if original is None else original.content,
+    )
+    return Composed(intent, alert, derived, content, judge(intent, request.recipients, present))
+
+
+def judge(intent: Intent, recipients: Sequence[str], present: Present) -> dict[str, Verdict]:
+    """Return the verdicts of policy and directory as they are now."""
+    verdicts = present.policies.evaluate(intent, recipients)
+    for code in recipients:
+        if code == present.member:
+            verdicts[code] = _refused("own-member", "nobody sends to itself")
+            continue
+        if verdicts[code].permitted:
+            try:
+                present.view.encryption_key(code, at=present.now())
+            except DirectoryError as error:
+                verdicts[code] = _refused(error.code, str(error))
+    return verdicts
+
+
+def preview(
+    request: DraftRequest, composed: Composed, present: Present, equal: Sequence[EqualAlert]
+) -> Preview:
+    """Return what the officer sees before sending."""
+    intent = composed.intent
+    sizes = _sizes(composed)
+    reads = {
+        code: code in present.view.member_views
+        and present.view.reads(code, intent.type, intent.type_version)
+        for code in request.recipients
+    }
+    warnings = [
+        Advice(
+            code="type-not-read",
+            text=f"the node of {code} does not say that it reads this type",
+            recipient=code,
+        )
+        for code in composed.permitted
+        if not reads[code]
+    ]
+    if not sizes.fits:
+        warnings.append(Advice(code="content-too-large", text=_too_large(sizes)))
+    return Preview(
+        status=intent.status,
+        exercise=intent.status is not Status.ACTUAL,
+        lane=intent.lane,
+        alert_type=intent.type,
+        alert_version=intent.type_version,
+        facts=intent.facts,
+        derived_facts=composed.derived,
+        recipients=tuple(
+            RecipientPreview(
+                recipient=code,
+                permitted=verdict.permitted,
+                code=verdict.code,
+                rule=verdict.rule,
+                decided_by=verdict.decided_by,
+                reads=reads[code],
+            )
+            for code, verdict in composed.verdicts.items()
+        ),
+        warnings=tuple(warnings),
+        sizes=sizes,
+        directory=present.shown(),
+        judged_at=present.now(),
+        equal_alerts=tuple(equal),
+    )
+
+
+def prepare(
+    request: DraftRequest, composed: Composed, present: Present, shown: Preview
+) -> tuple[Prepared, StoredDraft]:
+    """Return the draft to keep and the one to show.
+
+    Raises:
+        NodeError: `invalid` without a signer or if it is too large, `forbidden` if the directory
+            does not certify that officer.
+    """
+    if request.officer_kid is None:
+        raise NodeError(
+            "officer-key-missing",
+            "a draft names the key that signs it",
+            kind="invalid",
+            field="officer_kid",
+        )
+    try:
+        present.view.officer(present.member, request.officer_kid, at=present.now())
+    except DirectoryError as error:
+        raise NodeError(error.code, str(error), kind="forbidden") from None
+    if not shown.sizes.fits:
+        raise NodeError("content-too-large", _too_large(shown.sizes), kind="invalid")
+    audience = make_audience(request.recipients)
+    prepared = Prepared(
+        intent=composed.intent,
+        alert=composed.content.alert_bytes,
+        original=composed.content.original,
+        reviewed=request.reviewed_no_personal_data,
+        asked=request.recipients,
+        permitted=composed.permitted,
+        audience=audience.entries,
+        openings=dict(audience.openings),
+        officer_kid=request.officer_kid,
+    )
+    now = present.now()
+    stored = StoredDraft(
+        draft_id=new_id(now),
+        alert_id=composed.intent.alert_id,
+        rev=composed.intent.rev,
+        bytes_to_sign=prepared.bytes_to_sign(),
+        parts=SignedParts(
+            intent=composed.intent,
+            alert=prepared.alert,
+            manifests=_NO_MANIFESTS,
+            audience=prepared.audience,
+            openings=prepared.openings,
+        ),
+        officer_kid=request.officer_kid,
+        preview=shown,
+        expires_at=now + DRAFT_LIFE,
+    )
+    return prepared, stored
+
+
+def content_digest(alert: bytes) -> bytes:
+    """Return what two alerts of equal content share, whatever their ids."""
+    return sha256(b"kentong/equal/1\0", alert)
+
+
+def _alert(request: DraftRequest) -> Alert:
+    body = request.alert.body
+    if (original := request.original) is not None:
+        named = {} if original.name is None else {"name": original.name}
+        body = {
+            **body,
+            "original": {
+                "sha256": sha256(original.content).hex(),
+                "media_type": original.media_type,
+                "bytes": len(original.content),
+                **named,
+            },
+        }
+    model = model_for(request.alert.type, request.alert.version)
+    try:
+        return model.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        raise explain(error, code="bad-alert") from None
+
+
+def _either(derived: Facts, raised: Facts | None) -> Facts:
+    if raised is None:
+        return derived
+    return Facts(
+        **{name: getattr(derived, name) or getattr(raised, name) for name in Facts.model_fields}
+    )
+
+
+def _recipients(codes: Sequence[str], present: Present) -> list[Recipient]:
+    views = present.view.member_views
+    return [
+        Recipient(code, partner=views[code].kind is MemberKind.PARTNER, flags=views[code].flags)
+        for code in codes
+        if code in views
+    ]
+
+
+def _sizes(composed: Composed) -> Sizes:
+    content = composed.content
+    try:
+        sealed = len(pack(content.to_bytes()))
+        fits = True
+    except EnvelopeError:
+        sealed, fits = len(content.to_bytes()) + STANZA_BYTES, False
+    return Sizes(
+        alert_bytes=len(content.alert_bytes),
+        original_bytes=len(content.original or b""),
+        sealed_bytes=sealed,
+        sealed_limit=MAX_PADDED_BYTES,
+        fits=fits,
+    )
+
+
+def _too_large(sizes: Sizes) -> str:
+    return (
+        f"the content takes {sizes.sealed_bytes} bytes ({sizes.original_bytes} of them the"
+        f" original), at most {sizes.sealed_limit} can be sealed: send it without the original,"
+        " whose hash is kept"
+    )
+
+
+def _refused(code: str, rule: str) -> Verdict:
+    return Verdict(permitted=False, code=code, rule=rule, policy_hash=b"", decided_by="agreement")
+
+
+def _invalid(error: SchemaError) -> NodeError:
+    return NodeError(error.code, str(error), kind="invalid", field=error.field)

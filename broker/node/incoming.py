@@ -1,0 +1,389 @@
+"""Incoming mail: verified, opened, judged again, stored once; what fails is quarantined and told.
+
+The hub's copy is acknowledged only after the commit. Stored means stored once: by id and digest.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.envelope.decision import Delivery, check_accepted, parse_delivery
+from broker.envelope.delivered import Opened, open_delivered
+from broker.envelope.errors import EnvelopeError
+from broker.errors import BrokerError
+from broker.logs import get_logger
+from broker.node import alarms, pairs, submissions
+from broker.node.changes import Changes
+from broker.node.ids import to_ms
+from broker.node.present import Present
+from broker.node.sealing import Sealer
+from broker.node.vault import Vault
+from broker.store import tables
+from broker.store.database import Database
+from broker.transport.link import Link
+from broker.transport.message import Message
+from keys.errors import KeysError
+from keys.identity import MemberIdentity
+from keys.primitives.hashing import sha256
+from schemas.control import ControlMessage, PairState, Rejected, Told
+from schemas.desk import (
+    DecisionShown,
+    DirectoryNamed,
+    InboxItem,
+    OfficerShown,
+    OriginalShown,
+    RecipientState,
+)
+from schemas.desk.fields import Base64
+from schemas.directory import OfficerRole
+from schemas.label import Label, Reference, Strict
+from schemas.vocabulary import Kind, Lane, Status
+
+BATCH: Final = 32
+PULL_TIMEOUT_S: Final = 3.0
+PAUSE_S: Final = 1.0
+RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps the copy meanwhile
+    {"unknown-key", "unknown-member", "unknown-officer", "no-open-key", "suite-mismatch"}
+)
+MAX_RETRIES: Final = 5
+_log = get_logger()
+
+
+class Kept(Strict):
+    """What is sealed in an inbox row."""
+
+    item: InboxItem
+    original: Base64 | None
+
+
+@dataclass
+class Incoming:
+    """The receiving half of a node."""
+
+    present: Present
+    identity: MemberIdentity
+    database: Database
+    vault: Vault
+    sealer: Sealer
+    link: Link
+    changes: Changes
+    mail: Changes
+    answered: Changes  # Wakes the task that submits controls.
+
+    async def read_lane_for_ever(self, lane: Lane) -> None:
+        """Take one lane's mail, most urgent lanes in tasks of their own."""
+        member = self.present.member
+        while True:
+            try:
+                await self.link.wait_connected()
+                if not self.present.has_directory:
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                messages = await self.link.pull(
+                    f"INBOX_{member}", str(lane), batch=BATCH, timeout_s=PULL_TIMEOUT_S
+                )
+                for message in messages:
+                    await self._take(message)
+            except BrokerError as error:
+                _log.info("lane-paused", lane=str(lane), error_code=error.code)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _take(self, message: Message) -> None:
+        final = message.attempts > MAX_RETRIES
+        try:
+            taken = await self.take(message.payload, final=final)
+        except BrokerError as error:  # the database, most likely: nothing was kept, so come again
+            _log.error("mail-not-kept", error_code=error.code)
+            await message.nak(delay_s=PAUSE_S * 5)
+            return
+        if taken:
+            await message.ack()
+        else:
+            await message.nak(delay_s=PAUSE_S * 5)
+
+    async def take(self, raw: bytes, *, final: bool = True) -> bool:
+        """Store one delivery, or quarantine it; return whether the hub's copy is done with.
+
+        Args:
+            raw: Not trusted.
+            final: Whether to quarantine even what a newer directory might let in.
+
+        Raises:
+            StoreError: The database did not keep it.
+        """
+        delivery: Delivery | None = None
+        try:
+            delivery = parse_delivery(raw)
+            opened = self._open(delivery)
+        except (EnvelopeError, KeysError) as error:
+            if error.code in RETRIED and not final:
+                return False
+            await self._quarantine(raw, delivery, error.code)
+            return True
+        if opened.control is not None:
+            await self._control(delivery, opened, opened.control)
+        else:
+            await self._keep(delivery, opened)
+        return True
+
+    def _open(self, delivery: Delivery) -> Opened:
+        view, member = self.present.view, self.present.member
+        decided_at = check_accepted(delivery, view, member=member)
+        self.present.meet(delivery.decision.header.dir)
+        self.present.meet(delivery.delivered.frame.label.dir)
+        opened = open_delivered(
+            delivery.delivered,
+            member=member,
+            open_keys=self.identity.open_keys,
+            view=view,
+            at=decided_at,
+        )
+        if not opened.label.kind.is_control:
+            verdict = self.present.policies.evaluate(opened.label, [member])[member]
+            if not verdict.permitted:
+                raise EnvelopeError(verdict.code, verdict.rule)
+        return opened
+
+    async def _keep(self, delivery: Delivery, opened: Opened) -> None:
+        label, digest = opened.label, delivery.delivered.frame.digest
+
+        async def change(connection: AsyncConnection) -> bool:
+            if not await _is_new(connection, label.id, digest, "delivered"):
+                return False
+            await self._arrived(connection, delivery)
+            await self._store(connection, delivery, opened)
+            await self._answer(connection, delivery, Told(Kind.DELIVERED, self.present.now()))
+            return True
+
+        if await self.database.change(change):
+            _log.info("received", id=str(label.id), sender=label.sender.member, type=label.type)
+            self.mail.happened()
+            self.answered.happened()
+
+    async def _store(self, connection: AsyncConnection, delivery: Delivery, opened: Opened) -> None:
+        label = opened.label
+        inserted = await connection.execute(
+            insert(tables.inbox).values(
+                id=str(label.id),
+                digest=delivery.delivered.frame.digest,
+                alert_id=str(label.alert_id),
+                rev=label.rev,
+                type=label.type,
+                exercise=int(label.status is not Status.ACTUAL),
+                sealed=b"",
+            )
+        )
+        position = int((inserted.inserted_primary_key or (0,))[0])
+        kept = Kept(item=self._item(position, delivery, opened), original=opened.content.original)
+        sealed = self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}")
+        await connection.execute(
+            update(tables.inbox).where(tables.inbox.c.position == position).values(sealed=sealed)
+        )
+
+    def _item(self, position: int, delivery: Delivery, opened: Opened) -> InboxItem:
+        label, header = opened.label, delivery.decision.header
+        record = delivery.decision.record_of(self.present.member)
+        officer = opened.officer
+        if officer is None or record is None:  # `_open` saw both
+            raise EnvelopeError("officer-missing", "no officer signed this alert")
+        alert: dict[str, JsonValue] | None = (
+            None
+            if opened.alert is None
+            else opened.alert.model_dump(mode="json", exclude_none=True)
+        )
+        named = None if opened.alert is None else opened.alert.original
+        reviewed = opened.content.officer is not None and (
+            opened.content.officer.reviewed_no_personal_data
+        )
+        warnings = [
+            code
+            for code, shown in (
+                ("reviewed-no-personal-data", reviewed),
+                ("type-not-read", opened.alert is None),
+                ("system-sender", OfficerRole.SYSTEM in officer.roles),
+            )
+            if shown
+        ]
+        return InboxItem(
+            position=position,
+            id=label.id,
+            alert_id=label.alert_id,
+            rev=label.rev,
+            sender=label.sender.member,
+            agency=label.sender.agency,
+            type=label.type,
+            type_version=label.type_version,
+            status=label.status,
+            exercise=label.status is not Status.ACTUAL,
+            precedence=label.precedence,
+            tlp=label.tlp,
+            created=label.created,
+            expires=label.expires,
+            received_at=self.present.now(),
+            label=label.model_dump(mode="json", exclude_none=True),
+            alert=alert,
+            officer=OfficerShown(
+                pseudonym=officer.id,
+                kid=officer.kid,
+                roles=tuple(str(role) for role in officer.roles),
+                system=OfficerRole.SYSTEM in officer.roles,
+            ),
+            decision=DecisionShown(
+                gateway=header.gateway,
+                kid=delivery.decision.kid,
+                decided_at=header.decided_at,
+                rule=record.rule,
+                policy=record.policy or bytes(32),
+                directory=DirectoryNamed(
+                    root=header.dir.root, snapshot=header.dir.snapshot, hash=header.dir.hash
+                ),
+            ),
+            recipients=opened.disclosed or None,
+            reviewed_no_personal_data=reviewed,
+            original=None
+            if named is None
+            else OriginalShown(
+                sha256=bytes.fromhex(named.sha256),
+                media_type=named.media_type,
+                bytes=named.bytes,
+                name=named.name,
+                carried=opened.content.original is not None,
+            ),
+            warnings=tuple(warnings),
+        )
+
+    async def _control(self, delivery: Delivery, opened: Opened, message: ControlMessage) -> None:
+        label, digest = opened.label, delivery.delivered.frame.digest
+
+        async def change(connection: AsyncConnection) -> None:
+            if not await _is_new(connection, label.id, digest, "control"):
+                return
+            await self._arrived(connection, delivery)
+            await self._apply(connection, label, message)
+
+        await self.database.change(change)
+        self.changes.happened()
+
+    async def _apply(
+        self, connection: AsyncConnection, label: Label, message: ControlMessage
+    ) -> None:
+        peer = label.sender.member
+        if isinstance(message, PairState):
+            await pairs.compare(connection, peer, message, now=self.present.now())
+            return
+        if label.ref is None:
+            return
+        submission_id = await _known(connection, label.ref)
+        if submission_id is None:
+            return
+        submission = await submissions.find(connection, submission_id)
+        change: dict[str, object]
+        match message:
+            case Told(kind=Kind.DELIVERED, at=at):
+                change = {"state": RecipientState.DELIVERED, "delivered_at": at}
+            case Rejected(code=code):
+                change = {
+                    "state": RecipientState.REFUSED,
+                    "code": code,
+                    "refused_by": "recipient",
+                }
+            case _:
+                return
+        if any(each.recipient == peer for each in submission.recipients):
+            moved = submissions.with_outcomes(submission, {peer: change}, now=self.present.now())
+            await submissions.save(connection, moved)
+
+    async def _arrived(self, connection: AsyncConnection, delivery: Delivery) -> None:
+        slot = delivery.delivered.slot
+        peer = delivery.delivered.frame.label.sender.member
+        await pairs.arrived(connection, peer, slot.pair_seq, now=self.present.now())
+
+    async def _quarantine(self, raw: bytes, delivery: Delivery | None, code: str) -> None:
+        """Keep what was refused as evidence, and tell its sender if it can be told."""
+        digest = sha256(raw) if delivery is None else delivery.delivered.frame.digest
+        label = None if delivery is None else delivery.delivered.frame.label
+
+        async def change(connection: AsyncConnection) -> None:
+            table = tables.quarantine
+            known = await connection.execute(select(table.c.number).where(table.c.digest == digest))
+            if known.scalar_one_or_none() is not None:
+                return
+            await connection.execute(
+                insert(table).values(
+                    digest=digest, code=code, at_ms=to_ms(self.present.now()), raw=raw
+                )
+            )
+            await alarms.raise_alarm(
+                connection,
+                f"quarantined-{code}"[:64],
+                now=self.present.now(),
+                peer="" if label is None else label.sender.member,
+            )
+            if delivery is not None and label is not None and self._is_decided(delivery):
+                await self._arrived(connection, delivery)
+                if not label.kind.is_control:
+                    message = Rejected(self.present.now(), code[:64])
+                    await self._answer(connection, delivery, message)
+
+        await self.database.change(change)
+        self.answered.happened()
+        _log.error("quarantined", code=code, digest=digest.hex())
+
+    def _is_decided(self, delivery: Delivery) -> bool:
+        """Return whether the gateway let exactly this copy through: else nobody is answered."""
+        try:
+            check_accepted(delivery, self.present.view, member=self.present.member)
+            delivery.delivered.frame.verify(
+                self.present.view, at=delivery.decision.header.decided_at
+            )
+        except EnvelopeError:
+            return False
+        return True
+
+    async def _answer(
+        self, connection: AsyncConnection, delivery: Delivery, message: ControlMessage
+    ) -> None:
+        frame = delivery.delivered.frame
+        try:
+            await self.sealer.control(
+                connection,
+                message,
+                to=frame.label.sender.member,
+                ref=Reference(id=frame.label.id, digest=frame.digest),
+                status=frame.label.status,
+            )
+        except KeysError as error:
+            # The alert is kept all the same; its sender will see no confirmation.
+            _log.warning("not-confirmed", error_code=error.code, id=str(frame.label.id))
+
+
+async def _is_new(connection: AsyncConnection, ident: UUID, digest: bytes, outcome: str) -> bool:
+    table = tables.received
+    known = await connection.execute(
+        select(table.c.outcome).where(table.c.id == str(ident), table.c.digest == digest)
+    )
+    if known.scalar_one_or_none() is not None:
+        return False
+    await connection.execute(insert(table).values(id=str(ident), digest=digest, outcome=outcome))
+    return True
+
+
+async def _known(connection: AsyncConnection, reference: Reference) -> UUID | None:
+    table = tables.envelopes
+    found = await connection.execute(
+        select(table.c.submission_id).where(
+            table.c.id == str(reference.id), table.c.digest == reference.digest
+        )
+    )
+    value = found.scalar_one_or_none()
+    return None if value is None else UUID(value)
+
+
+async def forget_drafts(connection: AsyncConnection, now_ms: int) -> None:
+    """Erase drafts that nobody signed in time."""
+    await connection.execute(delete(tables.drafts).where(tables.drafts.c.expires_ms < now_ms))

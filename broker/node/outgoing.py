@@ -1,0 +1,398 @@
+"""Outgoing mail: sealed when it may be, repeated until its receipt is stored.
+
+Three tasks: one seals what is queued, one submits what is sealed, one reads receipts. Each may die
+at any instant; what it had not committed happens again, under the same ids.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.admission.codes import retry_of
+from broker.envelope.decision import verify_decision
+from broker.envelope.errors import EnvelopeError
+from broker.errors import BrokerError
+from broker.logs import get_logger
+from broker.node import submissions
+from broker.node.changes import Changes
+from broker.node.drafting import Prepared, judge
+from broker.node.ids import from_ms, to_ms
+from broker.node.present import Present
+from broker.node.sealing import Sealer, forget, settle_numbers
+from broker.node.vault import Vault
+from broker.store import tables
+from broker.store.database import Database
+from broker.transport.link import Link
+from broker.transport.message import Message
+from keys.errors import KeysError
+from schemas.decision import Decision, parse_decision
+from schemas.desk import RecipientState, Submission, SubmissionState
+from schemas.errors import SchemaError
+from schemas.receipt import (
+    NOTICE_CONTEXT,
+    DecisionReceipt,
+    Notice,
+    NoticeReceipt,
+    TemporaryRefusal,
+    Where,
+    parse_notice,
+    parse_receipt,
+)
+
+REPEAT_S: Final = 20.0  # without a receipt, the same bytes are submitted again
+MAX_RESEALED: Final = 3  # times that an alert is sealed again before a person must look
+BATCH: Final = 32
+PULL_TIMEOUT_S: Final = 3.0
+IDLE_S: Final = 1.0
+_log = get_logger()
+
+
+@dataclass
+class Outgoing:
+    """The sending half of a node."""
+
+    present: Present
+    database: Database
+    vault: Vault
+    sealer: Sealer
+    link: Link
+    changes: Changes
+    sealed: Changes = field(default_factory=Changes)  # Wakes the task that submits.
+
+    # --- sealing ---
+
+    async def seal_for_ever(self) -> None:
+        """Seal whatever is queued, whenever it may be."""
+        while True:
+            ticket = self.changes.ticket()
+            try:
+                if not await self.seal_due():
+                    await _wait(ticket, IDLE_S)
+            except (BrokerError, KeysError) as error:
+                _log.warning("sealing-paused", error_code=error.code)
+                await asyncio.sleep(IDLE_S)
+
+    async def seal_due(self) -> int:
+        """Seal what is queued and may be sealed; return how many submissions moved on."""
+        async with self.database.read() as connection:
+            waiting = await submissions.queued(connection, limit=BATCH)
+        hindrance = self.present.hindrance()
+        moved = 0
+        for submission in waiting:
+            retry_at = submission.retry_at
+            if hindrance:
+                await self._hold(submission, hindrance)
+            elif retry_at is None or retry_at <= self.present.now():
+                await self.database.change(lambda c, s=submission: self._seal(c, s))  # type: ignore[misc]
+                moved += 1
+        if moved:
+            self.sealed.happened()
+            self.changes.happened()
+        return moved
+
+    async def _hold(self, submission: Submission, code: str) -> None:
+        if submission.waiting_for == code:
+            return
+        held = submission.model_copy(update={"waiting_for": code})
+        await self.database.change(lambda c: submissions.save(c, held))
+        self.changes.happened()
+
+    async def _seal(self, connection: AsyncConnection, known: Submission) -> None:
+        """Judge again with today's rules, then seal; or leave it to a person."""
+        submission = await submissions.find(connection, known.submission_id)
+        if submission.state is not SubmissionState.QUEUED:
+            return
+        blob, _ = await submissions.sealed_of(connection, submission.submission_id)
+        prepared = read_prepared(self.vault, blob, submission.submission_id)
+        waiting = submissions.waiting_recipients(submission)
+        now = self.present.now()
+        rules_of = {"rules_of": now, "waiting_for": "", "retry_at": None}
+        verdicts = judge(prepared.intent, waiting, self.present)
+        worse = [code for code, verdict in verdicts.items() if not verdict.permitted]
+        if worse and submission.attention != "proceed":
+            stopped = submission.model_copy(
+                update={
+                    **rules_of,
+                    "state": SubmissionState.NEEDS_ATTENTION,
+                    "attention": verdicts[worse[0]].code,
+                }
+            )
+            await submissions.save(connection, stopped)
+            _log.info("needs-attention", id=str(submission.submission_id))
+            return
+        permitted = [code for code in waiting if code not in worse]
+        changes: dict[str, dict[str, object]] = {
+            code: {
+                "state": RecipientState.REFUSED,
+                "code": verdicts[code].code,
+                "rule": verdicts[code].rule,
+                "refused_by": "node",
+            }
+            for code in worse
+        }
+        changes |= {code: {"state": RecipientState.SUBMITTED} for code in permitted}
+        update_with: dict[str, object] = {**rules_of, "attention": ""}
+        if permitted:
+            update_with["id"] = await self.sealer.message(
+                connection,
+                prepared.intent,
+                prepared.content().to_bytes(),
+                {code: prepared.openings[code] for code in permitted},
+                submission_id=submission.submission_id,
+            )
+        moved = submissions.with_outcomes(submission, changes, now=now)
+        await submissions.save(connection, moved.model_copy(update=update_with))
+
+    # --- submitting ---
+
+    async def submit_for_ever(self) -> None:
+        """Hand sealed envelopes to the hub, again and again until their receipts are here."""
+        while True:
+            ticket = self.sealed.ticket()
+            try:
+                await self.link.wait_connected()
+                if not await self.submit_due():
+                    await _wait(ticket, IDLE_S)
+            except BrokerError as error:
+                _log.info("submitting-paused", error_code=error.code)
+                await asyncio.sleep(IDLE_S)
+
+    async def submit_due(self) -> int:
+        """Submit what is due; return how many envelopes were handed over."""
+        if self.present.hindrance() == "clock-skew":
+            return 0
+        table = tables.outbox
+        async with self.database.read() as connection:
+            rows = (
+                await connection.execute(
+                    select(table)
+                    .where(table.c.next_ms <= to_ms(self.present.now()))
+                    .order_by(table.c.number)
+                    .limit(BATCH)
+                )
+            ).all()
+        async with asyncio.TaskGroup() as group:
+            for row in rows:
+                group.create_task(
+                    self._submit(row.id, row.subject, row.digest, row.attempt, row.raw)
+                )
+        return len(rows)
+
+    async def _submit(
+        self, ident: str, subject: str, digest: bytes, attempt: int, raw: bytes
+    ) -> None:
+        due_ms = to_ms(self.present.now()) + int(REPEAT_S * 1000)
+
+        async def note(connection: AsyncConnection) -> None:
+            await connection.execute(
+                update(tables.outbox)
+                .where(tables.outbox.c.id == ident)
+                .values(attempt=attempt + 1, next_ms=due_ms)
+            )
+
+        # Noted before it is sent: a broker-level duplicate id would swallow a repetition.
+        await self.database.change(note)
+        try:
+            await self.link.publish_acked(subject, raw, msg_id=f"{digest.hex()}.{attempt + 1}")
+        except BrokerError as error:
+            _log.info("not-submitted", id=ident, error_code=error.code)
+
+    # --- receipts ---
+
+    async def read_receipts_for_ever(self) -> None:
+        """Take receipts from the hub, store what they say, then acknowledge them."""
+        member = self.present.member
+        while True:
+            try:
+                await self.link.wait_connected()
+                messages = await self.link.pull(
+                    f"RECEIPT_{member}", member, batch=BATCH, timeout_s=PULL_TIMEOUT_S
+                )
+                for message in messages:
+                    await self._take(message)
+            except BrokerError as error:
+                _log.info("receipts-paused", error_code=error.code)
+                await asyncio.sleep(IDLE_S)
+
+    async def _take(self, message: Message) -> None:
+        try:
+            await self.take_receipt(message.payload)
+        except (SchemaError, EnvelopeError, KeysError) as error:
+            _log.error("receipt-not-believed", error_code=error.code)
+            if message.attempts <= MAX_RESEALED:  # a newer directory may name the gateway's key
+                await message.nak(delay_s=IDLE_S * 5)
+                return
+        await message.ack()
+
+    async def take_receipt(self, raw: bytes) -> None:
+        """Believe and store one receipt.
+
+        Raises:
+            SchemaError: Not a receipt of a known form.
+            EnvelopeError: Its decision does not verify.
+            KeysError: Its notice does not verify.
+        """
+        match parse_receipt(raw):
+            case DecisionReceipt(decision=wire, copies=copies):
+                decision = parse_decision(wire)
+                verify_decision(decision, self.present.view)
+                self.present.meet(decision.header.dir)
+                await self.database.change(lambda c: self._decided(c, decision, dict(copies)))
+            case TemporaryRefusal() as refusal:
+                await self.database.change(lambda c: self._later(c, refusal))
+            case NoticeReceipt(notice=notice_bytes, kid=kid, signature=signature):
+                notice = parse_notice(notice_bytes)
+                key = self.present.view.gateway_key(kid, at=from_ms(notice.at_ms))
+                key.verify(signature, NOTICE_CONTEXT + notice_bytes)
+                await self.database.change(lambda c: self._noticed(c, notice))
+        self.changes.happened()
+
+    async def _decided(
+        self, connection: AsyncConnection, decision: Decision, copies: dict[str, Where]
+    ) -> None:
+        header = decision.header
+        if header.sender != self.present.member:
+            return
+        table = tables.envelopes
+        row = (
+            await connection.execute(select(table).where(table.c.digest == header.digest))
+        ).one_or_none()
+        if row is None or row.decided:
+            if row is not None:
+                await self._moved(connection, row.submission_id, copies)
+            return
+        ident = UUID(row.id)
+        accepted = [record.recipient for record in decision.records if record.accepted]
+        sent_to = await _peers_of(connection, ident)
+        await settle_numbers(
+            connection, ident, accepted, [peer for peer in sent_to if peer not in accepted]
+        )
+        await forget(connection, ident)
+        if row.submission_id is not None:
+            await self._outcomes(connection, UUID(row.submission_id), decision, copies)
+
+    async def _outcomes(
+        self,
+        connection: AsyncConnection,
+        submission_id: UUID,
+        decision: Decision,
+        copies: dict[str, Where],
+    ) -> None:
+        submission = await submissions.find(connection, submission_id)
+        _, resealed = await submissions.sealed_of(connection, submission_id)
+        again = False
+        changes: dict[str, dict[str, object]] = {}
+        for outcome in submission.recipients:
+            if outcome.state is not RecipientState.SUBMITTED:
+                continue
+            record = decision.record_of(outcome.recipient)
+            code = decision.header.code or ("" if record is None else record.code)
+            if record is not None and record.accepted and not decision.header.code:
+                changes[outcome.recipient] = {
+                    "state": _STATES[copies.get(outcome.recipient, Where.STORED)],
+                    "rule": record.rule,
+                    "decided_at": decision.header.decided_at,
+                }
+            elif retry_of(code) == "new-id" and resealed < MAX_RESEALED:
+                changes[outcome.recipient] = {"state": RecipientState.QUEUED}
+                again = True
+            else:
+                changes[outcome.recipient] = {
+                    "state": RecipientState.REFUSED,
+                    "code": code,
+                    "rule": "" if record is None else record.rule,
+                    "refused_by": "gateway",
+                    "decided_at": decision.header.decided_at,
+                }
+        moved = submissions.with_outcomes(submission, changes, now=self.present.now())
+        if again:
+            wait = self.present.now() if not resealed else None
+            moved = moved.model_copy(update={"waiting_for": "sealing-again", "retry_at": wait})
+        await submissions.save(connection, moved, resealed=resealed + int(again))
+
+    async def _moved(
+        self, connection: AsyncConnection, submission_id: str | None, copies: dict[str, Where]
+    ) -> None:
+        """A receipt told again: what was held may be stored by now."""
+        if submission_id is None:
+            return
+        submission = await submissions.find(connection, UUID(submission_id))
+        changes = {
+            outcome.recipient: {"state": _STATES[copies[outcome.recipient]]}
+            for outcome in submission.recipients
+            if outcome.state is RecipientState.HELD and outcome.recipient in copies
+        }
+        if changes:
+            moved = submissions.with_outcomes(submission, changes, now=self.present.now())
+            await submissions.save(connection, moved)
+
+    async def _later(self, connection: AsyncConnection, refusal: TemporaryRefusal) -> None:
+        due_ms = to_ms(self.present.now()) + refusal.retry_after_s * 1000
+        table = tables.outbox
+        changed = await connection.execute(
+            update(table)
+            .where(table.c.id == str(refusal.id), table.c.digest == refusal.digest)
+            .values(next_ms=due_ms)
+        )
+        if changed.rowcount and (ident := await _submission_of(connection, refusal.id)):
+            submission = await submissions.find(connection, ident)
+            told = {"waiting_for": refusal.code, "retry_at": from_ms(due_ms)}
+            await submissions.save(connection, submission.model_copy(update=told))
+
+    async def _noticed(self, connection: AsyncConnection, notice: Notice) -> None:
+        if notice.sender != self.present.member:
+            return
+        await settle_numbers(connection, notice.id, [], [notice.recipient])
+        ident = await _submission_of(connection, notice.id)
+        if ident is None:
+            return
+        submission = await submissions.find(connection, ident)
+        changes = {
+            outcome.recipient: {"state": _STATES[notice.where], "code": str(notice.where)}
+            for outcome in submission.recipients
+            if outcome.recipient == notice.recipient and not outcome.state.final
+        }
+        moved = submissions.with_outcomes(submission, changes, now=self.present.now())
+        await submissions.save(connection, moved)
+
+
+_STATES: Final = {
+    Where.STORED: RecipientState.STORED,
+    Where.HELD: RecipientState.HELD,
+    Where.BOUNCED: RecipientState.BOUNCED,
+    Where.EXPIRED: RecipientState.EXPIRED,
+}
+
+
+def read_prepared(vault: Vault, blob: bytes, submission_id: UUID) -> Prepared:
+    """Return the draft kept with a submission.
+
+    Raises:
+        NodeError: `storage-damaged`.
+    """
+    return Prepared.model_validate_json(vault.open(blob, name=f"submission/{submission_id}"))
+
+
+async def _peers_of(connection: AsyncConnection, ident: UUID) -> list[str]:
+    table = tables.sent
+    found = await connection.execute(select(table.c.peer).where(table.c.id == str(ident)))
+    return list(found.scalars())
+
+
+async def _submission_of(connection: AsyncConnection, ident: UUID) -> UUID | None:
+    table = tables.envelopes
+    found = await connection.execute(select(table.c.submission_id).where(table.c.id == str(ident)))
+    value = found.scalar_one_or_none()
+    return None if value is None else UUID(value)
+
+
+async def _wait(ticket: asyncio.Event, limit_s: float) -> None:
+    try:
+        async with asyncio.timeout(limit_s):
+            await ticket.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,174 @@
+"""Numbers between two nodes: what was withheld shows as a gap.
+
+Each envelope to a peer has the next number. A `pair-state` tells the peer which numbers it must
+have; one neither received nor void fifteen minutes later is reported.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.node.ids import from_ms, to_ms
+from broker.node.sealing import incarnation_of
+from broker.store.tables import gaps, numbers, peers, sent
+from schemas.control import MAX_RANGES, PairState
+from schemas.desk import Gap
+
+GAP_AFTER: Final = timedelta(minutes=15)
+OPEN_EVERY: Final = timedelta(hours=1)
+IDLE_EVERY: Final = timedelta(days=1)
+SILENT_AFTER: Final = timedelta(hours=26)  # a day, and time for a bad line
+_WINDOW: Final = 5000  # numbers spoken of in one state; older ones were settled by earlier ones
+
+
+async def arrived(
+    connection: AsyncConnection, peer: str, number: tuple[int, int], *, now: datetime
+) -> None:
+    """Note that a peer's number is here; it fills its gap."""
+    incarnation, counter = number
+    here = (numbers.c.peer == peer) & (numbers.c.incarnation == incarnation)
+    known = await connection.execute(
+        select(numbers.c.number).where(here, numbers.c.number == counter)
+    )
+    if known.scalar_one_or_none() is None:
+        await connection.execute(
+            insert(numbers).values(peer=peer, incarnation=incarnation, number=counter)
+        )
+    await connection.execute(
+        delete(gaps).where(
+            gaps.c.peer == peer, gaps.c.incarnation == incarnation, gaps.c.number == counter
+        )
+    )
+    await _heard(connection, peer, now=now)
+
+
+async def compare(
+    connection: AsyncConnection, peer: str, state: PairState, *, now: datetime
+) -> None:
+    """Note what a peer says we must have and have not, and forget what it calls void."""
+    found = await connection.execute(
+        select(numbers.c.number).where(
+            numbers.c.peer == peer,
+            numbers.c.incarnation == state.incarnation,
+            numbers.c.number >= state.since,
+        )
+    )
+    have = set(found.scalars())
+    excused = {
+        number for first, last in (*state.void, *state.pending) for number in range(first, last + 1)
+    }
+    wanted = range(state.since, min(state.highest, state.since + _WINDOW) + 1)
+    missing = [number for number in wanted if number not in have and number not in excused]
+    own = (gaps.c.peer == peer) & (gaps.c.incarnation == state.incarnation)
+    known = set((await connection.execute(select(gaps.c.number).where(own))).scalars())
+    for number in missing:
+        if number not in known:
+            await connection.execute(
+                insert(gaps).values(
+                    peer=peer,
+                    incarnation=state.incarnation,
+                    number=number,
+                    noticed_ms=to_ms(now),
+                )
+            )
+    if excused & known:
+        await connection.execute(delete(gaps).where(own, gaps.c.number.in_(excused & known)))
+    await _heard(connection, peer, now=now)
+
+
+async def open_gaps(connection: AsyncConnection, *, now: datetime) -> tuple[Gap, ...]:
+    """Return the gaps that are older than fifteen minutes."""
+    rows = await connection.execute(
+        select(gaps)
+        .where(gaps.c.noticed_ms <= to_ms(now - GAP_AFTER))
+        .order_by(gaps.c.peer, gaps.c.incarnation, gaps.c.number)
+        .limit(500)
+    )
+    return tuple(
+        Gap(
+            peer=row.peer,
+            incarnation=row.incarnation,
+            number=row.number,
+            noticed_at=from_ms(row.noticed_ms),
+        )
+        for row in rows
+    )
+
+
+async def silent_peers(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
+    """Return the peers that once wrote and are overdue with a pair-state."""
+    rows = await connection.execute(
+        select(peers.c.peer).where(
+            peers.c.heard_ms > 0, peers.c.heard_ms < to_ms(now - SILENT_AFTER)
+        )
+    )
+    return tuple(rows.scalars())
+
+
+async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
+    """Return the peers to which a pair-state is due."""
+    open_mail = select(sent.c.peer).where(sent.c.state == "pending").distinct()
+    told = {row.peer: row.told_ms for row in await connection.execute(select(peers))}
+    written = set((await connection.execute(select(sent.c.peer).distinct())).scalars())
+    busy = set((await connection.execute(open_mail)).scalars())
+    return tuple(
+        peer
+        for peer in sorted(written)
+        if now - from_ms(told.get(peer, 0)) >= (OPEN_EVERY if peer in busy else IDLE_EVERY)
+    )
+
+
+async def state_for(connection: AsyncConnection, peer: str, *, now: datetime) -> PairState:
+    """Return what to tell a peer of our numbers to it, and note that it was told."""
+    incarnation = await incarnation_of(connection)
+    mine = (sent.c.peer == peer) & (sent.c.incarnation == incarnation)
+    highest = (
+        await connection.execute(
+            select(func.max(sent.c.number)).where(mine, sent.c.state == "accepted")
+        )
+    ).scalar_one() or 0
+    since = max(1, highest - _WINDOW)
+    rows = await connection.execute(
+        select(sent.c.number, sent.c.state)
+        .where(mine, sent.c.number >= since, sent.c.number <= highest)
+        .order_by(sent.c.number)
+    )
+    states = {row.number: row.state for row in rows}
+    known = await connection.execute(
+        update(peers).where(peers.c.peer == peer).values(told_ms=to_ms(now))
+    )
+    if not known.rowcount:
+        await connection.execute(insert(peers).values(peer=peer, heard_ms=0, told_ms=to_ms(now)))
+    return PairState(
+        at=now,
+        incarnation=incarnation,
+        since=since,
+        highest=max(highest, since - 1),
+        void=_ranges(n for n, state in states.items() if state == "void"),
+        pending=_ranges(n for n, state in states.items() if state == "pending"),
+    )
+
+
+async def _heard(connection: AsyncConnection, peer: str, *, now: datetime) -> None:
+    changed = await connection.execute(
+        update(peers).where(peers.c.peer == peer).values(heard_ms=to_ms(now))
+    )
+    if not changed.rowcount:
+        await connection.execute(insert(peers).values(peer=peer, heard_ms=to_ms(now), told_ms=0))
+
+
+def _ranges(found: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    ranges: list[tuple[int, int]] = []
+    for number in found:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return _newest(ranges)
+
+
+def _newest(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(ranges[-MAX_RANGES:])

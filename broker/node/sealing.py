@@ -1,0 +1,171 @@
+"""Sealing and numbering, in the transaction that writes the outbox row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.envelope.seal import Recipient, Sealed, seal
+from broker.node.ids import new_id, to_ms
+from broker.node.present import Present
+from broker.store import tables
+from keys.identity import MemberIdentity
+from keys.primitives.hashing import random_bytes
+from schemas.content import Content
+from schemas.control import ControlMessage, control_intent, encode_control, kind_of
+from schemas.label import Intent, Label, Reference, Sender
+from schemas.vocabulary import Status
+
+INCARNATION: Final = "incarnation"
+_AGENCY: Final = "NODE"  # of controls, which no agency writes
+
+
+@dataclass(frozen=True)
+class Sealer:
+    """Seals for one node. Numbers are taken and rows written on the connection given."""
+
+    present: Present
+    identity: MemberIdentity
+
+    async def message(
+        self,
+        connection: AsyncConnection,
+        intent: Intent,
+        content: bytes,
+        openings: Mapping[str, bytes],
+        *,
+        submission_id: UUID | None,
+    ) -> UUID:
+        """Seal, number and put one envelope into the outbox; return its id.
+
+        Raises:
+            DirectoryError: A recipient has no key now.
+            EnvelopeError: It does not fit.
+            KeyFileError: The directory holds none of this node's keys.
+        """
+        now, view = self.present.now(), self.present.view
+        label = Label.from_intent(intent, id=new_id(now), directory=view.version)
+        recipients = []
+        for member, random in openings.items():
+            number = await next_number(connection, member, label.id)
+            key = view.encryption_key(member, at=now)
+            recipients.append(Recipient(member, number, *key, random))
+        kid, sign_key = self.identity.signer(view, at=now)
+        sealed = seal(label, content, recipients=recipients, node_kid=kid, node_key=sign_key)
+        await _put(connection, label, sealed, now=now, submission_id=submission_id)
+        return label.id
+
+    async def control(
+        self,
+        connection: AsyncConnection,
+        message: ControlMessage,
+        *,
+        to: str,
+        ref: Reference | None,
+        status: Status,
+    ) -> None:
+        """Put one control for `to` into the outbox.
+
+        Raises:
+            DirectoryError: It has no key now; controls are not worth waiting for one.
+        """
+        # The fixed label counts from `created`, which is the time inside the id.
+        now = _to_milliseconds(self.present.now())
+        intent = control_intent(
+            kind_of(message),
+            sender=Sender(member=self.present.member, agency=_AGENCY),
+            ref=ref,
+            status=status,
+            now=now,
+        )
+        view = self.present.view
+        label = Label.from_intent(intent, id=new_id(now), directory=view.version)
+        number = await next_number(connection, to, label.id)
+        kid, sign_key = self.identity.signer(view, at=now)
+        recipient = Recipient(to, number, *view.encryption_key(to, at=now), random_bytes(32))
+        content = Content(encode_control(message)).to_bytes()
+        sealed = seal(label, content, recipients=[recipient], node_kid=kid, node_key=sign_key)
+        await _put(connection, label, sealed, now=now, submission_id=None)
+
+
+async def next_number(connection: AsyncConnection, peer: str, ident: UUID) -> tuple[int, int]:
+    """Return incarnation and the next number for `peer`, kept as pending."""
+    incarnation = await incarnation_of(connection)
+    table = tables.sent
+    highest = await connection.execute(
+        select(func.max(table.c.number)).where(
+            table.c.peer == peer, table.c.incarnation == incarnation
+        )
+    )
+    number = int(highest.scalar_one() or 0) + 1
+    await connection.execute(
+        insert(table).values(
+            peer=peer, incarnation=incarnation, number=number, id=str(ident), state="pending"
+        )
+    )
+    return incarnation, number
+
+
+async def incarnation_of(connection: AsyncConnection) -> int:
+    """Return this node's incarnation; a node restored from a backup starts a new one."""
+    table = tables.meta
+    found = await connection.execute(select(table.c.value).where(table.c.name == INCARNATION))
+    return int(found.scalar_one_or_none() or 1)
+
+
+async def settle_numbers(
+    connection: AsyncConnection, ident: UUID, accepted: Sequence[str], void: Sequence[str]
+) -> None:
+    """Note which of an envelope's numbers were accepted, and which are void."""
+    table = tables.sent
+    for peers, state in ((accepted, "accepted"), (void, "void")):
+        if peers:
+            await connection.execute(
+                update(table)
+                .where(table.c.id == str(ident), table.c.peer.in_(peers))
+                .values(state=state)
+            )
+
+
+async def forget(connection: AsyncConnection, ident: UUID) -> None:
+    """Take a decided envelope out of the outbox."""
+    await connection.execute(delete(tables.outbox).where(tables.outbox.c.id == str(ident)))
+    await connection.execute(
+        update(tables.envelopes).where(tables.envelopes.c.id == str(ident)).values(decided=1)
+    )
+
+
+async def _put(
+    connection: AsyncConnection,
+    label: Label,
+    sealed: Sealed,
+    *,
+    now: datetime,
+    submission_id: UUID | None,
+) -> None:
+    await connection.execute(
+        insert(tables.envelopes).values(
+            id=str(label.id),
+            digest=sealed.digest,
+            submission_id=None if submission_id is None else str(submission_id),
+            decided=0,
+        )
+    )
+    await connection.execute(
+        insert(tables.outbox).values(
+            id=str(label.id),
+            subject=f"submit.{label.sender.member}.{label.lane}.{label.id}",
+            digest=sealed.digest,
+            attempt=0,
+            next_ms=to_ms(now),
+            raw=sealed.raw,
+        )
+    )
+
+
+def _to_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,185 @@
+"""Submissions in the database: queued, judged again, sealed, numbered, decided.
+
+Every function takes a connection and is part of one change, so that a crash leaves either all of
+it or nothing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import desc, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.node.errors import NodeError
+from broker.node.ids import to_ms
+from broker.store import tables
+from schemas.desk import (
+    EqualAlert,
+    RecipientOutcome,
+    RecipientState,
+    Submission,
+    SubmissionPage,
+    SubmissionState,
+)
+
+EQUAL_WITHIN: Final = timedelta(hours=24)
+
+
+async def add(
+    connection: AsyncConnection, submission: Submission, *, digest: bytes, sealed: bytes
+) -> None:
+    """Keep a new submission."""
+    await connection.execute(
+        insert(tables.submissions).values(
+            id=str(submission.submission_id),
+            alert_id=str(submission.alert_id),
+            state=str(submission.state),
+            exercise=int(submission.exercise),
+            queued_ms=to_ms(submission.queued_at),
+            content_digest=digest,
+            resealed=0,
+            document=submission.model_dump_json(),
+            sealed=sealed,
+        )
+    )
+
+
+async def save(connection: AsyncConnection, submission: Submission, **columns: Any) -> Submission:  # noqa: ANN401 - values of columns
+    """Keep a changed submission under the next revision and return it."""
+    changed = submission.model_copy(update={"revision": submission.revision + 1})
+    await connection.execute(
+        update(tables.submissions)
+        .where(tables.submissions.c.id == str(submission.submission_id))
+        .values(state=str(changed.state), document=changed.model_dump_json(), **columns)
+    )
+    return changed
+
+
+async def find(connection: AsyncConnection, reference: UUID) -> Submission:
+    """Return a submission by its id, its alert's id (newest) or its envelope's id.
+
+    Raises:
+        NodeError: `not-found`.
+    """
+    table = tables.submissions
+    of_envelope = select(tables.envelopes.c.submission_id).where(
+        tables.envelopes.c.id == str(reference)
+    )
+    found = await connection.execute(
+        select(table.c.document)
+        .where(
+            (table.c.id == str(reference))
+            | (table.c.alert_id == str(reference))
+            | (table.c.id.in_(of_envelope))
+        )
+        .order_by(desc(table.c.number))
+        .limit(1)
+    )
+    document = found.scalar_one_or_none()
+    if document is None:
+        raise NodeError("not-found", "no submission is known by this id", kind="not-found")
+    return Submission.model_validate_json(document)
+
+
+async def sealed_of(connection: AsyncConnection, submission_id: UUID) -> tuple[bytes, int]:
+    """Return the sealed draft of a submission, and how often it was sealed again."""
+    table = tables.submissions
+    row = (
+        await connection.execute(
+            select(table.c.sealed, table.c.resealed).where(table.c.id == str(submission_id))
+        )
+    ).one()
+    return row.sealed, row.resealed
+
+
+async def page(
+    connection: AsyncConnection,
+    *,
+    states: Collection[SubmissionState],
+    before: UUID | None,
+    limit: int,
+) -> SubmissionPage:
+    """Return submissions, newest first."""
+    table = tables.submissions
+    query = select(table.c.document).order_by(desc(table.c.number)).limit(limit + 1)
+    if states:
+        query = query.where(table.c.state.in_([str(state) for state in states]))
+    if before is not None:
+        number = select(table.c.number).where(table.c.id == str(before)).scalar_subquery()
+        query = query.where(table.c.number < number)
+    documents = (await connection.execute(query)).scalars().all()
+    items = tuple(Submission.model_validate_json(each) for each in documents[:limit])
+    more = len(documents) > limit
+    return SubmissionPage(items=items, next=items[-1].submission_id if more else None)
+
+
+async def queued(connection: AsyncConnection, *, limit: int) -> list[Submission]:
+    """Return the oldest submissions that wait to be sealed."""
+    table = tables.submissions
+    found = await connection.execute(
+        select(table.c.document)
+        .where(table.c.state == str(SubmissionState.QUEUED))
+        .order_by(table.c.number)
+        .limit(limit)
+    )
+    return [Submission.model_validate_json(each) for each in found.scalars()]
+
+
+async def equal(
+    connection: AsyncConnection, digest: bytes, *, now: datetime
+) -> tuple[EqualAlert, ...]:
+    """Return what was sent within 24 hours with equal content, newest first."""
+    table = tables.submissions
+    found = await connection.execute(
+        select(table.c.document)
+        .where(
+            table.c.content_digest == digest,
+            table.c.queued_ms > to_ms(now - EQUAL_WITHIN),
+            table.c.state != str(SubmissionState.CANCELLED),
+        )
+        .order_by(desc(table.c.number))
+        .limit(5)
+    )
+    known = [Submission.model_validate_json(each) for each in found.scalars()]
+    return tuple(
+        EqualAlert(
+            submission_id=each.submission_id,
+            alert_id=each.alert_id,
+            queued_at=each.queued_at,
+            recipients=tuple(one.recipient for one in each.recipients),
+        )
+        for each in known
+    )
+
+
+def with_outcomes(
+    submission: Submission, changes: Mapping[str, Mapping[str, object]], *, now: datetime
+) -> Submission:
+    """Return the submission with some recipients' outcomes changed, and the state that follows."""
+    outcomes = tuple(
+        outcome.model_copy(update={**changes[outcome.recipient], "changed_at": now})
+        if outcome.recipient in changes
+        else outcome
+        for outcome in submission.recipients
+    )
+    return submission.model_copy(update={"recipients": outcomes, "state": _state(outcomes)})
+
+
+def waiting_recipients(submission: Submission) -> tuple[str, ...]:
+    """Return the recipients whose copies are still to be sealed."""
+    return tuple(
+        outcome.recipient
+        for outcome in submission.recipients
+        if outcome.state is RecipientState.QUEUED
+    )
+
+
+def _state(outcomes: Iterable[RecipientOutcome]) -> SubmissionState:
+    states = {outcome.state for outcome in outcomes}
+    if RecipientState.SUBMITTED in states:
+        return SubmissionState.SUBMITTED
+    if RecipientState.QUEUED in states:
+        return SubmissionState.QUEUED
+    return SubmissionState.DECIDED

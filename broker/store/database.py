@@ -1,0 +1,192 @@
+"""One database of a process: durable, one writer, several changes to a commit.
+
+SQLite by default, in write-ahead mode with `synchronous=FULL`: committed means on the disk. All
+changes go through one task, which commits what waits together, so that many desks share the cost
+of one synchronous write. A change that fails leaves the others of its commit alone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import MetaData, event
+from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from broker.errors import BrokerError
+
+MAX_WAITING: Final = 1000  # changes; a caller beyond that waits for its turn to wait
+MAX_TOGETHER: Final = 128  # changes in one commit
+_BUSY_MS: Final = 5000
+ResultT = TypeVar("ResultT")
+Change = Callable[[AsyncConnection], Awaitable[ResultT]]
+
+
+class StoreError(BrokerError):
+    """The database did not do it; nothing of the change was kept."""
+
+
+@dataclass
+class _Waiting:
+    change: Change[Any]
+    result: "asyncio.Future[Any]"
+
+
+@dataclass
+class Database:
+    """An open database. `change` for writing, `read` for reading."""
+
+    engine: AsyncEngine
+    _queue: "asyncio.Queue[_Waiting]" = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
+
+    async def change(self, change: Change[ResultT]) -> ResultT:
+        """Return what `change` returned, once it is on the disk.
+
+        Args:
+            change: Takes the connection; must not commit, nor wait for anything else.
+
+        Raises:
+            StoreError: `disk-full`, `database-damaged`, `database-locked` or `database-failed`.
+            Exception: Whatever `change` raised; it was rolled back.
+        """
+        waiting = _Waiting(change, asyncio.get_running_loop().create_future())
+        await self._queue.put(waiting)
+        result: ResultT = await waiting.result
+        return result
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection for reading, at one point in time.
+
+        Raises:
+            StoreError: As `change`.
+        """
+        with _as_store_error():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    async def write_for_ever(self) -> None:
+        """Commit what waits; the only writer."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < MAX_TOGETHER and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._commit(batch)
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        done: list[tuple[_Waiting, Any]] = []
+        try:
+            with _as_store_error():
+                async with self.engine.begin() as connection:
+                    for waiting in batch:
+                        await self._apply(connection, waiting, done)
+        except StoreError as error:
+            for waiting in batch:
+                _fail(waiting, error)
+            return
+        for waiting, result in done:
+            if not waiting.result.done():
+                waiting.result.set_result(result)
+
+    @staticmethod
+    async def _apply(
+        connection: AsyncConnection, waiting: _Waiting, done: list[tuple[_Waiting, Any]]
+    ) -> None:
+        if waiting.result.cancelled():
+            return
+        first: DatabaseError | None = None
+        try:
+            async with connection.begin_nested():
+                try:
+                    done.append((waiting, await waiting.change(connection)))
+                except DatabaseError as error:
+                    first = error
+                    raise
+        except DatabaseError:
+            # A full disk ends the whole transaction, so undoing a part of it fails as well.
+            if first is not None:
+                raise first from None
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the caller's, who awaits the future
+            _fail(waiting, error)
+
+
+@asynccontextmanager
+async def open_database(url: str, metadata: MetaData) -> AsyncIterator[Database]:
+    """Open the database at `url`, create what is missing, and write until the block ends.
+
+    Raises:
+        StoreError: It cannot be opened, or is damaged.
+    """
+    engine = create_async_engine(url, hide_parameters=True)  # parameters could be content
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    database = Database(engine)
+    try:
+        with _as_store_error():
+            async with engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+        # Not in a TaskGroup, which would wrap what the block raises; it ends with the block.
+        writer = asyncio.get_running_loop().create_task(database.write_for_ever())
+        try:
+            yield database
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+    finally:
+        await engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file."""
+    return f"sqlite+aiosqlite:///{path}"
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own type
+    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_MS}",
+        "secure_delete=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401 - the library's own type
+    connection.exec_driver_sql("BEGIN")
+
+
+_REASONS: Final = (
+    ("disk is full", "disk-full", "the disk is full: nothing was kept; make room and try again"),
+    ("malformed", "database-damaged", "the database is damaged: restore it from a backup"),
+    ("not a database", "database-damaged", "the file is no database: restore it from a backup"),
+    ("locked", "database-locked", "another process holds the database"),
+    ("disk i/o error", "disk-full", "the disk does not take it: nothing was kept"),
+)
+
+
+@contextlib.contextmanager
+def _as_store_error() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig).lower()
+        for part, code, message in _REASONS:
+            if part in text:
+                raise StoreError(code, message, retry="later") from None
+        raise StoreError("database-failed", "the database refused", retry="later") from error
+
+
+def _fail(waiting: _Waiting, error: BaseException) -> None:
+    if not waiting.result.done():
+        waiting.result.set_exception(error)

@@ -1,0 +1,154 @@
+"""The node's tables. Whatever an alert says stands in `sealed` columns only."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION: Final = 1
+metadata = MetaData()
+_POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+drafts = Table(
+    "drafts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("used_by", String(36)),
+    Column("sealed", LargeBinary, nullable=False),
+)
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("alert_id", String(36), nullable=False, index=True),
+    Column("state", String(20), nullable=False, index=True),
+    Column("exercise", Integer, nullable=False),
+    Column("queued_ms", BigInteger, nullable=False),
+    Column("content_digest", LargeBinary, nullable=False, index=True),
+    Column("resealed", Integer, nullable=False, default=0),
+    Column("document", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", String(128), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("submission_id", String(36), nullable=False),
+)
+envelopes = Table(
+    "envelopes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("submission_id", String(36)),
+    Column("decided", Integer, nullable=False, default=0),
+)
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("subject", String(160), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False, index=True),
+    Column("raw", LargeBinary, nullable=False),
+)
+sent = Table(
+    "sent",
+    metadata,
+    Column("peer", String(16), primary_key=True),
+    Column("incarnation", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("id", String(36), nullable=False, index=True),
+    Column("state", String(10), nullable=False),  # pending, accepted or void
+)
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("alert_id", String(36), nullable=False, index=True),
+    Column("rev", Integer, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("exercise", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+received = Table(
+    "received",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("outcome", String(64), nullable=False),
+)
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("peer", String(16), primary_key=True),
+    Column("incarnation", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+)
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("peer", String(16), primary_key=True),
+    Column("incarnation", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("noticed_ms", BigInteger, nullable=False),
+)
+peers = Table(
+    "peers",
+    metadata,
+    Column("peer", String(16), primary_key=True),
+    Column("heard_ms", BigInteger, nullable=False),
+    Column("told_ms", BigInteger, nullable=False),
+)
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("code", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("code", String(64), nullable=False),
+    Column("peer", String(16), nullable=False),
+    Column("id", String(36), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    UniqueConstraint("code", "peer", "id"),
+)
+Index("inbox_by_type", inbox.c.type, inbox.c.position)

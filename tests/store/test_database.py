@@ -1,0 +1,108 @@
+"""Committed means kept: group commit, failed changes, kill -9, a full disk, a damaged file."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.store.database import Database, StoreError, open_database, sqlite_url
+from broker.store.tables import meta, metadata
+
+
+async def put(database: Database, name: str, value: str = "v") -> None:
+    async def change(connection: AsyncConnection) -> None:
+        await connection.execute(insert(meta).values(name=name, value=value))
+
+    await database.change(change)
+
+
+async def count(database: Database) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(select(func.count()).select_from(meta))).scalar_one())
+
+
+async def test_what_was_changed_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "node.db")
+    async with open_database(url, metadata) as database, asyncio.TaskGroup() as group:
+        for number in range(300):
+            group.create_task(put(database, str(number)))
+    async with open_database(url, metadata) as database:
+        assert await count(database) == 300
+
+
+async def test_a_change_that_fails_leaves_the_others_of_its_commit_alone(tmp_path: Path) -> None:
+    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+
+        async def half(connection: AsyncConnection) -> None:
+            await connection.execute(insert(meta).values(name="half", value="v"))
+            raise ValueError("no")
+
+        results = await asyncio.gather(
+            put(database, "a"), database.change(half), put(database, "b"), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+        assert await count(database) == 2
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from tests.store.test_database import put
+from broker.store.database import open_database, sqlite_url
+from broker.store.tables import metadata
+
+async def main():
+    async with open_database(sqlite_url(Path(sys.argv[1])), metadata) as database:
+        for number in range(10**6):
+            await put(database, str(number))
+            print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+async def test_no_kill_loses_what_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    last = -1
+    async with asyncio.timeout(30):
+        while last < 50:
+            last = int(await child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        rest = (await child.stdout.read()).split()
+        await child.wait()
+    last = int(rest[-1]) if rest else last
+    async with open_database(sqlite_url(path), metadata) as database:
+        assert await count(database) >= last + 1
+
+
+async def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
+    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+        await put(database, "before")
+
+        async def small(connection: AsyncConnection) -> None:
+            await connection.exec_driver_sql("PRAGMA max_page_count=64")
+
+        await database.change(small)
+        with pytest.raises(StoreError) as caught:
+            await put(database, "too much", "x" * 2_000_000)
+        assert (caught.value.code, caught.value.retry) == ("disk-full", "later")
+        await put(database, "after")
+        assert await count(database) == 2
+
+
+async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    path.write_bytes(b"this is no database, whatever its name is" * 100)
+    with pytest.raises(StoreError) as caught:
+        async with open_database(sqlite_url(path), metadata):
+            pass
+    assert caught.value.code == "database-damaged"
