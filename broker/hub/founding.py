@@ -1,0 +1,126 @@
+"""Makes a hub: keys, TLS authority, settings, and what the members are asked to sign about it."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from broker.errors import BrokerError
+from broker.hub import place as names
+from broker.hub.place import HubConfig, HubPlace
+from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
+from keys.directory.toml_text import Table, hub_toml, toml
+from keys.files import make_private_folder, write_private
+from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
+from keys.primitives.certificates import issue_server, make_ca
+from keys.primitives.signing import SignKey
+from schemas.directory import HubDocument, VerificationKey
+
+AUTHORITY_DAYS: Final = 3650
+SERVER_DAYS: Final = 397  # issued anew at every start of the hub
+DECISION_KEY_LASTS: Final = timedelta(days=400)  # a yearly rotation with a month to spare
+
+
+def init_hub(
+    home: Path,
+    passphrase: bytes,
+    config: HubConfig,
+    *,
+    now: datetime,
+    log2n: int = DEFAULT_LOG2N,
+) -> HubDocument:
+    """Make a hub in `home` and return what `region/hub.toml` shall say of it.
+
+    Raises:
+        BrokerError: `exists`: there is a hub already.
+        KeyFileError: A file cannot be written.
+    """
+    place = HubPlace(home)
+    if place.config_file.exists():
+        raise BrokerError("exists", f"{place.folder} holds a hub already")
+    make_private_folder(place.folder)
+    keys, decisions = HubKeys.generate(), SignKey.generate()
+    authority, authority_key = make_ca("Kentong hub", now, AUTHORITY_DAYS)
+    _store_hub_keys(place, passphrase, keys, authority_key, log2n)
+    _store_gateway_keys(place, passphrase, keys, decisions, now=now, log2n=log2n)
+    document = HubDocument(
+        suite=1,
+        server_url=config.public_url,
+        tls_ca_pem=authority.decode("ascii"),
+        operator_key=keys.operator.public.raw,
+        account_key=keys.account.public.raw,
+        gateway_keys=(
+            VerificationKey(
+                key=decisions.public.raw, not_before=now, not_after=now + DECISION_KEY_LASTS
+            ),
+        ),
+    )
+    write_private(place.authority_file, authority)
+    write_private(place.hub_document, hub_toml(document))
+    write_private(place.config_file, config_toml(config))  # last: with it, the hub is there
+    return document
+
+
+def issue_certificate(
+    place: HubPlace, config: HubConfig, authority_key_pem: bytes, *, now: datetime
+) -> None:
+    """Give the embedded server a new certificate.
+
+    Raises:
+        KeyFileError: It cannot be written.
+    """
+    certificate, key = issue_server(
+        place.authority_pem().encode("ascii"), authority_key_pem, config.names, now, SERVER_DAYS
+    )
+    server = place.server(config)
+    make_private_folder(server.folder)
+    write_private(server.key, key)
+    write_private(server.certificate, certificate)
+
+
+def config_toml(config: HubConfig) -> bytes:
+    """Return the text of `config.toml`."""
+    fields: Table = config.model_dump(mode="json")
+    return b"# The hub's settings. Restart the hub after a change.\n" + toml(fields)
+
+
+def _store_hub_keys(
+    place: HubPlace, passphrase: bytes, keys: HubKeys, authority_key: bytes, log2n: int
+) -> None:
+    entries = {
+        names.OPERATOR: keys.operator,
+        names.SYSTEM: keys.system,
+        names.ACCOUNT: keys.account,
+        names.SYSTEM_USER: keys.system_user,
+        names.USER: keys.user,
+    }
+    KeyStore.create(
+        place.keys / names.HUB_STORE,
+        passphrase,
+        {
+            **{name: Entry("ed25519", key.seed()) for name, key in entries.items()},
+            names.AUTHORITY: Entry("pem", authority_key),
+        },
+        log2n=log2n,
+    )
+
+
+def _store_gateway_keys(
+    place: HubPlace,
+    passphrase: bytes,
+    keys: HubKeys,
+    decisions: SignKey,
+    *,
+    now: datetime,
+    log2n: int,
+) -> None:
+    user = SignKey.generate()
+    jwt = user_jwt(keys.account, user.public.raw, "gateway", now=now, publish=GATEWAY_PUBLISHES)
+    KeyStore.create(
+        place.keys / names.GATEWAY_STORE,
+        passphrase,
+        {
+            names.DECISIONS: Entry("ed25519", decisions.seed(), {"made": now.isoformat()}),
+            names.USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
+        },
+        log2n=log2n,
+    )

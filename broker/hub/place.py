@@ -1,0 +1,253 @@
+"""Where the hub keeps its keys, certificates and settings, under `$KENTONG_HOME/hub`.
+
+config.toml            how it listens, and how much it may store
+keys/hub.keystore      operator, system and hub accounts, TLS authority: for `hub run` alone
+keys/gateway.keystore  the decision key and a confined user: all that a gateway worker holds
+keys/directory.keystore  the directory's online keys
+directory/             the published directory
+server/                nats-server: configuration, certificate, streams
+suspensions.json       connections that the operator suspended
+state.json             what a running hub says of itself
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.transport.accounts import HubKeys, user_jwt
+from broker.transport.credentials import Credentials
+from broker.transport.server import ServerPlace
+from broker.transport.streams import Sizes
+from keys.home import Home
+from keys.keystore import KeyStore
+from keys.kid import kid_of
+from keys.primitives.signing import SignKey
+from schemas.label import Strict
+
+HUB_STORE: Final = "hub.keystore"
+GATEWAY_STORE: Final = "gateway.keystore"
+OPERATOR: Final = "nats/operator"
+SYSTEM: Final = "nats/system"
+ACCOUNT: Final = "nats/account"
+SYSTEM_USER: Final = "nats/system-user"
+USER: Final = "nats/user"
+AUTHORITY: Final = "tls/authority"
+DECISIONS: Final = "sign/decisions"
+_MIB: Final = 1024 * 1024
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$"
+Mebibytes = Annotated[int, Field(ge=1, le=64 * 1024 * 1024)]
+
+
+class StoreSizes(Strict):
+    """Most that each stream may take, in MiB; all but `audit` for each member."""
+
+    submit_mib: Mebibytes = 128
+    inbox_mib: Mebibytes = 512
+    held_mib: Mebibytes = 256
+    receipt_mib: Mebibytes = 64
+    audit_mib: Mebibytes = 2048
+
+    def sizes(self) -> Sizes:
+        """Return the same in bytes."""
+        return Sizes(
+            submit=self.submit_mib * _MIB,
+            inbox=self.inbox_mib * _MIB,
+            held=self.held_mib * _MIB,
+            receipt=self.receipt_mib * _MIB,
+            audit=self.audit_mib * _MIB,
+        )
+
+
+SMALL: Final = StoreSizes(submit_mib=32, inbox_mib=64, held_mib=32, receipt_mib=16, audit_mib=128)
+"""For demonstrations and small machines."""
+
+
+class HubConfig(Strict):
+    """`hub/config.toml`.
+
+    Attributes:
+        host: Address on which the embedded server listens.
+        port: Its port.
+        names: DNS names or addresses under which members reach it; the first is in the directory.
+        nats_url: A server that others run, with this hub's operator; empty for the embedded one.
+        gateways: How many gateway workers run beside it.
+        store: How much it may store.
+    """
+
+    format: Literal[1] = 1
+    host: Annotated[str, Field(pattern=_NAME)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 4222
+    names: Annotated[
+        tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1, max_length=16)
+    ] = ("localhost", "127.0.0.1")
+    nats_url: Annotated[str, Field(max_length=256, pattern=r"^(tls://[!-~]+)?$")] = ""
+    gateways: Annotated[int, Field(ge=0, le=64)] = 1
+    store: StoreSizes = StoreSizes()
+
+    @property
+    def public_url(self) -> str:
+        """Where members connect."""
+        return f"tls://{self.names[0]}:{self.port}"
+
+    @property
+    def own_url(self) -> str:
+        """Where the hub's own processes connect."""
+        return self.nats_url or self.public_url
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """The hub's part of a home folder."""
+
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """All of it."""
+        return self.home / "hub"
+
+    @property
+    def keys(self) -> Path:
+        """The key stores."""
+        return Home(self.home).hub_keys
+
+    @property
+    def config_file(self) -> Path:
+        """Settings, which a person may edit."""
+        return self.folder / "config.toml"
+
+    @property
+    def authority_file(self) -> Path:
+        """Certificate of the TLS authority, which members find in the directory."""
+        return self.folder / "ca.pem"
+
+    @property
+    def suspensions_file(self) -> Path:
+        """Connections that the operator suspended."""
+        return self.folder / "suspensions.json"
+
+    @property
+    def state_file(self) -> Path:
+        """What a running hub says of itself."""
+        return self.folder / "state.json"
+
+    @property
+    def hub_document(self) -> Path:
+        """What the members are asked to sign as `region/hub.toml`."""
+        return self.folder / "hub.toml"
+
+    def server(self, config: HubConfig) -> ServerPlace:
+        """Where the embedded nats-server lives."""
+        folder = self.folder / "server"
+        return ServerPlace(
+            folder, config.port, folder / "server.pem", folder / "server.key", config.host
+        )
+
+    def config(self) -> HubConfig:
+        """Return the settings.
+
+        Raises:
+            BrokerError: `no-hub`, or `bad-config` with the field.
+        """
+        try:
+            text = self.config_file.read_text("utf-8")
+        except OSError as error:
+            raise BrokerError("no-hub", f"{self.folder} holds no hub: kentong hub init") from error
+        try:
+            found = tomllib.loads(text)
+            return HubConfig.model_validate(found, strict=False)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BrokerError(
+                "bad-config", f"{self.config_file}: {where}: {first['msg']}"
+            ) from None
+        except ValueError as error:
+            raise BrokerError("bad-config", f"{self.config_file}: {error}") from None
+
+    def authority_pem(self) -> str:
+        """Return the TLS authority's certificate.
+
+        Raises:
+            BrokerError: `no-hub`.
+        """
+        try:
+            return self.authority_file.read_text("ascii")
+        except OSError as error:
+            raise BrokerError("no-hub", f"{self.authority_file} is missing") from error
+
+    def open_hub(self, passphrase: bytes) -> "HubSecrets":
+        """Return what `hub run` holds.
+
+        Raises:
+            KeyFileError: The key store is missing, too open or damaged, or the passphrase wrong.
+        """
+        store = KeyStore.open(self.keys / HUB_STORE, passphrase)
+        named = (OPERATOR, SYSTEM, ACCOUNT, SYSTEM_USER, USER)
+        keys = HubKeys(*(SignKey(store.get(name, "ed25519").secret) for name in named))
+        return HubSecrets(keys, store.get(AUTHORITY, "pem").secret)
+
+    def open_gateway(self, passphrase: bytes) -> "GatewaySecrets":
+        """Return what a gateway worker holds.
+
+        Raises:
+            KeyFileError: As `open_hub`.
+        """
+        store = KeyStore.open(self.keys / GATEWAY_STORE, passphrase)
+        user = store.get(USER, "ed25519")
+        key = SignKey(store.get(DECISIONS, "ed25519").secret)
+        return GatewaySecrets(key, SignKey(user.secret), user.facts["jwt"])
+
+
+@dataclass(frozen=True)
+class HubSecrets:
+    """The hub's own private keys. Its `repr` is silent."""
+
+    keys: HubKeys = field(repr=False)
+    authority_key_pem: bytes = field(repr=False)
+
+    def hub_credentials(self, place: HubPlace, config: HubConfig) -> Credentials:
+        """Return those of the hub's own account."""
+        return self._credentials(place, config, self.keys.account, self.keys.user, "hub")
+
+    def system_credentials(self, place: HubPlace, config: HubConfig) -> Credentials:
+        """Return those that may put accounts into force."""
+        return self._credentials(place, config, self.keys.system, self.keys.system_user, "system")
+
+    @staticmethod
+    def _credentials(
+        place: HubPlace, config: HubConfig, account: SignKey, user: SignKey, name: str
+    ) -> Credentials:
+        jwt = user_jwt(account, user.public.raw, name, now=clock.now())
+        return Credentials((config.own_url,), place.authority_pem(), jwt, user, "_INBOX", name)
+
+
+@dataclass(frozen=True)
+class GatewaySecrets:
+    """What one gateway worker signs and connects with. Its `repr` is silent.
+
+    Attributes:
+        key: Signs decisions; its public half is in the directory.
+        user: A user of the hub's account that may only route.
+        jwt: That user's.
+    """
+
+    key: SignKey
+    user: SignKey
+    jwt: str = field(repr=False)
+
+    @property
+    def kid(self) -> bytes:
+        """Key identifier of the decision key."""
+        return kid_of(self.key.public.raw)
+
+    def credentials(self, place: HubPlace, config: HubConfig, name: str) -> Credentials:
+        """Return those of a worker called `name`."""
+        return Credentials(
+            (config.own_url,), place.authority_pem(), self.jwt, self.user, "_INBOX", name
+        )

@@ -1,0 +1,205 @@
+"""Runs a hub: its server, accounts, services, timestamp, and gateway workers beside it."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, keep_running
+from broker.hub.enrolment import Enrolment, wanted
+from broker.hub.founding import issue_certificate
+from broker.hub.place import HubConfig, HubPlace, HubSecrets
+from broker.hub.services import MemberServices
+from broker.hub.suspensions import Suspensions, read_suspensions
+from broker.logs import get_logger
+from broker.transport.link import Link
+from broker.transport.server import Server, write_configuration
+from broker.transport.services import Notice
+from broker.transport.streams import check_disk, years_at
+from keys.directory.repository import OnlineSigners
+from keys.directory.source import PublishedDirectory
+from keys.directory.view import DirectoryView
+from keys.errors import KeysError
+from keys.files import write_private
+
+CONNECT_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.5  # how long a revocation published at the hub waits
+RESIGN_S: Final = 60.0
+RETRY_RESIGN_S: Final = 5.0
+_log = get_logger()
+
+Command = Callable[[Path, int], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a running hub tells whoever started it."""
+
+    url: str
+    members: tuple[str, ...]
+    server_pid: int | None
+
+
+@dataclass
+class Hub:
+    """One hub. `run` ends only by cancellation, or when the server cannot be had at all.
+
+    Attributes:
+        command: How a gateway worker is started.
+        on_ready: Called once members can connect.
+        environment: Of the workers; by default this process's own.
+    """
+
+    place: HubPlace
+    config: HubConfig
+    secrets: HubSecrets
+    online: OnlineSigners
+    command: Command
+    on_ready: Callable[[Ready], None]
+    environment: Mapping[str, str] | None = None
+    _view: DirectoryView | None = None  # Owned by `_watch`; nobody else writes it.
+    _timestamp: bytes = b""
+    _server: Server | None = None
+    _suspensions: Suspensions = field(default_factory=Suspensions)  # Owned by `_watch` too.
+
+    async def run(self) -> None:
+        """Run until cancelled.
+
+        Raises:
+            BrokerError: `disk-too-small`, `no-nats-server`, `unreachable`, or no directory.
+            KeysError: The directory or a key does not verify.
+        """
+        source = PublishedDirectory.at(self.place.home)
+        await self._resign(source)
+        self._suspensions = read_suspensions(self.place.suspensions_file)
+        server = None if self.config.nats_url else self._prepared_server(source, now=clock.now())
+        try:
+            async with asyncio.TaskGroup() as group:
+                if server is not None:
+                    await server.start()
+                    self._server = server
+                    group.create_task(self._guard(server))
+                await self._serve(group, source)
+        except BaseExceptionGroup as failed:
+            raise _first(failed) from failed
+        finally:
+            if server is not None:  # last: what is under way at the gateways can still end
+                await server.stop()
+
+    async def _serve(self, group: asyncio.TaskGroup, source: PublishedDirectory) -> None:
+        secrets, place, config = self.secrets, self.place, self.config
+        async with (
+            Link(secrets.system_credentials(place, config)) as system,
+            Link(secrets.hub_credentials(place, config)) as hub,
+        ):
+            await system.wait_connected(CONNECT_TIMEOUT_S)
+            await hub.wait_connected(CONNECT_TIMEOUT_S)
+            enrolment = Enrolment(secrets.keys, system, hub, config.store.sizes())
+            members = wanted(self._read(source), self._suspensions, now=clock.now())
+            await enrolment.apply(members, now=clock.now())
+            await MemberServices(source.repository, self._notices).serve(hub)
+            for worker in range(1, config.gateways + 1):
+                command = self.command(place.home, worker)
+                task = keep_running(command, worker=worker, environment=self.environment)
+                group.create_task(task)
+            group.create_task(self._keep_signing(source))
+            self._tell_ready()
+            await self._watch(source, enrolment)
+
+    def _prepared_server(self, source: PublishedDirectory, *, now: datetime) -> Server:
+        place = self.place.server(self.config)
+        issue_certificate(self.place, self.config, self.secrets.authority_key_pem, now=now)
+        sizes, members = self.config.store.sizes(), self._read(source).members()
+        check_disk(place.folder, sizes, members=len(members), years=len(years_at(now)))
+        write_configuration(place, self.secrets.keys, members, now=now)
+        return Server(place)
+
+    @staticmethod
+    async def _guard(server: Server) -> None:
+        """Start the server again whenever it ends."""
+        pause_s = MIN_PAUSE_S
+        while True:
+            code = await server.wait()
+            _log.error("server-ended", code=str(code))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)
+            await server.start()
+
+    async def _watch(self, source: PublishedDirectory, enrolment: Enrolment) -> None:
+        """Follow directory and suspensions for ever."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            now = clock.now()
+            try:
+                members = wanted(self._read(source), self._read_suspensions(now), now=now)
+                if await enrolment.apply(members, now=now):
+                    self._write_state()
+            except (BrokerError, KeysError) as error:
+                _log.error("not-applied", error_code=error.code)
+
+    def _read(self, source: PublishedDirectory) -> DirectoryView:
+        """Return the directory, verified again if anything in it changed."""
+        timestamp = source.repository.read("metadata/timestamp.json") or b""
+        if self._view is None or timestamp != self._timestamp:
+            self._view, self._timestamp = source.view(), timestamp
+        return self._view
+
+    def _read_suspensions(self, now: datetime) -> Suspensions:
+        found = read_suspensions(self.place.suspensions_file)
+        before, after = self._suspensions.in_force(now), found.in_force(now)
+        for member in after.keys() - before.keys():
+            _log.warning("suspended", member=member)
+        self._suspensions = found
+        return found
+
+    def _notices(self, now: datetime) -> tuple[Notice, ...]:
+        return tuple(entry.notice() for entry in self._suspensions.in_force(now).values())
+
+    async def _keep_signing(self, source: PublishedDirectory) -> None:
+        """Sign the directory's timestamp again for ever."""
+        pause_s = RESIGN_S
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._resign(source)
+                pause_s = RESIGN_S
+            except KeysError as error:
+                _log.error("timestamp-not-signed", error_code=error.code)
+                pause_s = RETRY_RESIGN_S
+
+    async def _resign(self, source: PublishedDirectory) -> None:
+        await asyncio.to_thread(
+            source.repository.renew_timestamp, online=self.online, now=clock.now()
+        )
+
+    def _tell_ready(self) -> None:
+        self._write_state()
+        members = self._view.members() if self._view else ()
+        _log.info("hub-ready", members=len(members), port=self.config.port)
+        pid = self._server.pid if self._server else None
+        self.on_ready(Ready(self.config.public_url, members, pid))
+
+    def _write_state(self) -> None:
+        view = self._view
+        state = {
+            "pid": os.getpid(),
+            "url": self.config.public_url,
+            "at": clock.now().isoformat(),
+            "gateways": self.config.gateways,
+            "server_pid": self._server.pid if self._server else None,
+            "members": list(view.members()) if view else [],
+            "snapshot": view.version.snapshot if view else 0,
+        }
+        write_private(self.place.state_file, json.dumps(state, indent=1).encode())
+
+
+def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first cause in a group of failures."""
+    cause = failed.exceptions[0]
+    return _first(cause) if isinstance(cause, BaseExceptionGroup) else cause

@@ -1,0 +1,290 @@
+"""A whole hub in this process: founded, run, asked, changed while members are connected."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.hub.founding import init_hub
+from broker.hub.place import SMALL, HubConfig, HubPlace
+from broker.hub.run import Hub, Ready
+from broker.hub.suspensions import (
+    LASTS,
+    Suspension,
+    Suspensions,
+    read_suspensions,
+    write_suspensions,
+)
+from broker.transport.accounts import inbox_prefix, user_jwt
+from broker.transport.credentials import Credentials
+from broker.transport.errors import Unreachable
+from broker.transport.link import Link
+from broker.transport.services import HubServices
+from keys.directory.client import DirectoryClient
+from keys.directory.founding import FoundedRegion, Founder, found_region
+from keys.directory.holders import load_online_signers
+from keys.home import Home
+from keys.identity import MemberIdentity
+from keys.keystore import FLOOR_LOG2N
+from keys.primitives.signing import SignKey
+from schemas.directory import Revocation, RevocationReason, Revocations
+from tests.support.hub import BOUND_S, free_port
+
+pytestmark = pytest.mark.hub
+
+PASS = b"correct horse"
+POLICIES = Path(__file__).parent.parent.parent / "deploy" / "policies"
+CODES = ("SG", "MY", "VN")
+
+
+@dataclass
+class World:
+    """A founded region and its hub's home."""
+
+    folder: Path
+    place: HubPlace
+    config: HubConfig
+    region: FoundedRegion
+
+    def hub(self, on_ready: Callable[[Ready], None], command: Sequence[str] = ()) -> Hub:
+        return Hub(
+            self.place,
+            replace_gateways(self.config, 1 if command else 0),
+            self.place.open_hub(PASS),
+            load_online_signers(self.place.keys, PASS),
+            command=lambda _home, _worker: command,
+            on_ready=on_ready,
+        )
+
+    def link(self, code: str) -> Link:
+        identity = MemberIdentity.load(Home(self.folder / code).node_keys, PASS)
+        account, user = (
+            SignKey(identity.nats_account_seed),
+            SignKey(identity.nats_user_seed),
+        )
+        jwt = user_jwt(account, user.public.raw, code, now=clock.now(), member=code)
+        view = self.region.trusted().view()
+        return Link(
+            Credentials(
+                (view.hub.server_url,), view.hub.tls_ca_pem, jwt, user, inbox_prefix(code), code
+            )
+        )
+
+    @asynccontextmanager
+    async def running(self, command: Sequence[str] = ()) -> AsyncIterator[Ready]:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[Ready] = loop.create_future()
+        task = loop.create_task(self.hub(ready.set_result, command).run())
+        try:
+            async with asyncio.timeout(BOUND_S):
+                await asyncio.wait({ready, task}, return_when=asyncio.FIRST_COMPLETED)
+                if not ready.done():
+                    await task
+            yield ready.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def replace_gateways(config: HubConfig, number: int) -> HubConfig:
+    return config.model_copy(update={"gateways": number})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    now = clock.now()
+    home = tmp_path / "hub"
+    config = HubConfig(port=free_port(), store=SMALL)
+    document = init_hub(home, PASS, config, now=now, log2n=FLOOR_LOG2N)
+    region = found_region(
+        [
+            Founder(code, tmp_path / code, (POLICIES / f"{code}.toml").read_bytes())
+            for code in CODES
+        ],
+        hub_home=home,
+        hub=document,
+        agreement=(POLICIES / "agreement.toml").read_bytes(),
+        passphrase=PASS,
+        now=now,
+        log2n=FLOOR_LOG2N,
+    )
+    place = HubPlace(home)
+    return World(tmp_path, place, place.config(), region)
+
+
+@pytest_asyncio.fixture
+async def ready(world: World) -> AsyncIterator[Ready]:
+    async with world.running() as ready:
+        yield ready
+
+
+@asynccontextmanager
+async def connected(world: World, code: str) -> AsyncIterator[Link]:
+    async with world.link(code) as link:
+        await link.wait_connected(BOUND_S)
+        yield link
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds, looked at while the loop is free."""
+    async with asyncio.timeout(BOUND_S):
+        while not condition():  # noqa: ASYNC110 - a process or a lost line sets no event here
+            await asyncio.sleep(0.01)
+
+
+async def test_a_member_reads_the_directory_the_time_and_no_notices(
+    world: World, ready: Ready, tmp_path: Path
+) -> None:
+    assert ready.members == tuple(sorted(CODES))
+    async with connected(world, "SG") as link:
+        services = HubServices(link, "SG")
+        assert abs(await services.time() - clock.now()) < timedelta(seconds=5)
+        assert await services.notices() == ()
+        assert await services.read("metadata/99.root.json", max_bytes=1000) is None
+        assert await services.read("targets/hub/config.toml", max_bytes=1000) is None
+        client = DirectoryClient(tmp_path / "copy", pinned_root=world.region.root)
+        copy = await client.refresh(services.read, now=clock.now())
+    assert copy.view.members() == tuple(sorted(CODES))
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_member_that_two_others_suspend_is_cut_off_at_once(world: World) -> None:
+    now = clock.now()
+    async with connected(world, "VN") as suspended, connected(world, "MY") as other:
+        draft = world.region.draft(now=now)
+        entry = Revocation(member="VN", at=now, reason=RevocationReason.SUSPENDED)
+        draft.put_revocations(Revocations(entries=(entry,)))
+        world.region.enact(draft.proposal(), by=("SG", "MY"), now=now)
+        await until(lambda: not suspended.connected)
+        with pytest.raises(Unreachable):
+            await suspended.wait_connected(1)
+        await other.publish_acked("submit.MY.normal.1", b"x", msg_id="1")
+
+
+@pytest.mark.usefixtures("ready")
+async def test_the_operator_suspends_a_connection_for_a_time_and_tells_all(world: World) -> None:
+    path, now = world.place.suspensions_file, clock.now()
+    async with connected(world, "VN") as suspended, connected(world, "MY") as other:
+        write_suspensions(path, Suspensions().suspend("VN", "a stolen server", now=now))
+        await until(lambda: not suspended.connected)
+        told = await HubServices(other, "MY").notices()
+        assert [(notice.member, notice.reason) for notice in told] == [("VN", "a stolen server")]
+        assert told[0].until - told[0].at == LASTS
+        ended = (
+            read_suspensions(path).entries[0].model_copy(update={"at": now - LASTS, "until": now})
+        )
+        write_suspensions(path, Suspensions(entries=(ended,)))  # as if 72 hours had gone by
+        await suspended.wait_connected(BOUND_S)
+        await suspended.publish_acked("submit.VN.normal.1", b"x", msg_id="1")
+        assert await HubServices(other, "MY").notices() == ()
+
+
+async def test_the_server_is_started_again_and_keeps_mail_and_accounts(
+    world: World, ready: Ready
+) -> None:
+    async with connected(world, "SG") as link:
+        await link.publish_acked("submit.SG.normal.1", b"kept", msg_id="1")
+        assert ready.server_pid is not None
+        os.kill(ready.server_pid, signal.SIGKILL)
+        await until(lambda: not link.connected)
+        await link.wait_connected(BOUND_S)
+        await link.publish_acked("submit.SG.normal.2", b"x", msg_id="2")
+    secrets = world.place.open_gateway(PASS)
+    async with Link(secrets.credentials(world.place, world.config, "gw")) as gateway:
+        await gateway.wait_connected(BOUND_S)
+        pulled = await gateway.pull("SUBMIT_SG", "GATEWAY-normal", batch=10, timeout_s=5)
+        assert [message.payload for message in pulled] == [b"kept", b"x"]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_gateways_user_routes_and_changes_no_stream(world: World) -> None:
+    secrets = world.place.open_gateway(PASS)
+    year = clock.now().year
+    async with Link(secrets.credentials(world.place, world.config, "gw")) as gateway:
+        await gateway.wait_connected(BOUND_S)
+        await gateway.publish_acked("deliver.SG.normal.1", b"x", msg_id="1")
+        subject = f"audit.{year}.SG.1"
+        await gateway.publish_acked(subject, b"y", msg_id="2", expect_last_subject_seq=0)
+        assert await gateway.get_last(f"AUDIT_{year}", subject) is not None
+        with pytest.raises(Unreachable):
+            await gateway.request("$JS.API.STREAM.PURGE.SUBMIT_SG", b"", timeout_s=0.5)
+        with pytest.raises(Unreachable):
+            await gateway.publish_acked("submit.SG.normal.1", b"x", msg_id="3", timeout_s=0.5)
+    async with connected(world, "SG") as link:
+        assert len(await link.pull("INBOX_SG", "normal", batch=9, timeout_s=5)) == 1
+
+
+async def test_a_worker_that_dies_is_started_again_and_stopped_at_the_end(
+    world: World, tmp_path: Path
+) -> None:
+    lives = tmp_path / "lives"
+    body = f"import os,time; open({str(lives)!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(600)"
+
+    def pids() -> list[int]:
+        return [int(pid) for pid in lives.read_text().split()] if lives.exists() else []
+
+    async with world.running((sys.executable, "-c", body)):
+        await until(lambda: len(pids()) == 1)
+        os.kill(pids()[0], signal.SIGKILL)
+        await until(lambda: len(pids()) == 2)
+    for pid in pids():
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_hub_restarted_later_still_admits_and_refuses_the_same(world: World) -> None:
+    now = clock.now()
+    suspended = Suspensions().suspend("VN", "reason", now=now)
+    async with world.running():
+        pass
+    write_suspensions(world.place.suspensions_file, suspended)
+    async with world.running(), connected(world, "SG"), world.link("VN") as link:
+        with pytest.raises(Unreachable):
+            await link.wait_connected(1)
+
+
+async def test_a_disk_too_small_is_said_before_anything_starts(world: World) -> None:
+    world.config = world.config.model_copy(
+        update={"store": SMALL.model_copy(update={"inbox_mib": 64 * 1024 * 1024})}
+    )
+    with pytest.raises(BrokerError, match="room for") as refused:
+        async with world.running():
+            pass
+    assert refused.value.code == "disk-too-small"
+
+
+def test_a_hub_is_not_made_over_another(world: World) -> None:
+    with pytest.raises(BrokerError) as refused:
+        init_hub(world.place.home, PASS, world.config, now=clock.now(), log2n=FLOOR_LOG2N)
+    assert refused.value.code == "exists"
+
+
+def test_every_private_file_is_for_its_owner_alone(world: World) -> None:
+    files = [path for path in world.place.keys.iterdir() if path.is_file()]
+    assert files
+    assert {path.stat().st_mode & 0o077 for path in files} == {0}
+    assert "Key" not in repr(world.place.open_hub(PASS))
+
+
+def test_a_suspension_ends_by_itself_or_is_lifted() -> None:
+    now = clock.now()
+    one = Suspensions().suspend("VN", "why", now=now)
+    assert set(one.in_force(now)) == {"VN"}
+    assert one.in_force(now + LASTS) == {}
+    with pytest.raises(BrokerError, match="already"):
+        one.suspend("VN", "again", now=now)
+    lifted = one.lift("VN", now=now + timedelta(hours=1))
+    assert lifted.in_force(now + timedelta(hours=1)) == {}
+    assert isinstance(lifted.entries[0], Suspension)
+    with pytest.raises(BrokerError, match="not suspended"):
+        lifted.lift("VN", now=now + timedelta(hours=2))
