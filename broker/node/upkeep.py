@@ -12,15 +12,15 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, pairs
 from broker.node.changes import Changes
-from broker.node.ids import from_ms, to_ms
+from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
 from broker.node.present import Present
 from broker.node.sealing import Sealer
 from broker.store.database import Database
 from broker.transport.link import Link
+from broker.transport.services import HubServices
 from keys.directory.client import DirectoryClient
-from keys.errors import DirectoryError, KeysError
-from schemas import canonical
+from keys.errors import KeysError
 from schemas.errors import SchemaError
 from schemas.vocabulary import Status
 
@@ -28,42 +28,7 @@ DIRECTORY_EVERY_S: Final = 30.0  # a revocation is here a minute or two after it
 CLOCK_EVERY_S: Final = 60.0
 PAIRS_EVERY_S: Final = 60.0
 RETRY_S: Final = 3.0
-MAX_FILE_BYTES: Final = 1024 * 1024
-_MAX_REPLY_BYTES: Final = 512 * 1024
 _log = get_logger()
-
-
-@dataclass
-class HubFiles:
-    """The directory's files as the hub serves them, in pieces; nothing it says is trusted."""
-
-    link: Link
-    member: str
-
-    async def __call__(self, path: str, *, max_bytes: int) -> bytes | None:
-        """Return the file at `path`, or None if there is none.
-
-        Raises:
-            TransportError: The hub does not answer.
-            DirectoryError: `bad-answer`, or the file is longer than allowed.
-        """
-        whole = b""
-        while True:
-            asked = canonical.encode({"path": path, "offset": len(whole)})
-            raw = await self.link.request(f"hub.{self.member}.dir", asked)
-            try:
-                answer = canonical.decode(raw, max_bytes=_MAX_REPLY_BYTES)
-            except SchemaError as error:
-                raise DirectoryError("bad-answer", "the hub's answer is unreadable") from error
-            match answer:
-                case {"error": "missing"}:
-                    return None
-                case {"size": int(size), "data": bytes(data)} if size <= max_bytes and data:
-                    whole += data
-                case _:
-                    raise DirectoryError("bad-answer", "the hub's answer is not a file")
-            if len(whole) >= size:
-                return whole
 
 
 @dataclass
@@ -87,8 +52,8 @@ class Upkeep:
         """
         if self.directory is None:
             return
-        fetch = HubFiles(self.link, self.present.member)
-        copy = await self.directory.refresh(fetch, now=self.present.now())
+        hub = HubServices(self.link, self.present.member)
+        copy = await self.directory.refresh(hub.read, now=self.present.now())
         self.present.take(copy.view)
         self.changes.happened()
 
@@ -99,14 +64,9 @@ class Upkeep:
             BrokerError: The hub does not answer.
         """
         before = self.present.now()
-        raw = await self.link.request(f"hub.{self.present.member}.time", b"")
+        hub_time = await HubServices(self.link, self.present.member).time()
         after = self.present.now()
-        match canonical.decode(raw, max_bytes=64):
-            case {"ms": int(hub_ms)}:
-                middle = before + (after - before) / 2
-                self.present.skew = middle - from_ms(hub_ms)
-            case _:
-                raise DirectoryError("bad-answer", "the hub's time is unreadable")
+        self.present.skew = before + (after - before) / 2 - hub_time
         if abs(self.present.skew) < timedelta(milliseconds=1):
             self.present.skew = timedelta(0)
         self.changes.happened()

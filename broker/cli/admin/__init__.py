@@ -1,0 +1,1 @@
+"""Commands of administrators: they use the packages directly, and need no node that runs."""

@@ -1,0 +1,48 @@
+"""`kentong gateway`: one worker process; `kentong hub run` starts as many as it is told."""
+
+from typing import Annotated
+
+import typer
+
+from broker.cli.admin.processes import run_until_stopped
+from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.gateway.decide import Decider
+from broker.gateway.run import child_trial, published, run_worker
+from broker.hub.place import HubPlace
+from broker.logs import configure
+from broker.settings import home
+from broker.transport.link import Link
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def gateway() -> None:
+    """Judge and route what members submit."""
+
+
+@app.command()
+def run(
+    worker: Annotated[int, typer.Option(min=1, max=999, help="Number of this worker.")] = 1,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Run one gateway worker until it is told to end.
+
+    Any number of workers share the work; each may be killed at any time.
+
+    Example: kentong gateway run --worker 2 --passphrase-file /etc/kentong/passphrase
+    """
+    name = f"gateway-{worker}"
+    configure(name)
+    folder = home()
+    place = HubPlace(folder)
+    config = place.config()
+    secrets = place.open_gateway(passphrase(passphrase_file))
+    decider = Decider(name, secrets.kid, secrets.key)
+
+    async def work() -> None:
+        async with Link(secrets.credentials(place, config, name)) as link:
+            await link.wait_connected()
+            await run_worker(link, published(folder), decider, trial=child_trial(folder))
+
+    run_until_stopped(work())

@@ -1,0 +1,130 @@
+"""`kentong node`: makes, runs and asks a member's node."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker import clock
+from broker.cli import screen
+from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
+from broker.cli.admin.processes import run_until_stopped
+from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.text import say
+from broker.errors import BrokerError
+from broker.logs import configure
+from broker.node.sealing import INCARNATION
+from broker.settings import home, settings
+from broker.store.tables import meta
+from keys.home import Home
+from keys.identity import STORE_NAME, create_identity
+
+app = typer.Typer(no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_MAX_CA_BYTES = 64 * 1024
+
+
+@app.callback()
+def node() -> None:
+    """Run this member's node: it seals and opens, and keeps outbox and inbox."""
+
+
+@app.command()
+def init(
+    member: Annotated[str, typer.Option(help="Code of the member, for example SG.")],
+    hub: Annotated[str, typer.Option(help="Where the hub is: tls://host:port.")],
+    ca: Annotated[Path, typer.Option(help="Certificate of the hub's authority, PEM.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a node in this home folder: its keys, if there are none yet, and its settings.
+
+    Example: kentong node init --member SG --hub tls://hub.example.org:4222 --ca hub-ca.pem
+    """
+    place = NodePlace(home())
+    if place.config_file.exists():
+        raise BrokerError("exists", f"{place.folder} holds a node already")
+    try:
+        authority = ca.read_bytes()[:_MAX_CA_BYTES]
+    except OSError as error:
+        raise BrokerError("unreadable", f"{ca} cannot be read") from error
+    config = NodeConfig(member=member, hub_url=hub)
+    keys = Home(home()).node_keys
+    if not (keys / STORE_NAME).exists():
+        create_identity(
+            keys,
+            passphrase(passphrase_file),
+            member,
+            now=clock.now(),
+            log2n=settings().scrypt_log2n,
+        )
+    place.write(config, authority)
+    if as_json:
+        screen.as_json("node", member=member, folder=str(place.folder))
+        return
+    made = say("node-made", "The node of {member} is in {folder}.", member=member, folder=home())
+    screen.line(made)
+    screen.line(say("node-next", "Next: kentong node run"))
+
+
+@app.command()
+def run(passphrase_file: PassphraseFile = None) -> None:
+    """Run the node until it is told to end. It may be killed at any time and loses nothing.
+
+    Example: kentong node run --passphrase-file /etc/kentong/passphrase
+    """
+    configure("node")
+    place = NodePlace(home())
+
+    def ready(socket: Path, port: int) -> None:
+        screen.line(say("node-ready", "Ready: {socket}", socket=socket))
+        if port:
+            screen.line(say("node-ready-tls", "Ready: TLS port {port}", port=port))
+
+    run_until_stopped(run_node(place, passphrase(passphrase_file), on_ready=ready))
+
+
+@app.command()
+def restored() -> None:
+    """Say that this node was restored from a backup: its numbers begin anew.
+
+    Numbers given out after the backup was made must never be given out again. Run this once,
+    before the restored node runs.
+
+    Example: kentong node restored
+    """
+    number = asyncio.run(_restored(NodePlace(home())))
+    screen.line(say("node-restored", "This is incarnation {number} of the node.", number=number))
+
+
+async def _restored(place: NodePlace) -> int:
+    async def change(connection: AsyncConnection) -> int:
+        known = await connection.execute(select(meta.c.value).where(meta.c.name == INCARNATION))
+        number = int(known.scalar_one_or_none() or 1) + 1
+        await connection.execute(delete(meta).where(meta.c.name == INCARNATION))
+        await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
+        return number
+
+    async with place.database() as database:
+        return await database.change(change)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show whether the node's API answers; `kentong status` shows more to a desk.
+
+    Example: kentong node status
+    """
+    place = NodePlace(home())
+    config = place.config()
+    alive = place.socket.is_socket()
+    if as_json:
+        screen.as_json("node-status", ok=alive, member=config.member, socket=str(place.socket))
+    else:
+        text = "offers its API" if alive else "does not run"
+        screen.line(f"{config.member}: {say('node-alive' if alive else 'node-dead', text)}")
+    if not alive:
+        raise typer.Exit(4)

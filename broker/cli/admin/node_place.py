@@ -1,0 +1,200 @@
+"""Where a node keeps its settings and data, under `$KENTONG_HOME/node`, and the node made of them.
+
+config.toml   whose node it is, how it reaches the hub, where desks reach it
+hub-ca.pem    the authority that vouches for the hub's certificate
+keys/         the node's key store
+node.db       outbox, inbox, cursors, tokens
+directory/    the verified copy of the directory
+api.sock      where desks on this machine ask
+"""
+
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from broker import clock
+from broker.api import TLSPort, TokenBook, create_app, serving
+from broker.errors import BrokerError
+from broker.node.node import Node
+from broker.node.present import Present
+from broker.store.database import Database, open_database, sqlite_url
+from broker.store.tables import metadata
+from broker.transport.accounts import inbox_prefix, user_jwt
+from broker.transport.credentials import Credentials
+from broker.transport.link import Link
+from keys.directory.client import DirectoryClient
+from keys.directory.toml_text import toml
+from keys.files import make_private_folder, write_private
+from keys.home import Home
+from keys.identity import MemberIdentity
+from keys.primitives.signing import SignKey
+from schemas.label import MemberCode, Strict
+
+MAX_PEM_BYTES: Final = 64 * 1024
+
+
+class NodeConfig(Strict):
+    """`node/config.toml`.
+
+    Attributes:
+        member: Whose node.
+        hub_url: `tls://host:port`.
+        database_url: Another database than `node.db`; empty for that one.
+        tls_host: Address of a TLS port for desks elsewhere; empty for none.
+        tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
+    """
+
+    format: Literal[1] = 1
+    member: MemberCode
+    hub_url: Annotated[str, Field(pattern=r"^tls://[!-~]{1,200}$")]
+    database_url: Annotated[str, Field(max_length=400)] = ""
+    tls_host: Annotated[str, Field(max_length=253)] = ""
+    tls_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    tls_certificate: Annotated[str, Field(max_length=400)] = ""
+    tls_key: Annotated[str, Field(max_length=400)] = ""
+
+
+@dataclass(frozen=True)
+class NodePlace:
+    """The node's part of a home folder."""
+
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """All of it."""
+        return self.home / "node"
+
+    @property
+    def config_file(self) -> Path:
+        """Settings, which a person may edit."""
+        return self.folder / "config.toml"
+
+    @property
+    def authority_file(self) -> Path:
+        """The authority that vouches for the hub's certificate."""
+        return self.folder / "hub-ca.pem"
+
+    @property
+    def socket(self) -> Path:
+        """Where desks on this machine ask."""
+        return self.folder / "api.sock"
+
+    def write(self, config: NodeConfig, authority_pem: bytes) -> None:
+        """Put settings and authority down.
+
+        Raises:
+            KeyFileError: They cannot be written.
+        """
+        make_private_folder(self.folder)
+        write_private(self.authority_file, authority_pem)
+        text = b"# The node's settings. Restart the node after a change.\n"
+        write_private(self.config_file, text + toml(config.model_dump(mode="json")))
+
+    def config(self) -> NodeConfig:
+        """Return the settings.
+
+        Raises:
+            BrokerError: `no-node`, or `bad-config` with the field.
+        """
+        try:
+            text = self.config_file.read_text("utf-8")
+        except OSError as error:
+            raise BrokerError(
+                "no-node", f"{self.folder} holds no node: kentong node init"
+            ) from error
+        try:
+            return NodeConfig.model_validate(tomllib.loads(text))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BrokerError(
+                "bad-config", f"{self.config_file}: {where}: {first['msg']}"
+            ) from None
+        except ValueError as error:
+            raise BrokerError("bad-config", f"{self.config_file}: {error}") from None
+
+    def database_url(self, config: NodeConfig) -> str:
+        """Return the URL of the node's database."""
+        return config.database_url or sqlite_url(self.folder / "node.db")
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        """Open the node's database.
+
+        Raises:
+            BrokerError: There is no node here, or its database does not open.
+        """
+        async with open_database(self.database_url(self.config()), metadata) as database:
+            yield database
+
+    def credentials(self, config: NodeConfig, identity: MemberIdentity) -> Credentials:
+        """Return what the node connects with; it signs its own user's JWT.
+
+        Raises:
+            BrokerError: `no-node`: the hub's authority is missing.
+        """
+        user = SignKey(identity.nats_user_seed)
+        jwt = user_jwt(
+            SignKey(identity.nats_account_seed),
+            user.public.raw,
+            config.member,
+            now=clock.now(),
+            member=config.member,
+        )
+        try:
+            authority = self.authority_file.read_text("ascii")
+        except OSError as error:
+            raise BrokerError("no-node", f"{self.authority_file} is missing") from error
+        return Credentials(
+            (config.hub_url,), authority, jwt, user, inbox_prefix(config.member), config.member
+        )
+
+
+async def run_node(
+    place: NodePlace, passphrase: bytes, *, on_ready: Callable[[Path, int], None]
+) -> None:
+    """Run the node and its API until cancelled.
+
+    Args:
+        place: Where it lives.
+        passphrase: Opens its key store.
+        on_ready: Called with the socket and the TLS port, 0 for none, once desks can ask.
+
+    Raises:
+        BrokerError: A setting, the database or the socket cannot be used.
+        KeysError: A key or the directory held cannot be used.
+    """
+    config, home = place.config(), Home(place.home)
+    identity = MemberIdentity.load(home.node_keys, passphrase)
+    if identity.member != config.member:
+        raise BrokerError("wrong-member", f"the key store is of {identity.member}")
+    directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
+    present = Present(config.member)
+    if (copy := directory.load()) is not None:
+        present.take(copy.view)
+    async with (
+        place.database() as database,
+        Link(place.credentials(config, identity)) as link,
+    ):
+        tokens = TokenBook(database.engine)
+        await tokens.prepare()
+        node = Node(present, identity, database, link, directory)
+        app = create_app(node, tokens)
+        tls = _tls(config)
+        async with serving(app, unix_path=place.socket, tls=tls) as served:
+            on_ready(place.socket, served.port)
+            await node.run()
+
+
+def _tls(config: NodeConfig) -> TLSPort | None:
+    if not config.tls_host:
+        return None
+    return TLSPort(
+        config.tls_host, config.tls_port, Path(config.tls_certificate), Path(config.tls_key)
+    )
