@@ -1,4 +1,4 @@
-"""Child processes that are started again when they die, less often each time."""
+"""Child processes that are started again when they die, less often each time; they end with us."""
 
 import asyncio
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.logs import get_logger
+from broker.transport.server import launched
 
 STOP_TIMEOUT_S: Final = 10.0
 MIN_PAUSE_S: Final = 0.2
@@ -31,7 +32,7 @@ async def keep_running(
     while True:
         started = loop.time()
         child = await asyncio.create_subprocess_exec(
-            *command, start_new_session=True, env=environment
+            *launched(*command), start_new_session=True, env=environment
         )
         _log.info("worker-started", worker=worker, pid=child.pid)
         try:

@@ -1,13 +1,15 @@
 """Makes a hub: keys, TLS authority, settings, and what the members are asked to sign about it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from broker.errors import BrokerError
 from broker.hub import place as names
-from broker.hub.place import HubConfig, HubPlace
+from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
+from broker.transport.server import write_configuration
 from keys.directory.toml_text import Table, hub_toml, toml
 from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
@@ -60,21 +62,38 @@ def init_hub(
     return document
 
 
-def issue_certificate(
-    place: HubPlace, config: HubConfig, authority_key_pem: bytes, *, now: datetime
+def write_server(
+    place: HubPlace,
+    config: HubConfig,
+    secrets: HubSecrets,
+    *,
+    now: datetime,
+    members: Sequence[str] = (),
 ) -> None:
-    """Give the embedded server a new certificate.
+    """Write a server's configuration and give it a new certificate.
+
+    Args:
+        place: Where.
+        config: How it listens.
+        secrets: The hub's.
+        now: From when the certificate holds.
+        members: Whose services are exported from the start; a running hub adds the others.
 
     Raises:
         KeyFileError: It cannot be written.
     """
     certificate, key = issue_server(
-        place.authority_pem().encode("ascii"), authority_key_pem, config.names, now, SERVER_DAYS
+        place.authority_pem().encode("ascii"),
+        secrets.authority_key_pem,
+        config.names,
+        now,
+        SERVER_DAYS,
     )
     server = place.server(config)
     make_private_folder(server.folder)
     write_private(server.key, key)
     write_private(server.certificate, certificate)
+    write_configuration(server, secrets.keys, tuple(members), now=now)
 
 
 def config_toml(config: HubConfig) -> bytes:

@@ -10,7 +10,11 @@ suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
 """
 
+import fcntl
+import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -140,6 +144,41 @@ class HubPlace:
     def hub_document(self) -> Path:
         """What the members are asked to sign as `region/hub.toml`."""
         return self.folder / "hub.toml"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the hub: one process runs it at a time, and `is_running` sees it.
+
+        Raises:
+            BrokerError: `running-already`.
+        """
+        with self._lock_file() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BrokerError("running-already", f"the hub in {self.folder} runs") from None
+            yield
+
+    def is_running(self) -> bool:
+        """Return whether a process holds the hub."""
+        with self._lock_file() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    @contextmanager
+    def _lock_file(self) -> Iterator[int]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            handle = os.open(self.folder / ".lock", flags, 0o600)
+        except OSError as error:
+            raise BrokerError("no-hub", f"{self.folder} holds no hub: kentong hub init") from error
+        try:
+            yield handle
+        finally:
+            os.close(handle)
 
     def server(self, config: HubConfig) -> ServerPlace:
         """Where the embedded nats-server lives."""

@@ -13,13 +13,13 @@ from broker import clock
 from broker.errors import BrokerError
 from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, keep_running
 from broker.hub.enrolment import Enrolment, wanted
-from broker.hub.founding import issue_certificate
+from broker.hub.founding import write_server
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.logs import get_logger
 from broker.transport.link import Link
-from broker.transport.server import Server, write_configuration
+from broker.transport.server import Server
 from broker.transport.services import Notice
 from broker.transport.streams import check_disk, years_at
 from keys.directory.repository import OnlineSigners
@@ -72,9 +72,13 @@ class Hub:
         """Run until cancelled.
 
         Raises:
-            BrokerError: `disk-too-small`, `no-nats-server`, `unreachable`, or no directory.
+            BrokerError: `running-already`, `disk-too-small`, `no-nats-server` or `unreachable`.
             KeysError: The directory or a key does not verify.
         """
+        with self.place.locked():
+            await self._run()
+
+    async def _run(self) -> None:
         source = PublishedDirectory.at(self.place.home)
         await self._resign(source)
         self._suspensions = read_suspensions(self.place.suspensions_file)
@@ -114,10 +118,9 @@ class Hub:
 
     def _prepared_server(self, source: PublishedDirectory, *, now: datetime) -> Server:
         place = self.place.server(self.config)
-        issue_certificate(self.place, self.config, self.secrets.authority_key_pem, now=now)
         sizes, members = self.config.store.sizes(), self._read(source).members()
+        write_server(self.place, self.config, self.secrets, now=now, members=members)
         check_disk(place.folder, sizes, members=len(members), years=len(years_at(now)))
-        write_configuration(place, self.secrets.keys, members, now=now)
         return Server(place)
 
     @staticmethod

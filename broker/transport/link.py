@@ -40,6 +40,7 @@ PING_INTERVAL_S: Final = 10
 RETRY_S: Final = 0.05  # between the addresses of one attempt
 PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
 MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
+_HEADER_BYTES: Final = 32  # the version line of headers and their end
 _FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
 _CONFLICT: Final = 10071
 _NOT_FOUND: Final = 10037
@@ -121,7 +122,7 @@ class Link:
 
         Args:
             subject: Of one stream.
-            payload: At most the server's `max_payload`.
+            payload: With the headers, at most the server's `max_payload`.
             msg_id: The stream drops a second one with the same id within its window.
             headers: Further ones.
             expect_last_subject_seq: 0: only if nothing stands on the subject.
@@ -256,6 +257,9 @@ class Link:
         self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
     ) -> None:
         client = self._ready()
+        extra = sum(len(name) + len(value) + 4 for name, value in (headers or {}).items())
+        if len(payload) + extra + _HEADER_BYTES > client.max_payload:
+            raise Refused(0, "too large for the hub")  # the server would close the connection
         try:
             await client.publish(subject, payload, reply=reply, headers=headers)
         except (NATSError, OSError, ValueError) as error:

@@ -1,8 +1,8 @@
 """The embedded nats-server: its configuration and its process."""
 
 import asyncio
-import contextlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.errors import BrokerError
+from broker.transport import launch
 from broker.transport.accounts import (
     MAX_PAYLOAD_BYTES,
     HubKeys,
@@ -78,7 +79,14 @@ def write_configuration(
             system: system_account_jwt(keys, now=now),
             hub: hub_account_jwt(keys, members, now=now),
         },
-        "tls": {"cert_file": str(place.certificate), "key_file": str(place.key)},
+        "tls": {
+            "cert_file": str(place.certificate),
+            "key_file": str(place.key),
+            "min_version": "1.3",
+        },
+        "log_file": str(place.folder / "nats-server.log"),
+        "logfile_size_limit": 16 * 1024 * 1024,
+        "logfile_max_num": 4,
         # An acknowledgement must mean that it is on the disk.
         "jetstream": {
             "store_dir": str(place.store),
@@ -108,6 +116,18 @@ def binary() -> Path:
     return found
 
 
+def launched(*program: str, lock: Path | None = None) -> tuple[str, ...]:
+    """Return the command that runs `program` so that it ends with this process.
+
+    Args:
+        program: Path and arguments.
+        lock: A file that only one such program holds; the next waits for its end.
+    """
+    script = str(Path(launch.__file__))
+    own = str(os.getpid())
+    return (sys.executable, "-I", "-S", script, own, str(lock or ""), *program)
+
+
 class Server:
     """A nats-server as a child of this process."""
 
@@ -122,21 +142,20 @@ class Server:
         return None if self._child is None else self._child.pid
 
     async def start(self) -> None:
-        """Start it. Whether it answers shows on the first connection.
+        """Start it, after any that still runs on this folder. Whether it answers shows later.
 
         Raises:
             BrokerError: `no-nats-server`.
         """
-        log = (self.place.folder / "nats-server.log").open("ab")
-        with contextlib.closing(log):
-            self._child = await asyncio.create_subprocess_exec(
-                str(binary()),
-                "-c",
-                str(self.place.configuration),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
-            )
+        command = launched(
+            str(binary()), "-c", str(self.place.configuration), lock=self.place.folder / ".lock"
+        )
+        self._child = await asyncio.create_subprocess_exec(
+            *command,
+            stdout=asyncio.subprocess.DEVNULL,  # it writes its own log
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
+        )
 
     async def wait(self) -> int:
         """Return its exit code once it has ended."""

@@ -11,12 +11,12 @@ import typer
 from broker import clock, logs
 from broker.cli import screen
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import country, say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
 from broker.hub.children import gateway_command
-from broker.hub.founding import init_hub
+from broker.hub.founding import init_hub, write_server
 from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
@@ -26,7 +26,6 @@ from keys.directory.source import PublishedDirectory
 from keys.errors import KeysError
 
 app = typer.Typer(no_args_is_help=True)
-AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
 
 
@@ -138,7 +137,7 @@ def status(as_json: AsJSON = False) -> None:
     place, now = HubPlace(home()), clock.now()
     config = place.config()
     state = _state(place)
-    running = _is_alive(state.get("pid"))
+    running = place.is_running()
     cut = read_suspensions(place.suspensions_file).in_force(now)
     members, fresh_until, problem = [], "", ""
     try:
@@ -172,6 +171,18 @@ def status(as_json: AsJSON = False) -> None:
         )
     if not running or problem:
         raise typer.Exit(1)
+
+
+@app.command("server-config")
+def server_config(passphrase_file: PassphraseFile = None) -> None:
+    """Write the configuration of a NATS server of your own, to be used with --nats-url.
+
+    Example: [bold]kentong hub server-config[/bold]
+    """
+    place, now = HubPlace(home()), clock.now()
+    config, secrets = place.config(), place.open_hub(passphrase(passphrase_file))
+    write_server(place, config, secrets, now=now)
+    screen.line(str(place.server(config).configuration))
 
 
 @app.command()
@@ -235,18 +246,6 @@ def _state(place: HubPlace) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _is_alive(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 if __name__ == "__main__":
