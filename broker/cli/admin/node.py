@@ -12,18 +12,18 @@ from broker import clock
 from broker.cli import screen
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.logs import configure
 from broker.node.sealing import INCARNATION
 from broker.settings import home, settings
 from broker.store.tables import meta
+from keys.files import make_private_folder
 from keys.home import Home
 from keys.identity import STORE_NAME, create_identity
 
 app = typer.Typer(no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _MAX_CA_BYTES = 64 * 1024
 
 
@@ -38,7 +38,7 @@ def init(
     hub: Annotated[str, typer.Option(help="Where the hub is: tls://host:port.")],
     ca: Annotated[Path, typer.Option(help="Certificate of the hub's authority, PEM.")],
     passphrase_file: PassphraseFile = None,
-    as_json: AsJson = False,
+    as_json: AsJSON = False,
 ) -> None:
     """Make a node in this home folder: its keys, if there are none yet, and its settings.
 
@@ -52,6 +52,7 @@ def init(
     except OSError as error:
         raise BrokerError("unreadable", f"{ca} cannot be read") from error
     config = NodeConfig(member=member, hub_url=hub)
+    make_private_folder(place.folder)
     keys = Home(home()).node_keys
     if not (keys / STORE_NAME).exists():
         create_identity(
@@ -113,7 +114,7 @@ async def _restored(place: NodePlace) -> int:
 
 
 @app.command()
-def status(as_json: AsJson = False) -> None:
+def status(as_json: AsJSON = False) -> None:
     """Show whether the node's API answers; `kentong status` shows more to a desk.
 
     Example: kentong node status

@@ -11,6 +11,7 @@ from broker.settings import settings
 from keys.errors import KeyFileError
 from keys.passphrase import check_passphrase, read_passphrase
 
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(

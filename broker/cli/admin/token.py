@@ -10,11 +10,11 @@ from broker import clock
 from broker.api.tokens import Scope, TokenBook
 from broker.cli import screen
 from broker.cli.admin.node_place import NodePlace
+from broker.cli.admin.secret import AsJSON
 from broker.cli.text import say
 from broker.settings import home
 
 app = typer.Typer(no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.callback()
@@ -32,7 +32,7 @@ def add(
         list[str] | None, typer.Option("--type", help="Only these types of alert.")
     ] = None,
     days: Annotated[int, typer.Option(min=0, help="Valid for so many days; 0 for ever.")] = 365,
-    as_json: AsJson = False,
+    as_json: AsJSON = False,
 ) -> None:
     """Make a token and show it once: the node keeps only its hash.
 
@@ -80,7 +80,7 @@ def revoke(
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(as_json: AsJSON = False) -> None:
     """List the tokens of this node.
 
     Example: kentong token list --json

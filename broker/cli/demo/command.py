@@ -1,0 +1,91 @@
+"""The command `kentong demo`."""
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.cli import screen
+from broker.cli.demo.processes import Processes
+from broker.cli.demo.region import NODES, DemoRegion, found
+from broker.cli.demo.story import Story, desks
+from broker.client import Profile, Profiles
+
+
+def command(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it running, and show commands to try.")
+    ] = False,
+) -> None:
+    """Run a hub and three nodes on this machine and tell a short story with them.
+
+    Everything is real: processes, TLS, keys, policies, kill -9. It takes less than a minute and
+    leaves nothing behind.
+
+    Example: kentong demo --keep
+    """
+    started = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="kentong-demo-"))
+    try:
+        screen.line(
+            "Founding a region of four states: keys, policies, a signed directory, a hub"
+            " (key stores at the least cost, as this is a demonstration)."
+        )
+        region = found(folder)
+        asyncio.run(_run(region, keep=keep, started=started))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _run(region: DemoRegion, *, keep: bool, started: float) -> None:
+    processes = Processes(region)
+    task = asyncio.current_task()
+    if task is not None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await processes.start_all()
+        pids = ", ".join(f"{name} {pid}" for name, pid in processes.pids().items())
+        screen.line(f"Running, each a process of its own, over TLS: {pids}.")
+        async with desks(region) as clients:
+            await Story(region, processes, clients).tell(None)
+        screen.line()
+        screen.line(f"Done in {time.monotonic() - started:.0f} seconds.", bold=True)
+        if keep:
+            await _keep(region)
+    finally:
+        await processes.stop()
+
+
+async def _keep(region: DemoRegion) -> None:
+    for code in NODES:
+        profiles = Profiles.load(region.home(code))
+        profiles.add("demo", _profile(region, code))
+        profiles.use("demo")
+    screen.line("It goes on running. In another terminal, for example:")
+    for code, words in (
+        ("MY", "inbox"),
+        ("MY", "watch"),
+        ("SG", "outbox"),
+        ("SG", "send --template cyber > alert.yaml"),
+    ):
+        typer.echo(f"  kentong --home {region.home(code)} {words}")
+    screen.line("Ctrl-C stops it and takes everything away.")
+    await asyncio.Event().wait()
+
+
+def _profile(region: DemoRegion, code: str) -> Profile:
+    place = region.home(code)
+    return Profile(
+        url=region.url(code),
+        token=region.tokens[code],
+        officer_key=str(place / "officers" / f"{code}-7Q4.keystore"),
+        passphrase_file=str(region.passphrase_file),
+        member=code,
+        agency="POLICE",
+    )

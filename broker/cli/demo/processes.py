@@ -1,0 +1,151 @@
+"""The demonstration's processes: started as an administrator would, killed as a bad day would."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from broker.cli.demo.region import LOG2N, NODES, DemoRegion
+from broker.errors import BrokerError
+
+READY_S: Final = 30.0
+STOP_S: Final = 10.0
+_START: Final = "from broker.cli import main; main()"
+
+
+@dataclass
+class Processes:
+    """Hub and nodes, each a process of its own, with its log in the demonstration's folder."""
+
+    region: DemoRegion
+    _running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    async def start_hub(self) -> None:
+        """Start hub, nats-server and gateway.
+
+        Raises:
+            BrokerError: `demo-failed`: it did not become ready.
+        """
+        await self._start("hub", self.region.hub, "hub", "run")
+        await self._until_ready("hub", self.region.hub / "hub" / "state.json")
+
+    async def start_node(self, code: str) -> None:
+        """Start one member's node.
+
+        Raises:
+            BrokerError: `demo-failed`.
+        """
+        await self._start(code, self.region.home(code), "node", "run")
+        await self._until_ready(code, self.region.home(code) / "node" / "api.sock")
+
+    async def start_all(self) -> None:
+        """Start everything.
+
+        Raises:
+            BrokerError: `demo-failed`.
+        """
+        await self.start_hub()
+        async with asyncio.TaskGroup() as group:
+            for code in NODES:
+                group.create_task(self.start_node(code))
+
+    async def kill(self, name: str) -> int:
+        """Kill a node with SIGKILL; return its process id."""
+        process = self._running.pop(name)
+        process.kill()
+        await process.wait()
+        return process.pid
+
+    def kill_gateway(self) -> int:
+        """Kill the gateway worker with SIGKILL, a child of the hub; return its process id.
+
+        Raises:
+            BrokerError: `demo-failed`: it does not run.
+        """
+        hub = self._running["hub"].pid
+        for child in _children(hub):
+            if "gateway" in _command(child):
+                os.kill(child, signal.SIGKILL)
+                return child
+        raise BrokerError("demo-failed", "the gateway does not run")
+
+    async def stop(self) -> None:
+        """Stop everything, politely at first."""
+        for process in reversed(self._running.values()):
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        for process in self._running.values():
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        self._running.clear()
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    async def _start(self, name: str, home: Path, *words: str) -> None:
+        environment = {
+            **os.environ,  # noqa: TID251 - handed on to a child, not read
+            "KENTONG_HOME": str(home),
+            "KENTONG_PASSPHRASE_FILE": str(self.region.passphrase_file),
+            "KENTONG_SCRYPT_LOG2N": str(LOG2N),
+        }
+        with (self.region.folder / f"{name}.log").open("ab") as log:
+            self._running[name] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                _START,
+                *words,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def _until_ready(self, name: str, sign: Path) -> None:
+        """Wait for the file that a ready process writes, newer than the process."""
+        process = self._running[name]
+        try:
+            async with asyncio.timeout(READY_S):
+                while not _is_there(sign, process.pid):
+                    if process.returncode is not None:
+                        break
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+        except TimeoutError:
+            pass
+        raise BrokerError(
+            "demo-failed", f"{name} did not start: see {self.region.folder / name}.log"
+        )
+
+
+def _is_there(sign: Path, pid: int) -> bool:
+    try:
+        return sign.stat().st_mtime >= Path(f"/proc/{pid}").stat().st_mtime - 1
+    except OSError:
+        return False
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""

@@ -1,0 +1,131 @@
+"""A whole region in one folder, founded as ministries would found it, in a few seconds."""
+
+import asyncio
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from broker import clock
+from broker.api.tokens import Scope, TokenBook
+from broker.cli.admin.node_place import NodeConfig, NodePlace
+from broker.hub.founding import init_hub
+from broker.hub.place import SMALL, HubConfig, HubPlace
+from keys.directory.founding import Founder, found_region
+from keys.files import make_private_folder, write_private
+from keys.home import Home
+from keys.officers import OfficerKey, load_officer_key
+from schemas.directory import MemberKind, OfficerRole, RegionMember
+
+NODES: Final = ("SG", "MY", "VN")  # TH is a member too, whose node is not needed here
+MEMBERS: Final = (*NODES, "TH")
+LOG2N: Final = 15  # the least that a key store may cost: a demonstration says so
+NAMES: Final = {"SG": "Singapore", "MY": "Malaysia", "VN": "Viet Nam", "TH": "Thailand"}
+
+
+@dataclass(frozen=True)
+class DemoRegion:
+    """Where everything of the demonstration lies.
+
+    Attributes:
+        tokens: Each node's token for its desk.
+    """
+
+    folder: Path
+    passphrase: bytes
+    tokens: dict[str, str]
+
+    @property
+    def passphrase_file(self) -> Path:
+        """Opens every key store of the demonstration."""
+        return self.folder / "passphrase"
+
+    @property
+    def hub(self) -> Path:
+        """The hub's home folder."""
+        return self.folder / "hub-home"
+
+    def home(self, code: str) -> Path:
+        """Return a member's home folder."""
+        return self.folder / code
+
+    def url(self, code: str) -> str:
+        """Return where desks of a member ask."""
+        return f"unix://{NodePlace(self.home(code)).socket}"
+
+    def officer(self, code: str) -> OfficerKey:
+        """Return the key of a member's officer."""
+        return load_officer_key(Home(self.home(code)).officer(officer_of(code)), self.passphrase)
+
+
+def officer_of(code: str) -> str:
+    """Return the pseudonym of a member's officer."""
+    return f"{code}-7Q4"
+
+
+def policies() -> Path:
+    """Return the folder of the policies to start from."""
+    installed = Path(__file__).parent / "policies"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "deploy" / "policies"
+
+
+def found(folder: Path) -> DemoRegion:
+    """Make keys, policies, directory, hub and nodes in `folder`.
+
+    Raises:
+        KeysError: A file cannot be written.
+    """
+    make_private_folder(folder)
+    passphrase = secrets.token_urlsafe(24).encode()
+    write_private(folder / "passphrase", passphrase + b"\n")
+    hub_home, now = folder / "hub-home", clock.now()
+    hub_home.mkdir(mode=0o700)
+    config = HubConfig(port=_free_port(), store=SMALL)
+    document = init_hub(hub_home, passphrase, config, now=now, log2n=LOG2N)
+    founders = [_founder(folder, code) for code in MEMBERS]
+    found_region(
+        founders,
+        hub_home=hub_home,
+        hub=document,
+        agreement=(policies() / "agreement.toml").read_bytes(),
+        passphrase=passphrase,
+        now=now,
+        log2n=LOG2N,
+    )
+    authority = HubPlace(hub_home).authority_pem().encode()
+    tokens: dict[str, str] = {}
+    for code in NODES:
+        place = NodePlace(folder / code)
+        place.write(NodeConfig(member=code, hub_url=config.public_url), authority)
+        tokens[code] = asyncio.run(_token(place))
+    return DemoRegion(folder, passphrase, tokens)
+
+
+def _founder(folder: Path, code: str) -> Founder:
+    home = folder / code
+    make_private_folder(home)
+    make_private_folder(NodePlace(home).folder)
+    return Founder(
+        code,
+        home,
+        (policies() / f"{code}.toml").read_bytes(),
+        officers={officer_of(code): (OfficerRole.OFFICER,)},
+        names={"en": NAMES[code]},
+        region=RegionMember(kind=MemberKind.STATE, groups=("asean",)),
+    )
+
+
+async def _token(place: NodePlace) -> str:
+    async with place.database() as database:
+        book = TokenBook(database.engine)
+        await book.prepare()
+        _, token = await book.add("demo", frozenset(Scope), now=clock.now())
+    return token
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

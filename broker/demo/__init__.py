@@ -1,1 +1,0 @@
-"""The demonstration: a hub, three nodes and their story."""
