@@ -123,8 +123,7 @@ class Hub:
         check_disk(place.folder, sizes, members=len(members), years=len(years_at(now)))
         return Server(place)
 
-    @staticmethod
-    async def _guard(server: Server) -> None:
+    async def _guard(self, server: Server) -> None:
         """Start the server again whenever it ends."""
         pause_s = MIN_PAUSE_S
         while True:
@@ -133,6 +132,7 @@ class Hub:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
             await server.start()
+            self._write_state()
 
     async def _watch(self, source: PublishedDirectory, enrolment: Enrolment) -> None:
         """Follow directory and suspensions for ever."""

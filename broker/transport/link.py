@@ -34,6 +34,7 @@ from broker.transport.message import Ack, Message, Stored
 
 CONNECT_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 5.0
+CLOSE_S: Final = 0.5
 MIN_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 15.0
 PING_INTERVAL_S: Final = 10
@@ -89,9 +90,10 @@ class Link:
         trace: TracebackType | None,
     ) -> None:
         if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+            # The library swallows a cancellation that meets it while it connects: say it again.
+            while not self._supervisor.done():
+                self._supervisor.cancel()
+                await asyncio.wait((self._supervisor,), timeout=CLOSE_S)
         await self._close()
 
     async def wait_connected(self, timeout_s: float | None = None) -> None:
@@ -214,7 +216,10 @@ class Link:
         """Answer requests on `subject` from now on, through every reconnection."""
         self._served.append((subject, answer))
         if self._client is not None and self._client.is_connected:
-            await self._subscribe(self._client, subject, answer)
+            client = self._client
+            with contextlib.suppress(NATSError, OSError, TimeoutError):  # the next one has it
+                await self._subscribe(client, subject, answer)
+                await client.flush(timeout=int(CONNECT_TIMEOUT_S))
 
     async def _pull(
         self, stream: str, durable: str, body: Mapping[str, Any], limit_s: float, batch: int

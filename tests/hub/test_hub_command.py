@@ -107,6 +107,31 @@ async def test_a_hub_is_made_run_watched_and_stopped(home: Path) -> None:
     assert (code, status["running"]) == (1, False)
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is there and is more than an entry that nobody has reaped."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text("ascii")
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_killed_hub_leaves_nothing_running_and_starts_again(home: Path) -> None:
+    await kentong(home, "hub", "init", "--port", str(free_port()), "--small", "--json")
+    found(home)
+    servers: list[int] = []
+    async with asyncio.timeout(4 * BOUND_S):
+        for _ in range(2):
+            async with started(home, "hub", "run", "--json", "--gateways", "0") as hub:
+                assert hub.stdout is not None
+                assert json.loads(await hub.stdout.readline())["ok"]
+                state = json.loads(HubPlace(home).state_file.read_bytes())
+                servers.append(state["server_pid"])
+                assert runs(servers[-1])
+                hub.kill()
+    assert len(set(servers)) == 2
+    assert not runs(servers[0])
+
+
 async def test_a_connection_is_suspended_once_and_resumed(home: Path) -> None:
     await kentong(home, "hub", "init", "--port", str(free_port()), "--small", "--json")
     found(home)

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest_asyncio
 
 from broker import clock
 from broker.errors import BrokerError
-from broker.hub.founding import init_hub
+from broker.hub.founding import init_hub, write_server
 from broker.hub.place import SMALL, HubConfig, HubPlace
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import (
@@ -29,15 +30,26 @@ from broker.transport.accounts import inbox_prefix, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
+from broker.transport.server import Server
 from broker.transport.services import HubServices
 from keys.directory.client import DirectoryClient
-from keys.directory.founding import FoundedRegion, Founder, found_region
-from keys.directory.holders import load_online_signers
+from keys.directory.edits import new_member_document
+from keys.directory.founding import FoundedRegion, Founder, application_of, found_region
+from keys.directory.holders import create_ministry, load_online_signers
+from keys.directory.repository import DirectoryRepository
 from keys.home import Home
-from keys.identity import MemberIdentity
+from keys.identity import MemberIdentity, create_identity, identity_in
 from keys.keystore import FLOOR_LOG2N
 from keys.primitives.signing import SignKey
-from schemas.directory import Revocation, RevocationReason, Revocations
+from schemas.directory import (
+    MemberKind,
+    OfficersDocument,
+    RegionMember,
+    Revocation,
+    RevocationReason,
+    Revocations,
+    json_document,
+)
 from tests.support.hub import BOUND_S, free_port
 
 pytestmark = pytest.mark.hub
@@ -100,17 +112,16 @@ def replace_gateways(config: HubConfig, number: int) -> HubConfig:
     return config.model_copy(update={"gateways": number})
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Founded once: making keys is what takes time."""
+    folder = tmp_path_factory.mktemp("founded")
     now = clock.now()
-    home = tmp_path / "hub"
+    home = folder / "hub"
     config = HubConfig(port=free_port(), store=SMALL)
     document = init_hub(home, PASS, config, now=now, log2n=FLOOR_LOG2N)
     region = found_region(
-        [
-            Founder(code, tmp_path / code, (POLICIES / f"{code}.toml").read_bytes())
-            for code in CODES
-        ],
+        [Founder(code, folder / code, (POLICIES / f"{code}.toml").read_bytes()) for code in CODES],
         hub_home=home,
         hub=document,
         agreement=(POLICIES / "agreement.toml").read_bytes(),
@@ -119,7 +130,17 @@ def world(tmp_path: Path) -> World:
         log2n=FLOOR_LOG2N,
     )
     place = HubPlace(home)
-    return World(tmp_path, place, place.config(), region)
+    return World(folder, place, place.config(), region)
+
+
+@pytest.fixture
+def world(founded: World, tmp_path: Path) -> World:
+    folder = tmp_path / "world"
+    shutil.copytree(founded.folder, folder)
+    home = folder / "hub"
+    repository = DirectoryRepository(Home(home).directory, pinned_root=founded.region.root)
+    region = replace(founded.region, repository=repository)
+    return World(folder, HubPlace(home), founded.config, region)
 
 
 @pytest_asyncio.fixture
@@ -169,6 +190,49 @@ async def test_a_member_that_two_others_suspend_is_cut_off_at_once(world: World)
         with pytest.raises(Unreachable):
             await suspended.wait_connected(1)
         await other.publish_acked("submit.MY.normal.1", b"x", msg_id="1")
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_member_that_joins_is_enrolled_and_its_old_account_key_forgotten(
+    world: World,
+) -> None:
+    now = clock.now()
+    store = create_identity(
+        Home(world.folder / "TH").node_keys, PASS, "TH", now=now, log2n=FLOOR_LOG2N
+    )
+    ministry = create_ministry(
+        Home(world.folder / "TH").ministry("TH"), PASS, "TH", log2n=FLOOR_LOG2N
+    )
+    document = new_member_document(
+        identity_in(store), names={"en": "Thailand"}, reads={"drugs": (1,)}, now=now
+    )
+    application = application_of(
+        ministry.key,
+        document=document,
+        officers=OfficersDocument(member="TH", officers=()),
+        policy=(POLICIES / "TH.toml").read_bytes(),
+    )
+    draft = world.region.draft(now=now)
+    draft.admit(application, RegionMember(kind=MemberKind.STATE), holds_root=False)
+    signers = {**world.region.signers, "TH": ministry.signer(lambda _: PASS)}
+    region = replace(world.region, signers=signers)
+    region.enact(draft.proposal(), by=("SG", "MY", "TH"), now=now)
+    async with connected(world, "MY") as other, connected(world, "TH") as link:
+        await link.publish_acked("submit.TH.normal.1", b"x", msg_id="1")
+        assert abs(await HubServices(link, "TH").time() - clock.now()) < timedelta(seconds=5)
+        await other.publish_acked("submit.MY.normal.1", b"x", msg_id="1")
+
+        renewed = SignKey.generate()
+        nats = document.nats.model_copy(update={"account": renewed.public.raw})
+        draft = region.draft(now=now)
+        path = "members/TH/member.json"
+        changed = document.model_copy(update={"nats": nats})
+        draft.put_member_files("TH", {path: json_document(changed)})
+        region.enact(draft.proposal(), by=("TH",), now=now)
+        await until(lambda: not link.connected)
+        with pytest.raises(Unreachable):
+            await link.wait_connected(1)
+        await other.publish_acked("submit.MY.normal.2", b"x", msg_id="2")
 
 
 @pytest.mark.usefixtures("ready")
@@ -251,6 +315,26 @@ async def test_a_hub_restarted_later_still_admits_and_refuses_the_same(world: Wo
     async with world.running(), connected(world, "SG"), world.link("VN") as link:
         with pytest.raises(Unreachable):
             await link.wait_connected(1)
+
+
+async def test_a_hub_runs_once_and_others_may_run_its_server(world: World) -> None:
+    secrets = world.place.open_hub(PASS)
+    write_server(world.place, world.config, secrets, now=clock.now())
+    server = Server(world.place.server(world.config))
+    await server.start()
+    try:
+        own = {"nats_url": world.config.public_url}
+        world.config = world.config.model_copy(update=own)
+        async with world.running() as ready, connected(world, "SG") as link:
+            assert ready.server_pid is None
+            assert world.place.is_running()
+            await link.publish_acked("submit.SG.normal.1", b"x", msg_id="1")
+            with pytest.raises(BrokerError, match="runs"):
+                async with world.running():
+                    pass
+        assert not world.place.is_running()
+    finally:
+        await server.stop()
 
 
 async def test_a_disk_too_small_is_said_before_anything_starts(world: World) -> None:

@@ -112,6 +112,16 @@ async def test_what_no_stream_takes_is_unreachable(link: Link) -> None:
         await link.api("STREAM.INFO.NONE", {})
 
 
+async def test_what_is_too_large_is_refused_and_costs_no_connection(member: Link) -> None:
+    client = member._client
+    with pytest.raises(Refused):
+        await member.publish_acked("submit.SG.normal.1", bytes(1024 * 1024), msg_id="1")
+    with pytest.raises(Refused):  # below what the server takes, above what the stream does
+        await member.publish_acked("submit.SG.normal.1", bytes(700 * 1024), msg_id="1")
+    await member.publish_acked("submit.SG.normal.1", b"x", msg_id="1")
+    assert member._client is client
+
+
 async def test_the_link_comes_back_after_the_server_was_killed(
     hub: RunningHub, link: Link, member: Link
 ) -> None:
