@@ -62,6 +62,8 @@ class Link:
         self._supervisor: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._lost = asyncio.Event()
+        self._settled = asyncio.Event()  # Not connecting at this moment.
+        self._settled.set()
         self._acks: dict[str, asyncio.Future[Msg]] = {}  # Owned by this loop, one for each publish.
         self._served: list[tuple[str, Answer]] = []
         self._prefix = ""
@@ -90,7 +92,10 @@ class Link:
         trace: TracebackType | None,
     ) -> None:
         if self._supervisor is not None:
-            # The library swallows a cancellation that meets it while it connects: say it again.
+            # Cut short while it connects, the library leaves a socket open or swallows it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await self._settled.wait()
             while not self._supervisor.done():
                 self._supervisor.cancel()
                 await asyncio.wait((self._supervisor,), timeout=CLOSE_S)
@@ -281,7 +286,11 @@ class Link:
         while True:
             try:
                 self._lost.clear()
-                await self._connect()
+                self._settled.clear()
+                try:
+                    await self._connect()
+                finally:
+                    self._settled.set()
                 backoff_s = MIN_BACKOFF_S
                 await self._lost.wait()
                 _log.warning("connection-lost", server=self._credentials.name)
