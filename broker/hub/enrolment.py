@@ -22,7 +22,7 @@ from broker.transport.accounts import (
 )
 from broker.transport.errors import Refused
 from broker.transport.link import Link
-from broker.transport.streams import Sizes, ensure_streams
+from broker.transport.streams import Sizes, ensure_streams, years_at
 from keys.directory.view import DirectoryView
 from keys.errors import DirectoryError
 
@@ -63,29 +63,44 @@ class Enrolment:
     sizes: Sizes
     _applied: dict[str, Standing] = field(default_factory=dict)
     _generation: int = -1  # of the connection over which `_applied` was said
+    _streams: tuple[frozenset[str], tuple[int, ...]] | None = None  # for whom, for which years
 
     async def apply(self, members: Mapping[str, Standing], *, now: datetime) -> bool:
         """Bring the server to `members`; return whether there was anything to do.
 
-        Everything is said again on a new connection: a server that was down meanwhile may have
-        forgotten, or kept what was taken back.
+        Accounts come first: who is cut off is cut off even if the disk has no room for the streams
+        of somebody new. Everything is said again on a new connection: a server that was down
+        meanwhile may have forgotten, or kept what was taken back.
 
         Raises:
             TransportError: The server did not answer or refused; call again.
         """
         generation = self.system.generation
         anew = generation != self._generation
-        if not anew and members == self._applied:
+        streams = (frozenset(members), years_at(now))
+        if not anew and members == self._applied and streams == self._streams:
             return False
+        if anew or members != self._applied:
+            await self._apply_accounts(members, anew=anew, now=now)
+            self._applied, self._generation = dict(members), generation
+        if anew or streams != self._streams:
+            self._streams = None
+            await ensure_streams(self.hub, sorted(members), now=now, sizes=self.sizes)
+            self._streams = streams
+        return True
+
+    async def _apply_accounts(
+        self, members: Mapping[str, Standing], *, anew: bool, now: datetime
+    ) -> None:
+        for code, standing in members.items():
+            if not standing.admitted and (anew or self._applied.get(code) != standing):
+                await self._enrol(code, standing, now=now)
         if anew or set(members) != set(self._applied):
             await self._push(hub_account_jwt(self.keys, sorted(members), now=now))
-            await ensure_streams(self.hub, sorted(members), now=now, sizes=self.sizes)
         for code, standing in members.items():
-            if anew or self._applied.get(code) != standing:
+            if standing.admitted and (anew or self._applied.get(code) != standing):
                 await self._enrol(code, standing, now=now)
         await self._forget_others(members, now=now)
-        self._applied, self._generation = dict(members), generation
-        return True
 
     async def _enrol(self, code: str, standing: Standing, *, now: datetime) -> None:
         connections = MAX_CONNECTIONS if standing.admitted else 0

@@ -141,6 +141,11 @@ class HubPlace:
         return self.folder / "state.json"
 
     @property
+    def memory_file(self) -> Path:
+        """How far each stream was."""
+        return self.folder / "streams.json"
+
+    @property
     def hub_document(self) -> Path:
         """What the members are asked to sign as `region/hub.toml`."""
         return self.folder / "hub.toml"

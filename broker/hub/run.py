@@ -14,6 +14,7 @@ from broker.errors import BrokerError
 from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, keep_running
 from broker.hub.enrolment import Enrolment, wanted
 from broker.hub.founding import write_server
+from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
@@ -21,7 +22,7 @@ from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import Notice
-from broker.transport.streams import check_disk, years_at
+from broker.transport.streams import check_disk, stream_states, years_at
 from keys.directory.repository import OnlineSigners
 from keys.directory.source import PublishedDirectory
 from keys.directory.view import DirectoryView
@@ -32,6 +33,8 @@ CONNECT_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.5  # how long a revocation published at the hub waits
 RESIGN_S: Final = 60.0
 RETRY_RESIGN_S: Final = 5.0
+RETRY_APPLY_S: Final = 2.0
+REMEMBER_S: Final = 10.0
 _log = get_logger()
 
 Command = Callable[[Path, int], Sequence[str]]
@@ -107,12 +110,14 @@ class Hub:
             enrolment = Enrolment(secrets.keys, system, hub, config.store.sizes())
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
+            await self._remember(hub)
             await MemberServices(source.repository, self._notices).serve(hub)
             for worker in range(1, config.gateways + 1):
                 command = self.command(place.home, worker)
                 task = keep_running(command, worker=worker, environment=self.environment)
                 group.create_task(task)
             group.create_task(self._keep_signing(source))
+            group.create_task(self._keep_remembering(hub))
             self._tell_ready()
             await self._watch(source, enrolment)
 
@@ -145,6 +150,7 @@ class Hub:
                     self._write_state()
             except (BrokerError, KeysError) as error:
                 _log.error("not-applied", error_code=error.code)
+                await asyncio.sleep(RETRY_APPLY_S)
 
     def _read(self, source: PublishedDirectory) -> DirectoryView:
         """Return the directory, verified again if anything in it changed."""
@@ -175,6 +181,25 @@ class Hub:
             except KeysError as error:
                 _log.error("timestamp-not-signed", error_code=error.code)
                 pause_s = RETRY_RESIGN_S
+
+    async def _keep_remembering(self, link: Link) -> None:
+        """Look how far the streams are, for ever."""
+        while True:
+            await asyncio.sleep(REMEMBER_S)
+            try:
+                await self._remember(link)
+            except (BrokerError, KeysError) as error:
+                _log.warning("streams-not-seen", error_code=error.code)
+
+    async def _remember(self, link: Link) -> None:
+        path = self.place.memory_file
+        before = read_memory(path)
+        after = before.seen(await stream_states(link))
+        for name in after.went_back:
+            if name not in before.went_back:
+                _log.error("stream-went-back", stream=name, alarm="stream-went-back")
+        if after != before:
+            write_memory(path, after)
 
     async def _resign(self, source: PublishedDirectory) -> None:
         await asyncio.to_thread(

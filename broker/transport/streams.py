@@ -91,6 +91,35 @@ async def ensure_streams(
         await _member(link, member, chosen)
 
 
+@dataclass(frozen=True)
+class StreamState:
+    """How far a stream is. Both only grow, or the stream is not the one it was.
+
+    Attributes:
+        created: When the server made it, as the server writes it.
+        last_seq: Number of its newest message, whether or not that is still there.
+    """
+
+    created: str
+    last_seq: int
+
+
+async def stream_states(link: Link) -> dict[str, StreamState]:
+    """Return how far every stream of the hub is.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    found: dict[str, StreamState] = {}
+    while True:
+        page = await link.api("STREAM.LIST", {"offset": len(found)})
+        for stream in page.get("streams") or ():
+            name = stream["config"]["name"]
+            found[name] = StreamState(stream["created"], stream["state"]["last_seq"])
+        if not page.get("streams") or len(found) >= page["total"]:
+            return found
+
+
 async def _member(link: Link, member: str, sizes: Sizes) -> None:
     for name, subject, size in (
         ("SUBMIT", "submit", sizes.submit),

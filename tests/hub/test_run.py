@@ -17,6 +17,7 @@ import pytest_asyncio
 from broker import clock
 from broker.errors import BrokerError
 from broker.hub.founding import init_hub, write_server
+from broker.hub.memory import StreamMemory, read_memory
 from broker.hub.place import SMALL, HubConfig, HubPlace
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import (
@@ -32,6 +33,7 @@ from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import HubServices
+from broker.transport.streams import StreamState
 from keys.directory.client import DirectoryClient
 from keys.directory.edits import new_member_document
 from keys.directory.founding import FoundedRegion, Founder, application_of, found_region
@@ -163,6 +165,18 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def stored(link: Link, subject: str) -> None:
+    """Publish until it is stored: a newcomer may be let in a moment before its streams are made."""
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            try:
+                await link.publish_acked(subject, b"x", msg_id="1")
+            except Unreachable:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
 async def test_a_member_reads_the_directory_the_time_and_no_notices(
     world: World, ready: Ready, tmp_path: Path
 ) -> None:
@@ -218,7 +232,7 @@ async def test_a_member_that_joins_is_enrolled_and_its_old_account_key_forgotten
     region = replace(world.region, signers=signers)
     region.enact(draft.proposal(), by=("SG", "MY", "TH"), now=now)
     async with connected(world, "MY") as other, connected(world, "TH") as link:
-        await link.publish_acked("submit.TH.normal.1", b"x", msg_id="1")
+        await stored(link, "submit.TH.normal.1")
         assert abs(await HubServices(link, "TH").time() - clock.now()) < timedelta(seconds=5)
         await other.publish_acked("submit.MY.normal.1", b"x", msg_id="1")
 
@@ -335,6 +349,28 @@ async def test_a_hub_runs_once_and_others_may_run_its_server(world: World) -> No
         assert not world.place.is_running()
     finally:
         await server.stop()
+
+
+async def test_a_stream_that_went_back_is_noticed_at_the_next_start(world: World) -> None:
+    async with world.running(), connected(world, "SG") as link:
+        await link.publish_acked("submit.SG.normal.1", b"x", msg_id="1")
+    async with world.running():
+        memory = read_memory(world.place.memory_file)
+        assert (memory.streams["SUBMIT_SG"].last_seq, memory.went_back) == (1, ())
+    shutil.rmtree(world.place.server(world.config).store)  # as a backup put back would do
+    async with world.running():
+        assert "SUBMIT_SG" in read_memory(world.place.memory_file).went_back
+
+
+def test_a_stream_goes_back_by_age_number_or_absence() -> None:
+    known = StreamMemory().seen({"A": StreamState("1", 5), "B": StreamState("1", 5)})
+    assert known.seen({"A": StreamState("1", 5), "B": StreamState("1", 9)}).went_back == ()
+    assert known.seen({"A": StreamState("1", 4), "B": StreamState("1", 5)}).went_back == ("A",)
+    assert known.seen({"A": StreamState("2", 9), "B": StreamState("1", 5)}).went_back == ("A",)
+    gone = known.seen({"B": StreamState("1", 5)})
+    assert gone.went_back == ("A",)
+    assert gone.seen({"B": StreamState("1", 6)}).went_back == ("A",)  # until somebody looks
+    assert gone.looked_into().seen({"B": StreamState("1", 6)}).went_back == ()
 
 
 async def test_a_disk_too_small_is_said_before_anything_starts(world: World) -> None:

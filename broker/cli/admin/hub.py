@@ -17,6 +17,7 @@ from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
 from broker.hub.children import gateway_command
 from broker.hub.founding import init_hub, write_server
+from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
@@ -129,7 +130,12 @@ def run(
 
 
 @app.command()
-def status(as_json: AsJSON = False) -> None:
+def status(
+    looked_into: Annotated[
+        bool, typer.Option("--looked-into", help="You know why messages were lost: end the alarm.")
+    ] = False,
+    as_json: AsJSON = False,
+) -> None:
     """Show whether the hub runs, for whom, and how old its directory is.
 
     Example: [bold]kentong hub status --json[/bold]
@@ -139,6 +145,11 @@ def status(as_json: AsJSON = False) -> None:
     state = _state(place)
     running = place.is_running()
     cut = read_suspensions(place.suspensions_file).in_force(now)
+    memory = read_memory(place.memory_file)
+    if looked_into:
+        memory = memory.looked_into()
+        write_memory(place.memory_file, memory)
+    went_back = memory.went_back
     members, fresh_until, problem = [], "", ""
     try:
         view = PublishedDirectory.at(place.home).view()
@@ -149,12 +160,13 @@ def status(as_json: AsJSON = False) -> None:
     if as_json:
         screen.as_json(
             "hub-status",
-            ok=running and not problem,
+            ok=running and not problem and not went_back,
             running=running,
             pid=state.get("pid") if running else None,
             url=config.public_url,
             members=members,
             suspended=sorted(cut),
+            went_back=list(went_back),
             directory_problem=problem,
             directory_fresh_until=fresh_until,
         )
@@ -167,9 +179,10 @@ def status(as_json: AsJSON = False) -> None:
                 (say("hub-members", "Members"), ", ".join(members)),
                 (say("hub-directory", "Directory"), problem or fresh_until),
                 (say("hub-cut", "Suspended"), ", ".join(sorted(cut))),
+                (say("hub-went-back", "LOST MESSAGES"), ", ".join(went_back)),
             ]
         )
-    if not running or problem:
+    if not running or problem or went_back:
         raise typer.Exit(1)
 
 
