@@ -14,7 +14,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import ValidationError
-from schemas.registry import model_for
 
 from broker.client.connection import Connection, Lost, Query
 from broker.client.errors import BadAnswer, Unavailable, Unreachable
@@ -23,6 +22,7 @@ from broker.client.retrying import Backoff
 from schemas.common import Alert
 from schemas.desk import Cursor, CursorAck, InboxItem
 from schemas.errors import UnknownVersionError
+from schemas.registry import model_for
 
 MAX_UNACKNOWLEDGED: Final = 10_000  # given to the reader and remembered until acknowledged
 

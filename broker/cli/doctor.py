@@ -1,0 +1,100 @@
+"""`kentong doctor`: finds out what is wrong, in the order in which things depend on each other."""
+
+from collections.abc import Callable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import typer
+
+import broker
+import keys
+import schemas
+from broker.cli import screen
+from broker.cli.desk import AsJSON, ask, client
+from broker.cli.text import say
+from broker.cli.words import reason
+from broker.client import Profiles, signer_of
+from broker.errors import BrokerError
+from broker.settings import home
+from schemas.desk import NodeStatus
+
+Finding = tuple[str, bool, str]
+
+
+def command(as_json: AsJSON = False) -> None:
+    """Find out what is wrong. Ends with 1 if anything is.
+
+    Example: kentong doctor
+    """
+    findings: list[Finding] = []
+    for name, check in (
+        ("packages", _packages),
+        ("home", _home),
+        ("profile", _profile),
+        ("officer-key", _key),
+        ("node", _node),
+    ):
+        findings.append(_try(name, check))
+        if not findings[-1][1] and name in {"home", "profile"}:
+            break
+    well = all(good for _, good, _ in findings)
+    if as_json:
+        shown = [{"check": n, "ok": g, "detail": d} for n, g, d in findings]
+        screen.as_json("doctor", ok=well, findings=shown)
+    else:
+        screen.table(
+            (say("head-check", "check"), "", ""),
+            [(name, "ok" if good else "WRONG", detail) for name, good, detail in findings],
+        )
+    if not well:
+        raise typer.Exit(1)
+
+
+def _try(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return name, True, check()
+    except BrokerError as error:
+        return name, False, f"{error} [{error.code}]"
+
+
+def _packages() -> str:
+    owners = packages_distributions()
+    for module in (broker, schemas, keys):
+        found = set(owners.get(module.__name__, ["kentong"]))
+        if found != {"kentong"}:
+            others = ", ".join(sorted(found - {"kentong"}))
+            raise BrokerError(
+                "package-overwritten",
+                f"the package {module.__name__} also comes from {others}: use an environment"
+                " of its own",
+            )
+    return str(Path(broker.__file__ or "").parent)
+
+
+def _home() -> str:
+    folder = home()
+    if not folder.is_dir():
+        raise BrokerError("no-home", f"{folder} does not exist: set KENTONG_HOME or --home")
+    return str(folder)
+
+
+def _profile() -> str:
+    return Profiles.load().get().url
+
+
+def _key() -> str:
+    signer = ask(signer_of(Profiles.load().get()))
+    return f"{signer.member} {signer.kid.hex()}"
+
+
+def _node() -> str:
+    async def work() -> NodeStatus:
+        async with client() as desk:
+            return await desk.node_status()
+
+    status = ask(work())
+    if status.sealing:
+        raise BrokerError(status.sealing, reason(status.sealing))
+    if not status.connected:
+        raise BrokerError("hub-unreachable", reason("hub-unreachable"))
+    return say("node-well", "member {member}, connected", member=status.member)

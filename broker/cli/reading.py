@@ -1,0 +1,77 @@
+"""How a received alert is shown: what matters first, everything below."""
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import JsonValue
+
+from broker.cli import screen
+from broker.cli.text import country, say
+from broker.cli.words import clock, status_word
+from schemas.desk import InboxItem
+
+HEAD = ("position", "received", "from", "what", "title", "id")
+
+
+def row(item: InboxItem) -> Sequence[str]:
+    """Return an alert as a line of the inbox."""
+    marked = "" if not item.exercise else f"[{status_word(item.status)}] "
+    return (
+        str(item.position),
+        clock(item.received_at),
+        item.sender,
+        f"{item.type} {item.precedence} {item.tlp}".upper(),
+        marked + title(item),
+        str(item.id),
+    )
+
+
+def title(item: InboxItem) -> str:
+    """Return one line that says what an alert is about."""
+    alert = item.alert or {}
+    for name in ("title", "event_kind", "national_ref"):
+        if isinstance(found := alert.get(name), str):
+            return found
+    return item.type
+
+
+def show(item: InboxItem) -> None:
+    """Print a whole alert."""
+    screen.line(f"{status_word(item.status)}  TLP {item.tlp.upper()}  {title(item)}", bold=True)
+    screen.pairs(
+        [
+            (say("field-from", "from"), f"{country(item.sender)} ({item.sender}), {item.agency}"),
+            (say("field-officer", "signed by"), _officer(item)),
+            (say("field-created", "sealed"), clock(item.created)),
+            (say("field-received", "received"), clock(item.received_at)),
+            (say("field-rule", "let through by"), item.decision.rule),
+            (say("field-alert", "alert"), f"{item.alert_id} revision {item.rev}"),
+            (say("field-id", "envelope"), str(item.id)),
+            (say("field-others", "also sent to"), ", ".join(item.recipients or ())),
+            (say("field-warnings", "note"), ", ".join(item.warnings)),
+        ]
+    )
+    if item.original is not None:
+        carried = say("carried", "here") if item.original.carried else say("hash", "hash only")
+        name = item.original.name or item.original.media_type
+        screen.pairs([(say("field-original", "original"), f"{name}, {carried}")])
+    screen.line()
+    if item.alert is None:
+        screen.line(say("type-not-read", "This version cannot read alerts of this type."))
+        return
+    for name, value in _leaves(item.alert, ""):
+        screen.pairs([(name, value)])
+
+
+def _officer(item: InboxItem) -> str:
+    return f"{item.officer.pseudonym} ({', '.join(item.officer.roles)})"
+
+
+def _leaves(value: JsonValue, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from _leaves(inner, f"{path}[{number}]")
+    elif value is not None and value != "":
+        yield path, str(value)

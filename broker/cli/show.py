@@ -1,0 +1,57 @@
+"""`kentong show`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.cli import reading, screen
+from broker.cli.desk import AsJSON, ask, client, reference
+from broker.cli.text import say
+from broker.errors import BrokerError
+from schemas.desk import InboxItem
+
+
+def command(
+    ident: Annotated[str, typer.Argument(help="Id, as `kentong inbox` shows it.")],
+    original: Annotated[
+        Path | None, typer.Option(help="Write the original document to this file.")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Show one alert, all of it.
+
+    Example: kentong show 01a20c88-a66e-7000-8000-000000000001 --original report.pdf
+    """
+    wanted = reference(ident)
+
+    async def work() -> InboxItem:
+        async with client() as desk:
+            item = await desk.show(wanted)
+            if original is not None:
+                document = await desk.original(item.id)
+                write_new(original, document.content)
+            return item
+
+    item = ask(work())
+    if as_json:
+        screen.as_json("alert", alert=item.model_dump(mode="json"))
+        return
+    reading.show(item)
+    if original is not None:
+        screen.line(say("original-written", "Original written to {path}", path=original))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not be there yet.
+
+    Raises:
+        BrokerError: `exists` or `cannot-write`.
+    """
+    try:
+        with path.open("xb") as out:
+            out.write(content)
+    except FileExistsError:
+        raise BrokerError("exists", f"{path} is there already; choose another name") from None
+    except OSError as error:
+        raise BrokerError("cannot-write", f"{path} cannot be written") from error

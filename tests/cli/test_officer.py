@@ -1,0 +1,263 @@
+"""The officer's commands against real processes: a hub, three nodes, a terminal."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pexpect
+import pytest
+import pytest_asyncio
+
+from broker.cli.demo.command import _profile
+from broker.cli.demo.processes import Processes
+from broker.cli.demo.region import DemoRegion, found
+from broker.cli.demo.story import desks
+from broker.client import Profiles
+from broker.client.profiles import ProfileBasis, ProfileContact
+
+pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
+COMMAND = [sys.executable, "-c", "from broker.cli import main; main()"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def region(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoRegion]:
+    folder = tmp_path_factory.mktemp("r", numbered=True)
+    made = await asyncio.to_thread(found, folder / "k")
+    for code in ("SG", "MY"):
+        profile = _profile(made, code).model_copy(
+            update={
+                "contact": ProfileContact(function="Duty officer", phones=("+6565550100",)),
+                "legal_basis": (ProfileBasis(instrument="aseanapol"),),
+                "language": "en",
+            }
+        )
+        profiles = Profiles.load(made.home(code))
+        profiles.add("desk", profile)
+    processes = Processes(made)
+    try:
+        await processes.start_all()
+        async with desks(made):
+            yield made
+    finally:
+        await processes.stop()
+
+
+async def run(
+    region: DemoRegion, *words: str, code: str = "SG", given: str | None = None
+) -> tuple[int, str, str]:
+    """Exit code, standard output and error of one command."""
+    child = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "--home",
+        str(region.home(code)),
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "80"},  # noqa: TID251 - handed on to a child
+    )
+    async with asyncio.timeout(60):
+        out, err = await child.communicate(given.encode() if given else None)
+    assert child.returncode is not None
+    return child.returncode, out.decode(), err.decode()
+
+
+async def a_file(region: DemoRegion, folder: Path, **changes: str) -> Path:
+    code, text, _ = await run(region, "send", "--template", changes.pop("type", "cyber"))
+    assert code == 0
+    for name, value in changes.items():
+        text = re.sub(rf"^{name}: .*$", f"{name}: {value}", text, flags=re.MULTILINE)
+    path = folder / "alert.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["cyber", "drugs", "trafficking"])
+async def test_a_template_can_be_sent_as_it_is(
+    region: DemoRegion, tmp_path: Path, kind: str
+) -> None:
+    path = await a_file(region, tmp_path, type=kind)
+    code, out, err = await run(region, "send", str(path), "--yes", "--wait", "30", "--json")
+    assert code == 0, (out, err)
+    answer = json.loads(out)
+    assert (answer["schema"], answer["ok"]) == ("kentong/submission/1", True)
+    assert answer["submission"]["exercise"] is True
+    ident = answer["submission"]["alert_id"]
+    code, out, _ = await run(region, "status", ident)
+    assert code == 0
+    assert "Malaysia (MY)" in out
+    assert "ACCEPTED" in out or "DELIVERED" in out
+
+
+async def test_the_other_side_reads_it(region: DemoRegion, tmp_path: Path) -> None:
+    path = await a_file(region, tmp_path)
+    original = tmp_path / "report.txt"
+    original.write_text("the source, byte for byte")
+    code, out, err = await run(
+        region, "send", str(path), "--yes", "--wait", "30", "--json", "--original", str(original)
+    )
+    assert code == 0, (out, err)
+    ident = json.loads(out)["submission"]["id"]
+    code, out, _ = await run(region, "watch", "--cursor", "t", "--count", "1", "--json", code="MY")
+    assert code == 0
+    assert json.loads(out)["schema"] == "kentong/alert/1"
+    code, out, _ = await run(region, "inbox", "--json", code="MY")
+    assert ident in {item["id"] for item in json.loads(out)["items"]}
+    copy = tmp_path / "copy.txt"
+    code, out, err = await run(region, "show", ident, "--original", str(copy), code="MY")
+    assert code == 0, err
+    assert "EXERCISE" in out
+    assert copy.read_bytes() == original.read_bytes()
+    code, _, err = await run(region, "show", ident, "--original", str(copy), code="MY")
+    assert (code, "exists" in err) == (1, True)
+
+
+async def test_whom_policy_refuses_is_said_with_the_rule(
+    region: DemoRegion, tmp_path: Path
+) -> None:
+    path = await a_file(region, tmp_path)
+    code, _, err = await run(region, "send", str(path), "--to", "TH", "--yes")
+    assert code == 1
+    assert "TH import: forbid cyber-with-personal-data-needs-a-case" in err
+
+
+BAD_FILES = {
+    "neither": ("{[", "neither JSON nor YAML"),
+    "no alert": ("status: actual\n", "has no `alert`"),
+    "unknown field": (
+        "colour: red\nstatus: test\nto: [MY]\ntlp: amber\npurposes: [warn]\n"
+        "alert: {type: cyber, body: {}}\n",
+        "colour",
+    ),
+    "no status": (
+        "to: [MY]\ntlp: amber\npurposes: [warn]\nalert: {type: cyber, body: {}}\n",
+        "status",
+    ),
+    "a bad country": (
+        "status: test\nto: [XXX1]\ntlp: amber\npurposes: [warn]\nalert: {type: cyber, body: {}}\n",
+        "nobody-permitted|recipients|invalid|bad",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+async def test_a_file_that_says_no_alert_is_refused_and_nothing_is_sent(
+    region: DemoRegion, tmp_path: Path, name: str
+) -> None:
+    text, said = BAD_FILES[name]
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    _, before, _ = await run(region, "outbox", "--json")
+    code, _, err = await run(region, "send", str(path), "--yes")
+    assert code in {1, 2}
+    assert re.search(said, err)
+    assert "Traceback" not in err
+    _, after, _ = await run(region, "outbox", "--json")
+    assert before == after
+
+
+async def test_without_a_node_it_says_unreachable(region: DemoRegion, tmp_path: Path) -> None:
+    profiles = Profiles.load(tmp_path)
+    gone = _profile(region, "SG").model_copy(update={"url": f"unix://{tmp_path}/none.sock"})
+    profiles.add("gone", gone)
+    child = await asyncio.create_subprocess_exec(
+        *COMMAND, "--home", str(tmp_path), "inbox", stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await child.communicate()
+    assert child.returncode == 4
+    assert b"unreachable" in err
+
+
+async def test_the_doctor_is_content(region: DemoRegion) -> None:
+    code, out, err = await run(region, "doctor")
+    assert code == 0, (out, err)
+    assert "WRONG" not in out
+    code, out, _ = await run(region, "status")
+    assert code == 0
+    assert "connected" in out
+
+
+async def test_other_commands_answer(region: DemoRegion) -> None:
+    for words in (
+        ("profile", "list"),
+        ("schema", "list"),
+        ("schema", "show", "drugs", "--json"),
+        ("draft", "list"),
+        ("outbox",),
+        ("node", "status"),
+        ("token", "list"),
+    ):
+        code, out, err = await run(region, *words)
+        assert code == 0, (words, err)
+        assert out
+
+
+async def test_a_tired_officer_sends_a_correct_alert_in_under_a_minute_of_typing(
+    region: DemoRegion,
+) -> None:
+    answers = ["2", "1", "MY,VN", "Fake bank page Green Heron", "A page copies a bank.", "", "", ""]
+    started = time.monotonic()
+
+    def at_the_terminal() -> str:
+        home = ["--home", str(region.home("SG")), "send", "--wait", "30"]
+        terminal = pexpect.spawn(
+            COMMAND[0], [*COMMAND[1:], *home], dimensions=(24, 80), encoding="utf-8", timeout=30
+        )
+        seen = ""
+        for number, answer in enumerate(answers, 1):
+            terminal.expect(rf"\[{number}/8\]")
+            terminal.expect("> ")
+            if number == 2:
+                terminal.sendline("?")  # help does not lose the place
+                terminal.expect(r"\[2/8\]")
+                terminal.expect("> ")
+            terminal.sendline(answer)
+        terminal.expect("EXERCISE")
+        terminal.expect(r"Malaysia \(MY\)")
+        terminal.expect("Send?")
+        terminal.sendline("y")
+        terminal.expect("Next: kentong status")
+        terminal.expect(pexpect.EOF)
+        seen = str(terminal.before)
+        terminal.close()
+        assert terminal.exitstatus == 0, seen
+        return seen
+
+    await asyncio.to_thread(at_the_terminal)
+    typed = sum(len(answer) + 1 for answer in answers) + 2
+    assert len(answers) <= 8
+    assert typed < 120  # characters: well under a minute at forty words a minute
+    assert time.monotonic() - started < 60
+    code, out, _ = await run(region, "outbox", "--json")
+    newest = json.loads(out)["items"][0]
+    assert {each["recipient"] for each in newest["recipients"]} == {"MY", "VN"}
+    assert code == 0
+
+
+async def test_an_actual_alert_asks_for_the_number_of_recipients(
+    region: DemoRegion, tmp_path: Path
+) -> None:
+    path = await a_file(region, tmp_path, status="actual", to="[MY, VN]")
+
+    def at_the_terminal(typed: str) -> int:
+        home = ["--home", str(region.home("SG")), "send", str(path), "--wait", "30"]
+        terminal = pexpect.spawn(
+            COMMAND[0], [*COMMAND[1:], *home], dimensions=(24, 80), encoding="utf-8", timeout=30
+        )
+        terminal.expect("ACTUAL")
+        while True:
+            found = terminal.expect(["Send it again", "number of recipients"])
+            terminal.sendline("y" if found == 0 else typed)
+            if found == 1:
+                break
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        return int(terminal.exitstatus or 0)
+
+    assert await asyncio.to_thread(at_the_terminal, "1") == 2
+    assert await asyncio.to_thread(at_the_terminal, "2") == 0
