@@ -130,8 +130,10 @@ BAD_FILES = {
     "neither": ("{[", "neither JSON nor YAML"),
     "no alert": ("status: actual\n", "has no `alert`"),
     "unknown field": (
-        "colour: red\nstatus: test\nto: [MY]\ntlp: amber\npurposes: [warn]\n"
-        "alert: {type: cyber, body: {}}\n",
+        (
+            "colour: red\nstatus: test\nto: [MY]\ntlp: amber\npurposes: [warn]\n"
+            "alert: {type: cyber, body: {}}\n"
+        ),
         "colour",
     ),
     "no status": (
