@@ -15,21 +15,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
-from nats.errors import NoRespondersError
 
 from broker.logs import get_logger
+from broker.transport.answers import NO_RESPONDERS, NOT_FOUND, ack_of, check, check_status
 from broker.transport.credentials import Credentials
-from broker.transport.errors import (
-    Refused,
-    SequenceConflict,
-    StreamFull,
-    TransportError,
-    Unreachable,
-)
+from broker.transport.errors import Refused, TransportError, Unreachable
 from broker.transport.message import Ack, Message, Stored
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -42,10 +35,6 @@ RETRY_S: Final = 0.05  # between the addresses of one attempt
 PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
 MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
 _HEADER_BYTES: Final = 32  # the version line of headers and their end
-_FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
-_CONFLICT: Final = 10071
-_NOT_FOUND: Final = 10037
-_NO_RESPONDERS: Final = "503"
 _log = get_logger()
 
 Answer = Callable[[str, bytes], Awaitable[bytes | None]]
@@ -144,19 +133,7 @@ class Link:
         sent = {**(headers or {}), "Nats-Msg-Id": msg_id}
         if expect_last_subject_seq is not None:
             sent["Nats-Expected-Last-Subject-Sequence"] = str(expect_last_subject_seq)
-        token = secrets.token_hex(8)
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        async with self._room:
-            self._acks[token] = answer
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._publish(subject, payload, f"{self._prefix}.{token}", sent)
-                    message = await answer
-            except TimeoutError:
-                raise Unreachable from None
-            finally:
-                del self._acks[token]
-        return _ack_of(message)
+        return ack_of(await self._ask(subject, payload, sent, timeout_s))
 
     async def request(
         self, subject: str, payload: bytes, *, timeout_s: float = REQUEST_TIMEOUT_S
@@ -166,11 +143,9 @@ class Link:
         Raises:
             Unreachable: No connection, nobody answers, or not in time.
         """
-        client = self._ready()
-        try:
-            answer = await client.request(subject, payload, timeout=timeout_s)
-        except (NATSError, NoRespondersError, TimeoutError, OSError) as error:
-            raise Unreachable("no answer from the hub") from error
+        answer = await self._ask(subject, payload, None, timeout_s)
+        if (answer.headers or {}).get("Status") == NO_RESPONDERS:
+            raise Unreachable("no answer from the hub")
         return bytes(answer.data)
 
     async def pull(
@@ -198,7 +173,7 @@ class Link:
         try:
             answer = await self.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
         except Refused as error:
-            if error.err_code == _NOT_FOUND:
+            if error.err_code == NOT_FOUND:
                 return None
             raise
         found = answer["message"]
@@ -214,7 +189,7 @@ class Link:
         """
         raw = await self.request(f"$JS.API.{name}", json.dumps(body).encode())
         answer: dict[str, Any] = json.loads(raw)
-        _check(answer)
+        check(answer)
         return answer
 
     async def serve(self, subject: str, answer: Answer) -> None:
@@ -224,7 +199,27 @@ class Link:
             client = self._client
             with contextlib.suppress(NATSError, OSError, TimeoutError):  # the next one has it
                 await self._subscribe(client, subject, answer)
-                await client.flush(timeout=int(CONNECT_TIMEOUT_S))
+                await _taken_over(client)
+
+    async def _ask(
+        self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout_s: float
+    ) -> Msg:
+        """Return the answer, through the one inbox of this connection.
+
+        The library's own request may swallow a cancellation that meets its answer.
+        """
+        token = secrets.token_hex(8)
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        async with self._room:
+            self._acks[token] = answer
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._publish(subject, payload, f"{self._prefix}.{token}", headers)
+                    return await answer
+            except TimeoutError:
+                raise Unreachable from None
+            finally:
+                del self._acks[token]
 
     async def _pull(
         self, stream: str, durable: str, body: Mapping[str, Any], limit_s: float, batch: int
@@ -241,7 +236,7 @@ class Link:
                     while len(found) < batch:
                         message = await subscription.next_msg(timeout=None)
                         if not message.reply or not message.reply.startswith("$JS.ACK"):
-                            _check_status(message)
+                            check_status(message)
                             break
                         found.append(self._message(message))
             except TimeoutError:
@@ -302,9 +297,21 @@ class Link:
             backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
 
     async def _connect(self) -> None:
+        client = Client()
+        try:
+            await self._open(client)
+        except BaseException:
+            await _thrown_away(client)  # a failed attempt leaves its socket open
+            raise
+        self._client = client
+        self._generation += 1
+        self._connected.set()
+        _log.info("connected", server=self._credentials.name)
+
+    async def _open(self, client: Client) -> None:
         given = self._credentials
         async with asyncio.timeout(CONNECT_TIMEOUT_S * 2):
-            client = await nats.connect(
+            await client.connect(
                 list(given.urls),
                 name=given.name,
                 user_jwt_cb=lambda: bytearray(given.jwt.encode()),
@@ -313,7 +320,7 @@ class Link:
                 inbox_prefix=given.inbox_prefix.encode(),
                 connect_timeout=int(CONNECT_TIMEOUT_S),
                 allow_reconnect=False,  # a new client each time: it is the same, and never stuck
-                reconnect_time_wait=RETRY_S,
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type] # it takes any number
                 max_reconnect_attempts=2,
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=2,
@@ -325,18 +332,12 @@ class Link:
         await client.subscribe(f"{self._prefix}.*", cb=self._on_ack)
         for subject, answer in self._served:
             await self._subscribe(client, subject, answer)
-        await client.flush(timeout=int(CONNECT_TIMEOUT_S))
-        self._client = client
-        self._generation += 1
-        self._connected.set()
-        _log.info("connected", server=given.name)
+        await _taken_over(client)
 
     async def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(Exception):  # it is thrown away, whatever it says
-                async with asyncio.timeout(2):
-                    await client.close()
+            await _thrown_away(client)
 
     async def _subscribe(self, client: Client, subject: str, answer: Answer) -> None:
         async def reply(message: Msg) -> None:
@@ -366,33 +367,13 @@ class Link:
         _log.warning("nats-error", error=type(error).__name__)
 
 
-def _ack_of(message: Msg) -> Ack:
-    status = (message.headers or {}).get("Status")
-    if status == _NO_RESPONDERS:
-        raise Unreachable("nobody stores this subject now")
-    try:
-        answer = json.loads(message.data)
-    except ValueError:
-        raise Refused(0, "an acknowledgement that cannot be read") from None
-    _check(answer)
-    return Ack(answer["stream"], answer["seq"], bool(answer.get("duplicate")))
+async def _thrown_away(client: Client) -> None:
+    with contextlib.suppress(Exception):  # whatever it says
+        async with asyncio.timeout(CLOSE_S):
+            await client.close()
 
 
-def _check(answer: Mapping[str, Any]) -> None:
-    error = answer.get("error")
-    if not error:
-        return
-    code = int(error.get("err_code", 0))
-    if code in _FULL:
-        raise StreamFull
-    if code == _CONFLICT:
-        raise SequenceConflict
-    raise Refused(code, str(error.get("description", "refused")))
-
-
-def _check_status(message: Msg) -> None:
-    status = (message.headers or {}).get("Status", "")
-    if status == _NO_RESPONDERS:
-        raise Unreachable("nobody serves this stream now")
-    if status not in {"404", "408", "409", "100"}:
-        raise Refused(0, "an unexpected status")
+async def _taken_over(client: Client) -> None:
+    """Return once the server has taken over what was said until now."""
+    for _ in range(2):  # the library's first ping overtakes what waits in its buffer
+        await client.flush(timeout=int(CONNECT_TIMEOUT_S))

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
-import nats
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
@@ -153,17 +152,18 @@ async def attacker(given: Credentials) -> AsyncIterator[Client]:
     async def unheard(_: Exception) -> None:
         """Refusals of the server are what is expected."""
 
-    client = await nats.connect(
-        list(given.urls),
-        user_jwt_cb=lambda: bytearray(given.jwt.encode()),
-        signature_cb=lambda nonce: base64.b64encode(given.key.sign(nonce.encode())),
-        tls=ssl.create_default_context(cadata=given.ca_pem),
-        inbox_prefix=given.inbox_prefix.encode(),
-        allow_reconnect=False,
-        max_reconnect_attempts=1,
-        error_cb=unheard,
-    )
+    client = Client()
     try:
+        await client.connect(
+            list(given.urls),
+            user_jwt_cb=lambda: bytearray(given.jwt.encode()),
+            signature_cb=lambda nonce: base64.b64encode(given.key.sign(nonce.encode())),
+            tls=ssl.create_default_context(cadata=given.ca_pem),
+            inbox_prefix=given.inbox_prefix.encode(),
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            error_cb=unheard,
+        )
         yield client
     finally:
         await client.close()

@@ -1,0 +1,62 @@
+"""What the server's answers mean: an acknowledgement, or one of our errors."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nats.aio.msg import Msg
+
+from broker.transport.errors import Refused, SequenceConflict, StreamFull, Unreachable
+from broker.transport.message import Ack
+
+NO_RESPONDERS: Final = "503"
+NOT_FOUND: Final = 10037
+_FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
+_CONFLICT: Final = 10071
+
+
+def ack_of(message: Msg) -> Ack:
+    """Return where the server stored what was published.
+
+    Raises:
+        TransportError: It did not, and why.
+    """
+    status = (message.headers or {}).get("Status")
+    if status == NO_RESPONDERS:
+        raise Unreachable("nobody stores this subject now")
+    try:
+        answer = json.loads(message.data)
+    except ValueError:
+        raise Refused(0, "an acknowledgement that cannot be read") from None
+    check(answer)
+    return Ack(answer["stream"], answer["seq"], bool(answer.get("duplicate")))
+
+
+def check(answer: Mapping[str, Any]) -> None:
+    """Return if a JetStream answer is not an error.
+
+    Raises:
+        TransportError: It is.
+    """
+    error = answer.get("error")
+    if not error:
+        return
+    code = int(error.get("err_code", 0))
+    if code in _FULL:
+        raise StreamFull
+    if code == _CONFLICT:
+        raise SequenceConflict
+    raise Refused(code, str(error.get("description", "refused")))
+
+
+def check_status(message: Msg) -> None:
+    """Return if a message that ends a pull only says that there is no more.
+
+    Raises:
+        TransportError: It says something else.
+    """
+    status = (message.headers or {}).get("Status", "")
+    if status == NO_RESPONDERS:
+        raise Unreachable("nobody serves this stream now")
+    if status not in {"404", "408", "409", "100"}:
+        raise Refused(0, "an unexpected status")
