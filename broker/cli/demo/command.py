@@ -13,11 +13,25 @@ import typer
 from broker.cli import screen
 from broker.cli.demo.processes import Processes
 from broker.cli.demo.region import NODES, DemoRegion, found
-from broker.cli.demo.story import Story, desks
-from broker.client import Profile, Profiles
+from broker.cli.demo.story import Given, Story, desks
+from broker.cli.import_ import read_document
+from broker.client import Profile, ProfileBasis, ProfileContact, Profiles
+from broker.errors import BrokerError
+from schemas.desk import AlertBody, OriginalDocument
+
+_OFFICE = Profile(
+    url="unix:///none",
+    contact=ProfileContact(function="Duty officer", phones=("+6565550100",)),
+    legal_basis=(ProfileBasis(instrument="aseanapol"),),
+    language="en",
+)
 
 
 def command(
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", help="STIX bundle or MISP event to send as the cyber alert."),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it running, and show commands to try.")
     ] = False,
@@ -27,9 +41,10 @@ def command(
     Everything is real: processes, TLS, keys, policies, kill -9. It takes less than a minute and
     leaves nothing behind.
 
-    Example: kentong demo --keep
+    Example: kentong demo --from bundle.json
     """
     started = time.monotonic()
+    given = None if from_file is None else _given(from_file)
     folder = Path(tempfile.mkdtemp(prefix="kentong-demo-"))
     try:
         screen.line(
@@ -37,12 +52,25 @@ def command(
             " (key stores at the least cost, as this is a demonstration)."
         )
         region = found(folder)
-        asyncio.run(_run(region, keep=keep, started=started))
+        asyncio.run(_run(region, given, keep=keep, started=started))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run(region: DemoRegion, *, keep: bool, started: float) -> None:
+def _given(path: Path) -> Given:
+    """Return the alert made of a file, with the file itself as its original."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BrokerError("bad-file", f"{path} cannot be read") from error
+    imported = read_document(raw, _OFFICE)
+    body = imported.alert.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    body.pop("original", None)
+    original = OriginalDocument(content=raw, media_type=imported.media_type, name=path.name)
+    return Given(AlertBody(type="cyber", body=body), original)
+
+
+async def _run(region: DemoRegion, given: Given | None, *, keep: bool, started: float) -> None:
     processes = Processes(region)
     task = asyncio.current_task()
     if task is not None:
@@ -53,7 +81,7 @@ async def _run(region: DemoRegion, *, keep: bool, started: float) -> None:
         pids = ", ".join(f"{name} {pid}" for name, pid in processes.pids().items())
         screen.line(f"Running, each a process of its own, over TLS: {pids}.")
         async with desks(region) as clients:
-            await Story(region, processes, clients).tell(None)
+            await Story(region, processes, clients).tell(given)
         screen.line()
         screen.line(f"Done in {time.monotonic() - started:.0f} seconds.", bold=True)
         if keep:
