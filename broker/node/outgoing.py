@@ -30,7 +30,7 @@ from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.errors import KeysError
 from schemas.decision import Decision, parse_decision
-from schemas.desk import RecipientState, Submission, SubmissionState
+from schemas.desk import RecipientOutcome, RecipientState, Submission, SubmissionState
 from schemas.errors import SchemaError
 from schemas.receipt import (
     NOTICE_CONTEXT,
@@ -287,9 +287,11 @@ class Outgoing:
         again = False
         changes: dict[str, dict[str, object]] = {}
         for outcome in submission.recipients:
-            if outcome.state is not RecipientState.SUBMITTED:
-                continue
             record = decision.record_of(outcome.recipient)
+            if outcome.state is not RecipientState.SUBMITTED:
+                if record is not None and outcome.decided_at is None and _overtook(outcome):
+                    changes[outcome.recipient] = {"decided_at": decision.header.decided_at}
+                continue
             code = decision.header.code or ("" if record is None else record.code)
             if record is not None and record.accepted and not decision.header.code:
                 changes[outcome.recipient] = {
@@ -366,6 +368,11 @@ _STATES: Final = {
     Where.BOUNCED: RecipientState.BOUNCED,
     Where.EXPIRED: RecipientState.EXPIRED,
 }
+
+
+def _overtook(outcome: RecipientOutcome) -> bool:
+    """Return whether the recipient's own word came before the gateway's receipt."""
+    return outcome.state is RecipientState.DELIVERED or outcome.refused_by == "recipient"
 
 
 def read_prepared(vault: Vault, blob: bytes, submission_id: UUID) -> Prepared:

@@ -1,0 +1,45 @@
+"""A whole region of real processes for a test, and what may be done to them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from broker.cli.demo.processes import Processes, _children, _command
+from broker.cli.demo.region import DemoRegion, found
+from broker.cli.demo.story import desks
+from broker.client import Client
+
+
+@asynccontextmanager
+async def running_region(
+    folder: Path,
+) -> AsyncIterator[tuple[DemoRegion, Processes, dict[str, Client]]]:
+    """Hub, gateway, nats-server and three nodes, each a process; stopped at the end."""
+    region = await asyncio.to_thread(found, folder)
+    processes = Processes(region)
+    try:
+        await processes.start_all()
+        async with desks(region) as clients:
+            yield region, processes, clients
+    finally:
+        await processes.stop()
+
+
+def kill_child(processes: Processes, word: str) -> bool:
+    """Kill -9 the hub's child whose command holds `word`; return whether there was one."""
+    for child in descendants(processes.pids()["hub"]):
+        if word in _command(child):
+            os.kill(child, signal.SIGKILL)
+            return True
+    return False
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`."""
+    found: list[int] = []
+    for child in _children(pid):
+        found += [child, *descendants(child)]
+    return found
