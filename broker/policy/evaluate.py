@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from broker.policy.table import Request, Table
 from keys.directory.view import DirectoryView
 from schemas.label import Intent
-from schemas.policy import Direction, Rule
+from schemas.policy import Direction, PolicyDocument, Rule
 
 Stage: TypeAlias = Literal["export", "agreement", "import"]
 
@@ -90,33 +90,46 @@ class Policies:
 
 def compile_policies(view: DirectoryView) -> Policies:
     """Return the policies of `view` as tables; do it once for each version."""
-    groups = view.groups()
     members = view.member_views
+    return _compiled(
+        {code: (member.policy, member.policy_hash) for code, member in members.items()},
+        (view.agreement, view.agreement_hash),
+        view.groups(),
+    )
+
+
+def compile_documents(
+    members: Mapping[str, PolicyDocument],
+    agreement: PolicyDocument,
+    groups: Mapping[str, frozenset[str]],
+) -> Policies:
+    """Return policies that no directory holds yet, to see what they would decide."""
+    given = {code: (document, bytes(32)) for code, document in members.items()}
+    return _compiled(given, (agreement, bytes(32)), groups)
+
+
+def _compiled(
+    members: Mapping[str, tuple[PolicyDocument, bytes]],
+    agreement: tuple[PolicyDocument, bytes],
+    groups: Mapping[str, frozenset[str]],
+) -> Policies:
+    def stage(direction: Direction) -> dict[str, _Policy]:
+        return {
+            code: _Policy(
+                "export" if direction is Direction.EXPORT else "import",
+                f"{code} {direction}",
+                Table.of(document, direction, groups),
+                digest,
+            )
+            for code, (document, digest) in members.items()
+        }
+
+    document, digest = agreement
+    regional = Table.of(document, None, groups)
     return Policies(
-        {
-            code: _Policy(
-                "export",
-                f"{code} export",
-                Table.of(member.policy, Direction.EXPORT, groups),
-                member.policy_hash,
-            )
-            for code, member in members.items()
-        },
-        {
-            code: _Policy(
-                "import",
-                f"{code} import",
-                Table.of(member.policy, Direction.IMPORT, groups),
-                member.policy_hash,
-            )
-            for code, member in members.items()
-        },
-        _Policy(
-            "agreement",
-            "regional agreement",
-            Table.of(view.agreement, None, groups),
-            view.agreement_hash,
-        ),
+        stage(Direction.EXPORT),
+        stage(Direction.IMPORT),
+        _Policy("agreement", "regional agreement", regional, digest),
     )
 
 

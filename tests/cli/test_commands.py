@@ -1,0 +1,113 @@
+"""Every command is there, explains itself with an example, and the README tells the truth."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from broker.cli.commands import COMMANDS
+from broker.cli.main import build
+
+ROOT = Path(__file__).parents[2]
+RUNNER = CliRunner()
+
+
+def words_of(help_text: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", help_text))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_loads_and_explains_itself(name: str) -> None:
+    result = RUNNER.invoke(build(chosen=name), [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+
+
+def test_each_subcommand_has_an_example() -> None:
+    for name, entry in COMMANDS.items():
+        app = build(chosen=name)
+        text = words_of(RUNNER.invoke(app, [name, "--help"]).output)
+        if "COMMAND" not in text:
+            assert "Example" in text, name
+            continue
+        found = re.findall(
+            r"^[│ ]+([a-z][a-z-]+) {2,}", RUNNER.invoke(app, [name, "--help"]).output, re.MULTILINE
+        )
+        for sub in set(found):
+            shown = RUNNER.invoke(app, [name, sub, "--help"])
+            if shown.exit_code == 0:
+                assert "Example" in shown.output, (name, sub, entry.module)
+
+
+def test_the_list_of_commands_needs_none_of_them() -> None:
+    result = RUNNER.invoke(build(), ["--help"])
+    assert result.exit_code == 0
+    for name in COMMANDS:
+        assert name in result.output
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL)
+    lines = [
+        line.removeprefix("$ ").strip()
+        for block in blocks
+        for line in block.splitlines()
+        if "kentong" in line
+    ]
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split("|")[0].split(">")[0].split("#")[0])
+        words = words[words.index("kentong") + 1 :]
+        options = [word.split("=")[0] for word in words if word.startswith("--")]
+        while words and words[0].startswith("--"):
+            words = words[2:]
+        name = words[0]
+        assert name in COMMANDS, line
+        app = build(chosen=name)
+        shown = RUNNER.invoke(app, [name, "--help"]).output
+        if len(words) > 1 and re.search(rf"^[│ ]+{re.escape(words[1])} ", shown, re.MULTILINE):
+            shown += RUNNER.invoke(app, [name, words[1], "--help"]).output
+        for option in options:
+            assert option in shown or option in {"--home", "--profile"}, (line, option)
+
+
+def test_the_readmes_help_is_the_help() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for name in COMMANDS:
+        assert f"`{name}`" in text, f"README names no command {name}"
+
+
+def test_policies_are_checked_and_explained() -> None:
+    folder = ROOT / "deploy" / "policies"
+    app = build(chosen="policy")
+    checked = RUNNER.invoke(app, ["policy", "check", *map(str, sorted(folder.glob("*.toml")))])
+    assert checked.exit_code == 0
+    assert checked.output.count("ok:") == 12
+    asked = ["policy", "explain", "--policies", str(folder), "--from", "SG", "--type", "cyber"]
+    refused = RUNNER.invoke(app, [*asked, "--to", "TH", "--fact", "personal_data"])
+    assert refused.exit_code == 1
+    assert "TH import: forbid cyber-with-personal-data-needs-a-case" in refused.output
+    assert RUNNER.invoke(app, [*asked, "--to", "MY"]).exit_code == 0
+
+
+def test_a_bad_policy_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "SG.toml"
+    path.write_text('format = 1\nmember = "SG"\ntitle = "t"\n[[rule]]\nname = "a"\ncolour = 1\n')
+    result = RUNNER.invoke(build(chosen="policy"), ["policy", "check", str(path)])
+    assert result.exit_code == 1
+    assert "line" in result.output
+
+
+def test_misuse_ends_with_2() -> None:
+    for words in (["nonsense"], ["inbox", "--nonsense"]):
+        start = "from broker.cli import main; main()"
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-c", start, *words], capture_output=True, check=False, timeout=60
+        )
+        assert done.returncode == 2
+        assert b"Traceback" not in done.stderr
