@@ -40,8 +40,10 @@ COMMANDS: Final = {
     "profile": Command("broker.cli.profile", "Keep what you need not type.", OFFICER),
     "node": Command("broker.cli.admin.node", "Run this member's node.", MEMBER),
     "token": Command("broker.cli.admin.token", "Admit desks to the node.", MEMBER),
-    "policy": Command("broker.cli.admin.policy", "Check and explain policies.", MEMBER),
-    "directory": Command("broker.cli.admin.directory", "Show and verify the directory.", MEMBER),
+    "officer": Command("broker.cli.admin.officer", "Certify and revoke officers.", MEMBER),
+    "keys": Command("broker.cli.admin.keys", "Rotate and destroy keys.", MEMBER),
+    "policy": Command("broker.cli.admin.policy", "Check, explain, sign a policy.", MEMBER),
+    "directory": Command("broker.cli.admin.directory", "Propose, sign, publish, verify.", MEMBER),
     "hub": Command("broker.cli.admin.hub", "Run the hub.", REGION),
     "gateway": Command("broker.cli.admin.gateway", "Run one gateway worker.", REGION),
 }

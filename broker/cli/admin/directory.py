@@ -1,20 +1,37 @@
 """`kentong directory`: shows and verifies the directory that a hub publishes or a node holds."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.changes import (
+    base,
+    ministry_of,
+    read_file,
+    read_proposal,
+    write_proposal,
+)
+from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
 from broker.settings import home
+from keys.directory import layout
+from keys.directory.ceremony import progress, sign_proposal
 from keys.directory.client import DirectoryClient
+from keys.directory.edits import with_suspension
+from keys.directory.holders import load_online_signers
+from keys.directory.repository import DirectoryRepository
 from keys.directory.source import PublishedDirectory
 from keys.directory.view import DirectoryView
+from keys.files import replace_file
 from keys.home import Home
+from schemas.directory import RevocationReason
+from schemas.policy import MAX_POLICY_BYTES, parse_policy
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -88,6 +105,85 @@ def verify(as_json: AsJSON = False) -> None:
         screen.as_json("directory-verify", snapshot=view.version.snapshot)
         return
     text = say("directory-good", "Version {version} verifies.", version=view.version.snapshot)
+    screen.line(text)
+
+
+@app.command()
+def propose(
+    out: Annotated[Path, typer.Option(help="Where to write the proposal.")],
+    renew: Annotated[
+        list[str] | None, typer.Option(help="Role to sign again before it lapses; repeat.")
+    ] = None,
+    suspend: Annotated[str, typer.Option(help="Member to suspend; needs two signatures.")] = "",
+    agreement: Annotated[
+        Path | None, typer.Option(help="New regional agreement; needs the threshold.")
+    ] = None,
+) -> None:
+    """Draw up a change for the ministries to sign.
+
+    Example: kentong directory propose --suspend TH --out suspend-th.json
+    """
+    known = base()
+    draft = known.draft()
+    for role in renew or ():
+        draft.renew(role)
+    if suspend:
+        now, reason = clock.now(), RevocationReason.SUSPENDED
+        document = known.content.revocations
+        draft.put_revocations(with_suspension(document, suspend, kid=None, at=now, reason=reason))
+    if agreement is not None:
+        raw = read_file(agreement, MAX_POLICY_BYTES)
+        parse_policy(raw)
+        draft.put_files(layout.TARGETS, {layout.AGREEMENT_FILE: raw})
+    write_proposal(draft.proposal(), out)
+    screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
+
+
+@app.command()
+def sign(
+    file: Annotated[Path, typer.Argument(help="Proposal.")],
+    member: Annotated[str, typer.Option(help="Whose signature.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the member's name.")] = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Say what a proposal changes, and sign it for a member.
+
+    Example: kentong directory sign change.json --member SG
+    """
+    proposal = read_proposal(file)
+    known = base().content if proposal.base is not None else None
+    for part in proposal.parts:
+        screen.line(say("changes-role", "It changes the role {role}.", role=part.role))
+    for path, text in sorted(proposal.files.items()):
+        before = known.files.get(path) if known is not None else None
+        said = "new" if before is None else "unchanged" if before == text.encode() else "changed"
+        screen.line(f"  {path}: {said}")
+    if not yes and typer.prompt(say("ask-member", "To sign, type the member's code")) != member:
+        raise BrokerError("not-confirmed", "another code was typed; nothing was signed")
+    signer = ministry_of(member).signer(lambda _: passphrase(passphrase_file))
+    signed, roles = sign_proposal(proposal, known, signer)
+    replace_file(file, signed.to_bytes())
+    screen.line(say("signed", "Signed for {roles}.", roles=", ".join(roles)))
+    for state in progress(signed, known):
+        if state.needed:
+            screen.line(f"  {state.role}: {state.needed} more")
+
+
+@app.command()
+def publish(
+    file: Annotated[Path, typer.Argument(help="Signed proposal.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Put a signed proposal into force, at the hub; refused below the threshold.
+
+    Example: kentong directory publish change.json
+    """
+    proposal = read_proposal(file)
+    place = Home(home())
+    online = load_online_signers(place.hub_keys, passphrase(passphrase_file))
+    repository = DirectoryRepository(place.directory, pinned_root=place.pinned_root())
+    new = repository.publish(proposal, online=online, now=clock.now())
+    text = say("published", "Version {version} is in force.", version=new.version.snapshot)
     screen.line(text)
 
 

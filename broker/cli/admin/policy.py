@@ -9,12 +9,15 @@ import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.changes import propose_own, read_file
+from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.policy import Verdict, compile_policies
 from broker.policy.evaluate import Policies, compile_documents
 from broker.settings import home
+from keys.directory import layout
 from keys.directory.source import PublishedDirectory
 from keys.directory.view import DirectoryView
 from schemas.errors import SchemaError
@@ -125,6 +128,27 @@ def explain(
     _show(verdicts, as_json=as_json)
     if not any(verdict.permitted for verdict in verdicts.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def sign(
+    file: Annotated[Path, typer.Argument(help="The member's new policy, TOML.")],
+    out: Annotated[Path, typer.Option(help="Where to write the signed change.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a signed change that puts a member's policy into the directory.
+
+    Example: kentong policy sign SG.toml --out new-policy.json
+    """
+    document = _read(file)
+    if document.member is None:
+        raise BrokerError(
+            "agreement", "the agreement needs the threshold: kentong directory propose --agreement"
+        )
+    path = layout.member_files(document.member)[1]
+    raw = read_file(file, MAX_POLICY_BYTES)
+    propose_own(document.member, {path: raw}, passphrase(passphrase_file), out)
+    screen.line(say("publish-next", "Next, at the hub: kentong directory publish {out}", out=out))
 
 
 def _show(verdicts: dict[str, Verdict], *, as_json: bool) -> None:
