@@ -31,8 +31,9 @@ check: setup  ## Lint, format, types and import floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-schemas: setup  ## Regenerate schemas/json
+schemas: setup  ## Regenerate schemas/json and docs/openapi.json
 	$(BIN)/python -m schemas.generate
+	$(BIN)/python -m broker.api.description
 
 lock: setup  ## Resolve the dependencies anew into requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-RATE_PER_S: Final = 50.0  # of one member and one worker; eleven members stay below a core
-BURST: Final = 2_000.0  # an import, or the backlog of an hour, at once
+RATE_PER_S: Final = 200.0  # of one member and one worker, so that a flood leaves room for others
+BURST: Final = 10_000.0  # the backlog of a node that was cut off for a day, at once
 PAIR_STATE_RATE_PER_S: Final = 1 / 60  # to one recipient
 PAIR_STATE_BURST: Final = 30.0  # restarts of a node in a bad hour
 

@@ -125,3 +125,49 @@ def test_keys_are_listed_and_rotated_and_the_last_one_is_not_destroyed(
     nothing = run(region, sg, "keys", "rotate", "--out", str(tmp_path / "again.json"))
     assert (nothing.returncode, "nothing-to-do" in nothing.stderr) == (1, True)
     assert not (tmp_path / "again.json").exists()
+
+
+def test_three_states_found_a_region_from_nothing_by_command_alone(tmp_path: Path) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("a passphrase of this test\n")
+    secret.chmod(0o600)
+    made = DemoRegion(tmp_path, secret.read_bytes().strip(), {})
+    hub, codes = tmp_path / "hub-home", ("SG", "MY", "VN")
+
+    def good(where: Path, *words: str) -> str:
+        done = run(made, where, *words)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    files = [tmp_path / f"{code}-application.json" for code in codes]
+    for code, path in zip(codes, files, strict=True):
+        policy = str(policies() / f"{code}.toml")
+        good(tmp_path / code, "member", "apply", code, "--policy", policy, "--out", str(path))
+    good(hub, "hub", "init", "--small")
+    out = tmp_path / "found.json"
+    terms = str(policies() / "agreement.toml")
+    good(hub, "region", "init", *map(str, files), "--agreement", terms, "--out", str(out))
+    early = run(made, hub, "region", "trust", str(out))
+    assert early.returncode == 5  # nobody signed it yet
+    assert not (hub / "region" / "root.json").exists()
+    for code in codes:
+        good(tmp_path / code, "directory", "sign", str(out), "--member", code, "--yes")
+    machines = [hub, *(tmp_path / code for code in codes)]
+    prints = {good(where, "region", "trust", str(out)) for where in machines}
+    assert len(prints) == 1
+    good(hub, "directory", "publish", str(out))
+    good(hub, "directory", "verify")
+    assert good(hub, "member", "list").split()[0] == "MY"
+    later = tmp_path / "TH-application.json"
+    policy = str(policies() / "TH.toml")
+    good(tmp_path / "TH", "member", "apply", "TH", "--policy", policy, "--out", str(later))
+    admission = tmp_path / "admit.json"
+    good(hub, "member", "add", str(later), "--group", "asean", "--out", str(admission))
+    good(tmp_path / "SG", "directory", "sign", str(admission), "--member", "SG", "--yes")
+    below = run(made, hub, "directory", "publish", str(admission))
+    assert (below.returncode, "below-threshold" in below.stderr) == (5, True)
+    good(tmp_path / "MY", "directory", "sign", str(admission), "--member", "MY", "--yes")
+    good(tmp_path / "TH", "region", "trust", str(out))
+    good(tmp_path / "TH", "directory", "sign", str(admission), "--member", "TH", "--yes")
+    good(hub, "directory", "publish", str(admission))
+    assert "TH" in good(hub, "member", "list")

@@ -27,6 +27,7 @@ from keys.directory.edits import with_suspension
 from keys.directory.holders import load_online_signers
 from keys.directory.repository import DirectoryRepository
 from keys.directory.source import PublishedDirectory
+from keys.directory.trust import TrustedDirectory
 from keys.directory.view import DirectoryView
 from keys.files import replace_file
 from keys.home import Home
@@ -151,7 +152,9 @@ def sign(
     Example: kentong directory sign change.json --member SG
     """
     proposal = read_proposal(file)
-    known = base().content if proposal.base is not None else None
+    known = None
+    if proposal.base is not None:  # what it changes comes with it, and verifies from our own root
+        known = TrustedDirectory(proposal.base, pinned_root=Home(home()).pinned_root()).content
     for part in proposal.parts:
         screen.line(say("changes-role", "It changes the role {role}.", role=part.role))
     for path, text in sorted(proposal.files.items()):

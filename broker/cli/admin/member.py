@@ -1,0 +1,102 @@
+"""`kentong member`: applies for membership, admits, and lists members."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker import clock
+from broker.cli import screen
+from broker.cli.admin.changes import base, read_file, write_proposal
+from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.desk import AsJSON
+from broker.cli.text import country, say
+from broker.errors import BrokerError
+from broker.settings import home, settings
+from keys.directory.edits import new_member_document
+from keys.directory.founding import application_of
+from keys.directory.holders import create_ministry
+from keys.directory.proposal import MAX_PROPOSAL_BYTES, parse_application
+from keys.files import make_private_folder
+from keys.home import Home
+from keys.identity import create_identity, identity_in
+from schemas.directory import MemberKind, OfficersDocument, RegionMember
+from schemas.policy import MAX_POLICY_BYTES, parse_policy
+from schemas.registry import reads
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def member() -> None:
+    """Apply for membership, admit and list members."""
+
+
+@app.command("apply")
+def apply_(
+    code: Annotated[str, typer.Argument(help="Code of the state or partner.")],
+    policy: Annotated[Path, typer.Option(help="Its policy, TOML.")],
+    out: Annotated[Path, typer.Option(help="Where to write the application.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a member's keys in this home, and the application that the others sign.
+
+    Example: kentong member apply PH --policy PH.toml --out PH-application.json
+    """
+    raw = read_file(policy, MAX_POLICY_BYTES)
+    if parse_policy(raw).member != code:
+        raise BrokerError("wrong-member", f"{policy} is the policy of another")
+    if out.exists():
+        raise BrokerError("exists", f"{out} is there already; choose another name")
+    secret, now, log2n = passphrase(passphrase_file), clock.now(), settings().scrypt_log2n
+    place = Home(home())
+    make_private_folder(home())
+    make_private_folder(place.node_keys.parent)
+    ministry = create_ministry(place.ministry(code), secret, code, log2n=log2n)
+    store = create_identity(place.node_keys, secret, code, now=now, log2n=log2n)
+    names = {"en": country(code)}
+    application = application_of(
+        ministry.key,
+        document=new_member_document(identity_in(store), names=names, reads=reads(), now=now),
+        officers=OfficersDocument(member=code, officers=()),
+        policy=raw,
+    )
+    out.write_bytes(application.model_dump_json(indent=1).encode() + b"\n")
+    screen.line(say("applied", "Hand {out} to the region; keep this home's keys safe.", out=out))
+
+
+@app.command()
+def add(
+    application: Annotated[Path, typer.Argument(help="The application.")],
+    out: Annotated[Path, typer.Option(help="Where to write the proposal.")],
+    group: Annotated[list[str] | None, typer.Option(help="Groups; repeat.")] = None,
+    kind: Annotated[MemberKind, typer.Option(help="state or partner.")] = MemberKind.STATE,
+    holds_root: Annotated[
+        bool, typer.Option("--holds-root", help="Its signature counts for the region.")
+    ] = False,
+) -> None:
+    """Draw up the admission of a member, which the threshold and the member itself sign.
+
+    Example: kentong member add PH-application.json --group asean --out admit-ph.json
+    """
+    applied = parse_application(read_file(application, MAX_PROPOSAL_BYTES))
+    draft = base().draft()
+    region = RegionMember(kind=kind, groups=tuple(sorted(group or ())))
+    draft.admit(applied, region, holds_root=holds_root)
+    write_proposal(draft.proposal(), out)
+    screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
+
+
+@app.command("list")
+def list_(as_json: AsJSON = False) -> None:
+    """List the members of the region.
+
+    Example: kentong member list
+    """
+    known = base().content.region.members
+    rows = [(code, str(m.kind), ",".join(m.groups)) for code, m in sorted(known.items())]
+    if as_json:
+        shown = [{"code": c, "kind": k, "groups": g.split(",")} for c, k, g in rows]
+        screen.as_json("members", members=shown)
+        return
+    screen.table(("member", "kind", "groups"), rows)
