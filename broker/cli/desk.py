@@ -53,7 +53,7 @@ def show_submission(submission: Submission) -> None:
     """Print where a submission is: one word for each recipient, and the reason beside it."""
     screen.line(submission_word(submission), bold=True)
     screen.table(
-        (say("head-recipient", "recipient"), say("head-state", "state"), say("head-why", "")),
+        (say("head-recipient", "recipient"), say("head-state", "state"), ""),
         [
             (
                 f"{country(each.recipient)} ({each.recipient})",
