@@ -19,6 +19,8 @@ class Settings(BaseSettings):
             demonstrations, which say so.
         language: Language of the officer's texts; empty means the locale's.
         log_level: Least severe level that is written.
+        trial_time_s: Most seconds for judging a suspicious submission in a child process.
+        trial_memory_mib: Most address space of that child.
     """
 
     model_config = SettingsConfigDict(env_prefix="KENTONG_", extra="ignore")
@@ -29,6 +31,8 @@ class Settings(BaseSettings):
     scrypt_log2n: Annotated[int, Field(ge=15, le=20)] = 17
     language: str = ""
     log_level: str = "info"
+    trial_time_s: Annotated[int, Field(ge=1, le=300)] = 10
+    trial_memory_mib: Annotated[int, Field(ge=64, le=65536)] = 1024
 
 
 class _XDG(BaseSettings):

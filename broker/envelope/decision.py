@@ -106,20 +106,17 @@ def parse_delivery(raw: bytes) -> Delivery:
     Raises:
         EnvelopeError: bad-delivery, bad-decision, or any code of `parse_delivered`.
     """
-    try:
-        value = canonical.decode(raw, max_bytes=MAX_DELIVERY_BYTES)
-    except SchemaError as error:
-        raise EnvelopeError("bad-delivery", str(error)) from error
-    match value:
-        case [1, bytes(delivered), bytes(decision)] if value[0] is not True:
-            pass
-        case _:
-            raise EnvelopeError("bad-delivery", "not a delivery of a form this software reads")
-    try:
-        parsed = parse_decision(decision)
-    except SchemaError as error:
-        raise EnvelopeError("bad-decision", str(error)) from error
-    return Delivery(parse_delivered(delivered), delivered, parsed)
+    delivered, decision = _parts(raw)
+    return Delivery(parse_delivered(delivered), delivered, decision)
+
+
+def decision_in(raw: bytes) -> Decision:
+    """Return the decision in a delivery whose copy cannot be read, not authenticated.
+
+    Raises:
+        EnvelopeError: bad-delivery or bad-decision.
+    """
+    return _parts(raw)[1]
 
 
 def check_accepted(delivery: Delivery, view: DirectoryView, *, member: str) -> datetime:
@@ -146,3 +143,19 @@ def check_accepted(delivery: Delivery, view: DirectoryView, *, member: str) -> d
     if (record.slot, record.recipient, record.pair_seq) != (slot.hash, member, slot.pair_seq):
         raise EnvelopeError("decision-mismatch", "the verdict is about another slot")
     return header.decided_at
+
+
+def _parts(raw: bytes) -> tuple[bytes, Decision]:
+    try:
+        value = canonical.decode(raw, max_bytes=MAX_DELIVERY_BYTES)
+    except SchemaError as error:
+        raise EnvelopeError("bad-delivery", str(error)) from error
+    match value:
+        case [1, bytes(delivered), bytes(decision)] if value[0] is not True:
+            pass
+        case _:
+            raise EnvelopeError("bad-delivery", "not a delivery of a form this software reads")
+    try:
+        return delivered, parse_decision(decision)
+    except SchemaError as error:
+        raise EnvelopeError("bad-decision", str(error)) from error

@@ -12,6 +12,7 @@ from broker.gateway.held import HeldDrain
 from broker.gateway.trial import ChildTrial
 from broker.gateway.worker import Trial, Worker
 from broker.logs import get_logger
+from broker.settings import settings
 from broker.transport.link import Link
 from keys.directory.source import PublishedDirectory
 from schemas.vocabulary import Lane
@@ -55,4 +56,5 @@ def published(home: Path) -> DirectoryInForce:
 
 def child_trial(home: Path) -> Trial:
     """Return the trial that reads the hub's own directory."""
-    return ChildTrial(home)
+    chosen = settings()
+    return ChildTrial(home, limit_s=chosen.trial_time_s, limit_mib=chosen.trial_memory_mib)

@@ -15,13 +15,16 @@ from typing import Final
 from broker import clock
 from broker.admission.judge import Arrival, judge, read
 from broker.envelope.submitted import Submitted
+from broker.errors import BrokerError
 from broker.gateway.directory import DirectoryInForce
 from broker.logs import get_logger
 from keys.directory.source import PublishedDirectory
+from keys.errors import KeysError
 from schemas import canonical
 
-LIMIT_S: Final = 10.0
-LIMIT_BYTES: Final = 1024 * 1024 * 1024  # of address space; a worker takes a tenth
+LIMIT_S: Final = 10
+LIMIT_MIB: Final = 1024  # of address space; a worker takes a tenth
+NO_DIRECTORY: Final = 3  # the child's exit code
 _MAX_INPUT: Final = 2 * 1024 * 1024
 _log = get_logger()
 
@@ -32,36 +35,53 @@ class ChildTrial:
 
     Attributes:
         home: The hub's home folder, where the child finds the directory.
+        limit_s: Most time that a child may take, by the clock and of a processor.
+        limit_mib: Most address space that it may take.
     """
 
     home: Path
+    limit_s: int = LIMIT_S
+    limit_mib: int = LIMIT_MIB
 
     async def __call__(self, arrival: Arrival) -> bool:
-        """Return whether a child judged `arrival` and came to an end."""
+        """Return whether a child judged `arrival` and came to an end.
+
+        Raises:
+            BrokerError: `not-tried`: it found no directory to judge by, which is not the
+                submission's fault.
+        """
         given = canonical.encode([arrival.raw, arrival.account, arrival.lane, arrival.id])
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "broker.gateway.trial",
             str(self.home),
+            str(self.limit_s),
+            str(self.limit_mib),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(self.limit_s):
                 await child.communicate(given)
         except TimeoutError:
-            child.kill()
-            await child.wait()
+            _log.warning("trial-too-long", member=arrival.account)
+        finally:  # also when this worker is stopped meanwhile
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
         _log.warning("tried-in-child", member=arrival.account, code=str(child.returncode))
+        if child.returncode == NO_DIRECTORY:
+            raise BrokerError("not-tried", "the child has no directory", retry="later")
         return child.returncode == 0
 
 
 def main() -> None:
     """Judge what stands on standard input, under limits."""
-    resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(LIMIT_S), int(LIMIT_S)))
+    limit_s, limit_bytes = int(sys.argv[2]), int(sys.argv[3]) * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what it read
     value = canonical.decode(sys.stdin.buffer.read(_MAX_INPUT), max_bytes=_MAX_INPUT)
     match value:
@@ -69,7 +89,10 @@ def main() -> None:
             arrival = Arrival(raw, account, lane, ident)
         case _:
             sys.exit(2)
-    directory = DirectoryInForce.read(PublishedDirectory.at(Path(sys.argv[1])))
+    try:
+        directory = DirectoryInForce.read(PublishedDirectory.at(Path(sys.argv[1])))
+    except KeysError:
+        sys.exit(NO_DIRECTORY)
     situation = directory.situation(clock.now())
     found = read(arrival, situation)
     if isinstance(found, Submitted):

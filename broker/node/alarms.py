@@ -6,6 +6,8 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
+from broker.node.present import Present
+from broker.store.database import Database
 from broker.store.tables import alarms
 from schemas.desk import Alarm
 
@@ -25,6 +27,18 @@ async def raise_alarm(
                 code=code, peer=peer, id=ident, count=1, first_ms=at_ms, last_ms=at_ms
             )
         )
+
+
+async def say_split(database: Database, present: Present) -> None:
+    """Raise the alarm of a directory that has two contents under one version, once for each.
+
+    Raises:
+        StoreError: It is not said yet.
+    """
+    if present.split_unsaid:
+        now = present.now()
+        await database.change(lambda c: raise_alarm(c, "directory-split", now=now))
+        present.split_unsaid = False
 
 
 async def all_alarms(connection: AsyncConnection) -> tuple[Alarm, ...]:

@@ -12,7 +12,13 @@ from pydantic import JsonValue
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.envelope.decision import Delivery, check_accepted, parse_delivery
+from broker.envelope.decision import (
+    Delivery,
+    check_accepted,
+    decision_in,
+    parse_delivery,
+    verify_decision,
+)
 from broker.envelope.delivered import Opened, open_delivered
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
@@ -101,6 +107,10 @@ class Incoming:
             _log.error("mail-not-kept", error_code=error.code)
             await message.nak(delay_s=PAUSE_S * 5)
             return
+        except Exception:  # noqa: BLE001 - the edge of a task: one message must not stop a node
+            _log.exception("mail-failed", attempts=message.attempts)
+            await message.nak(delay_s=PAUSE_S * 5)
+            return
         if taken:
             await message.ack()
         else:
@@ -117,13 +127,18 @@ class Incoming:
             StoreError: The database did not keep it.
         """
         delivery: Delivery | None = None
+        opened: Opened | None = None
+        code = ""
         try:
             delivery = parse_delivery(raw)
             opened = self._open(delivery)
         except (EnvelopeError, KeysError) as error:
-            if error.code in RETRIED and not final:
+            code = error.code
+        await alarms.say_split(self.database, self.present)
+        if delivery is None or opened is None:
+            if code in RETRIED and not final:
                 return False
-            await self._quarantine(raw, delivery, error.code)
+            await self._quarantine(raw, delivery, code)
             return True
         if opened.control is not None:
             await self._control(delivery, opened, opened.control)
@@ -157,7 +172,8 @@ class Incoming:
                 return False
             await self._arrived(connection, delivery)
             await self._store(connection, delivery, opened)
-            await self._answer(connection, delivery, Told(Kind.DELIVERED, self.present.now()))
+            told = Told(Kind.DELIVERED, self.present.now())
+            await self._answer(connection, _Spoken.of(delivery), told)
             return True
 
         if await self.database.change(change):
@@ -306,7 +322,7 @@ class Incoming:
     async def _quarantine(self, raw: bytes, delivery: Delivery | None, code: str) -> None:
         """Keep what was refused as evidence, and tell its sender if it can be told."""
         digest = sha256(raw) if delivery is None else delivery.delivered.frame.digest
-        label = None if delivery is None else delivery.delivered.frame.label
+        decided = self._decided_for_us(raw)
 
         async def change(connection: AsyncConnection) -> None:
             table = tables.quarantine
@@ -322,13 +338,14 @@ class Incoming:
                 connection,
                 f"quarantined-{code}"[:64],
                 now=self.present.now(),
-                peer="" if label is None else label.sender.member,
+                peer=_peer(delivery, decided),
             )
-            if delivery is not None and label is not None and self._is_decided(delivery):
+            if delivery is not None and self._is_decided(delivery):
                 await self._arrived(connection, delivery)
-                if not label.kind.is_control:
-                    message = Rejected(self.present.now(), code[:64])
-                    await self._answer(connection, delivery, message)
+            if decided is not None and not await _is_known(connection, decided):
+                # A damaged copy leaves its number open: whatever arrived was not the alert.
+                message = Rejected(self.present.now(), code[:64])
+                await self._answer(connection, decided, message)
 
         await self.database.change(change)
         self.answered.happened()
@@ -345,21 +362,69 @@ class Incoming:
             return False
         return True
 
+    def _decided_for_us(self, raw: bytes) -> "_Spoken | None":
+        """Return the alert that the gateway let through to us with these bytes, if it did.
+
+        Its copy may be damaged: what the gateway signed tells whom to answer, and about what.
+        """
+        try:
+            decision = decision_in(raw)
+            verify_decision(decision, self.present.view)
+        except EnvelopeError:
+            return None
+        header = decision.header
+        record = decision.record_of(self.present.member)
+        if header.code or record is None or not record.accepted:
+            return None
+        if header.id is None or header.status is None or header.kind is None:
+            return None
+        if header.kind.is_control:
+            return None
+        return _Spoken(header.sender, Reference(id=header.id, digest=header.digest), header.status)
+
     async def _answer(
-        self, connection: AsyncConnection, delivery: Delivery, message: ControlMessage
+        self, connection: AsyncConnection, about: "_Spoken", message: ControlMessage
     ) -> None:
-        frame = delivery.delivered.frame
         try:
             await self.sealer.control(
-                connection,
-                message,
-                to=frame.label.sender.member,
-                ref=Reference(id=frame.label.id, digest=frame.digest),
-                status=frame.label.status,
+                connection, message, to=about.sender, ref=about.reference, status=about.status
             )
         except KeysError as error:
             # The alert is kept all the same; its sender will see no confirmation.
-            _log.warning("not-confirmed", error_code=error.code, id=str(frame.label.id))
+            _log.warning("not-confirmed", error_code=error.code, id=str(about.reference.id))
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """An alert that a control answers."""
+
+    sender: str
+    reference: Reference
+    status: Status
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "_Spoken":
+        frame = delivery.delivered.frame
+        label = frame.label
+        return cls(label.sender.member, Reference(id=label.id, digest=frame.digest), label.status)
+
+
+def _peer(delivery: Delivery | None, decided: _Spoken | None) -> str:
+    """Return whose copy this seems to be."""
+    if decided is not None:
+        return decided.sender
+    return "" if delivery is None else delivery.delivered.frame.label.sender.member
+
+
+async def _is_known(connection: AsyncConnection, about: _Spoken) -> bool:
+    """Return whether a good copy was kept before."""
+    table = tables.received
+    known = await connection.execute(
+        select(table.c.outcome).where(
+            table.c.id == str(about.reference.id), table.c.digest == about.reference.digest
+        )
+    )
+    return known.scalar_one_or_none() is not None
 
 
 async def _is_new(connection: AsyncConnection, ident: UUID, digest: bytes, outcome: str) -> bool:

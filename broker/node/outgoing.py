@@ -17,9 +17,10 @@ from broker.envelope.decision import verify_decision
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import submissions
+from broker.node import alarms, submissions
 from broker.node.changes import Changes
 from broker.node.drafting import Prepared, judge
+from broker.node.errors import NodeError
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.node.sealing import Sealer, forget, settle_numbers
@@ -29,7 +30,8 @@ from broker.store.database import Database
 from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.errors import KeysError
-from schemas.decision import Decision, parse_decision
+from keys.primitives.hashing import sha256
+from schemas.decision import Decision, DecisionHeader, parse_decision
 from schemas.desk import RecipientOutcome, RecipientState, Submission, SubmissionState
 from schemas.errors import SchemaError
 from schemas.receipt import (
@@ -87,7 +89,7 @@ class Outgoing:
             if hindrance:
                 await self._hold(submission, hindrance)
             elif retry_at is None or retry_at <= self.present.now():
-                await self.database.change(lambda c, s=submission: self._seal(c, s))  # type: ignore[misc]
+                await self._seal_one(submission)
                 moved += 1
         if moved:
             self.sealed.happened()
@@ -100,6 +102,20 @@ class Outgoing:
         held = submission.model_copy(update={"waiting_for": code})
         await self.database.change(lambda c: submissions.save(c, held))
         self.changes.happened()
+
+    async def _seal_one(self, submission: Submission) -> None:
+        """Seal one submission; one that cannot be sealed waits for a person, and delays no other.
+
+        Raises:
+            StoreError: Nothing was kept.
+            KeysError: This node can seal nothing at all.
+        """
+        try:
+            await self.database.change(lambda c: self._seal(c, submission))
+        except (NodeError, EnvelopeError) as error:
+            _log.error("not-sealed", id=str(submission.submission_id), error_code=error.code)
+            code = error.code
+            await self.database.change(lambda c: _stop(c, submission.submission_id, code))
 
     async def _seal(self, connection: AsyncConnection, known: Submission) -> None:
         """Judge again with today's rules, then seal; or leave it to a person."""
@@ -162,7 +178,7 @@ class Outgoing:
                 await asyncio.sleep(IDLE_S)
 
     async def submit_due(self) -> int:
-        """Submit what is due; return how many envelopes were handed over."""
+        """Submit what is due; return how many envelopes the hub took."""
         if self.present.hindrance() == "clock-skew":
             return 0
         table = tables.outbox
@@ -176,15 +192,17 @@ class Outgoing:
                 )
             ).all()
         async with asyncio.TaskGroup() as group:
-            for row in rows:
+            handing = [
                 group.create_task(
                     self._submit(row.id, row.subject, row.digest, row.attempt, row.raw)
                 )
-        return len(rows)
+                for row in rows
+            ]
+        return sum(task.result() for task in handing)
 
     async def _submit(
         self, ident: str, subject: str, digest: bytes, attempt: int, raw: bytes
-    ) -> None:
+    ) -> bool:
         due_ms = to_ms(self.present.now()) + int(REPEAT_S * 1000)
 
         async def note(connection: AsyncConnection) -> None:
@@ -194,12 +212,14 @@ class Outgoing:
                 .values(attempt=attempt + 1, next_ms=due_ms)
             )
 
-        # Noted before it is sent: a broker-level duplicate id would swallow a repetition.
-        await self.database.change(note)
         try:
+            # Noted before it is sent: a broker-level duplicate id would swallow a repetition.
+            await self.database.change(note)
             await self.link.publish_acked(subject, raw, msg_id=f"{digest.hex()}.{attempt + 1}")
         except BrokerError as error:
             _log.info("not-submitted", id=ident, error_code=error.code)
+            return False
+        return True
 
     # --- receipts ---
 
@@ -220,16 +240,25 @@ class Outgoing:
 
     async def _take(self, message: Message) -> None:
         try:
-            await self.take_receipt(message.payload)
+            await self.take_receipt(message.payload, about=_about(message.subject))
         except (SchemaError, EnvelopeError, KeysError) as error:
             _log.error("receipt-not-believed", error_code=error.code)
             if message.attempts <= MAX_RESEALED:  # a newer directory may name the gateway's key
                 await message.nak(delay_s=IDLE_S * 5)
                 return
+        except BrokerError as error:  # the database, most likely: nothing was kept, so come again
+            _log.error("receipt-not-kept", error_code=error.code)
+            await message.nak(delay_s=IDLE_S * 5)
+            return
         await message.ack()
 
-    async def take_receipt(self, raw: bytes) -> None:
+    async def take_receipt(self, raw: bytes, *, about: UUID | None = None) -> None:
         """Believe and store one receipt.
+
+        Args:
+            raw: Not trusted.
+            about: The envelope it is said to speak of, a hint: the hub may refuse bytes unread,
+                and then it can name only their hash.
 
         Raises:
             SchemaError: Not a receipt of a known form.
@@ -240,8 +269,13 @@ class Outgoing:
             case DecisionReceipt(decision=wire, copies=copies):
                 decision = parse_decision(wire)
                 verify_decision(decision, self.present.view)
-                self.present.meet(decision.header.dir)
-                await self.database.change(lambda c: self._decided(c, decision, dict(copies)))
+                split = self.present.meet(decision.header.dir)
+                if split and decision.header.code == split:
+                    self.present.stop_sealing()
+                await alarms.say_split(self.database, self.present)
+                await self.database.change(
+                    lambda c: self._decided(c, decision, dict(copies), about)
+                )
             case TemporaryRefusal() as refusal:
                 await self.database.change(lambda c: self._later(c, refusal))
             case NoticeReceipt(notice=notice_bytes, kid=kid, signature=signature):
@@ -252,7 +286,11 @@ class Outgoing:
         self.changes.happened()
 
     async def _decided(
-        self, connection: AsyncConnection, decision: Decision, copies: dict[str, Where]
+        self,
+        connection: AsyncConnection,
+        decision: Decision,
+        copies: dict[str, Where],
+        about: UUID | None,
     ) -> None:
         header = decision.header
         if header.sender != self.present.member:
@@ -261,6 +299,10 @@ class Outgoing:
         row = (
             await connection.execute(select(table).where(table.c.digest == header.digest))
         ).one_or_none()
+        if row is None and await _refused_unread(connection, about, header):
+            row = (
+                await connection.execute(select(table).where(table.c.id == str(about)))
+            ).one_or_none()
         if row is None or row.decided:
             if row is not None:
                 await self._moved(connection, row.submission_id, copies)
@@ -284,7 +326,7 @@ class Outgoing:
     ) -> None:
         submission = await submissions.find(connection, submission_id)
         _, resealed = await submissions.sealed_of(connection, submission_id)
-        again = False
+        again, counted = False, 0
         changes: dict[str, dict[str, object]] = {}
         for outcome in submission.recipients:
             record = decision.record_of(outcome.recipient)
@@ -301,7 +343,8 @@ class Outgoing:
                 }
             elif retry_of(code) == "new-id" and resealed < MAX_RESEALED:
                 changes[outcome.recipient] = {"state": RecipientState.QUEUED}
-                again = True
+                # A split is no fault of the alert: it waits for a directory, however long.
+                again, counted = True, int(self.present.hindrance() != "directory-split")
             else:
                 changes[outcome.recipient] = {
                     "state": RecipientState.REFUSED,
@@ -314,7 +357,7 @@ class Outgoing:
         if again:
             wait = self.present.now() if not resealed else None
             moved = moved.model_copy(update={"waiting_for": "sealing-again", "retry_at": wait})
-        await submissions.save(connection, moved, resealed=resealed + int(again))
+        await submissions.save(connection, moved, resealed=resealed + counted)
 
     async def _moved(
         self, connection: AsyncConnection, submission_id: str | None, copies: dict[str, Where]
@@ -382,6 +425,34 @@ def read_prepared(vault: Vault, blob: bytes, submission_id: UUID) -> Prepared:
         NodeError: `storage-damaged`.
     """
     return Prepared.model_validate_json(vault.open(blob, name=f"submission/{submission_id}"))
+
+
+async def _stop(connection: AsyncConnection, submission_id: UUID, code: str) -> None:
+    """Leave a submission that cannot be sealed to a person."""
+    submission = await submissions.find(connection, submission_id)
+    if submission.state is SubmissionState.QUEUED:
+        going = {"state": SubmissionState.NEEDS_ATTENTION, "attention": code}
+        await submissions.save(connection, submission.model_copy(update=going))
+
+
+def _about(subject: str) -> UUID | None:
+    """Return the id at the end of a receipt's subject, a hint."""
+    try:
+        return UUID(subject.rpartition(".")[2])
+    except ValueError:
+        return None
+
+
+async def _refused_unread(
+    connection: AsyncConnection, about: UUID | None, header: DecisionHeader
+) -> bool:
+    """Return whether `header` refuses the very bytes that wait as envelope `about`."""
+    if about is None or not header.code:
+        return False
+    table = tables.outbox
+    found = await connection.execute(select(table.c.raw).where(table.c.id == str(about)))
+    raw = found.scalar_one_or_none()
+    return raw is not None and sha256(raw) == header.digest
 
 
 async def _peers_of(connection: AsyncConnection, ident: UUID) -> list[str]:

@@ -30,12 +30,14 @@ class Present:
         skew: This clock minus the hub's; None until asked. Written by the clock task.
         split_since: When another directory than ours was first named. Written by the
             directory task and the receiving tasks.
+        split_unsaid: Whether nobody raised the alarm yet that one version has two contents.
     """
 
     member: str
     now: Callable[[], datetime] = clock.now
     skew: timedelta | None = None
     split_since: datetime | None = None
+    split_unsaid: bool = False
     _view: DirectoryView | None = field(default=None, repr=False)
     _policies: Policies | None = field(default=None, repr=False)
 
@@ -128,6 +130,11 @@ class Present:
         named = (version.root, version.snapshot)
         other = named == (ours.root, ours.snapshot) and version.hash != ours.hash
         if other or named > (ours.root, ours.snapshot):
+            self.split_unsaid = self.split_unsaid or (other and self.split_since is None)
             self.split_since = self.split_since or self.now()
             return "directory-split" if other else ""
         return ""
+
+    def stop_sealing(self) -> None:
+        """Seal nothing more under this directory: the gateway itself refused it as split."""
+        self.split_since = self.now() - SPLIT_GRACE - timedelta(milliseconds=1)

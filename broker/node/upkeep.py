@@ -19,14 +19,16 @@ from broker.node.sealing import Sealer
 from broker.store.database import Database
 from broker.transport.link import Link
 from broker.transport.services import HubServices
-from keys.directory.client import DirectoryClient
-from keys.errors import KeysError
+from keys.directory.client import DirectoryClient, DirectoryCopy
+from keys.errors import DirectoryError, KeysError
+from keys.files import write_private
 from schemas.errors import SchemaError
 from schemas.vocabulary import Status
 
 DIRECTORY_EVERY_S: Final = 30.0  # a revocation is here a minute or two after it was published
 CLOCK_EVERY_S: Final = 60.0
 PAIRS_EVERY_S: Final = 60.0
+HINDERED_S: Final = 5.0  # while directory or clock keep this node from sealing, look again soon
 RETRY_S: Final = 3.0
 _log = get_logger()
 
@@ -48,12 +50,20 @@ class Upkeep:
 
         Raises:
             BrokerError: The hub does not answer.
-            KeysError: What it shows breaks a rule; the directory held stays.
+            KeysError: What it shows breaks a rule; the directory held stays. `directory-split`:
+                it has the version of ours and other contents; both are kept as evidence.
         """
         if self.directory is None:
             return
+        before = await asyncio.to_thread(_kept, self.directory)
         hub = HubServices(self.link, self.present.member)
         copy = await self.directory.refresh(hub.read, now=self.present.now())
+        if self.present.has_directory and self.present.meet(copy.view.version):
+            for one in (before, copy):
+                if one is not None:
+                    await asyncio.to_thread(_keep_evidence, self.directory, one)
+            await alarms.say_split(self.database, self.present)
+            raise DirectoryError("directory-split", "two directories under one version")
         self.present.take(copy.view)
         self.changes.happened()
 
@@ -122,12 +132,35 @@ class Upkeep:
             except KeysError as error:
                 _log.error("directory-not-taken", error_code=error.code)
                 await self._alarm(error.code)
-                await asyncio.sleep(RETRY_S * 5)
+                await asyncio.sleep(HINDERED_S)
             else:
-                await asyncio.sleep(seconds)
+                present = self.present
+                hindered = present.hindrance() or present.split_since is not None
+                await asyncio.sleep(min(seconds, HINDERED_S) if hindered else seconds)
 
     async def _alarm(self, code: str) -> None:
+        named = code if code.startswith("directory-") else f"directory-{code}"
+        if named == "directory-split":  # said once, when it was met
+            return
         now = self.present.now()
-        await self.database.change(
-            lambda connection: alarms.raise_alarm(connection, f"directory-{code}"[:64], now=now)
-        )
+        try:
+            await self.database.change(
+                lambda connection: alarms.raise_alarm(connection, named[:64], now=now)
+            )
+        except BrokerError as error:  # a full disk, most likely; it must not end the node
+            _log.error("alarm-not-kept", code=named, error_code=error.code)
+
+
+def _kept(directory: DirectoryClient) -> DirectoryCopy | None:
+    try:
+        return directory.load()
+    except KeysError:
+        return None
+
+
+def _keep_evidence(directory: DirectoryClient, copy: DirectoryCopy) -> None:
+    version = copy.view.version
+    name = f"split-{version.root}-{version.snapshot}-{version.hash.hex()[:16]}.json"
+    path = directory.folder / name
+    if not path.exists():
+        write_private(path, copy.bundle.to_bytes())
