@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,13 +23,14 @@ from tests.support.region import TestRegion
 
 
 class Clock:
-    """The machine's clock, or one that a test has stopped."""
+    """The machine's clock, or one that a test has stopped, or put wrong by `ahead`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: timedelta = timedelta(0)) -> None:
         self.stopped: datetime | None = None
+        self.ahead = ahead
 
     def __call__(self) -> datetime:
-        return self.stopped or clock.now()
+        return self.stopped or clock.now() + self.ahead
 
 
 def identity_of(region: TestRegion, code: str) -> MemberIdentity:
