@@ -6,6 +6,7 @@ at any instant; what it had not committed happens again, under the same ids.
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -47,6 +48,8 @@ from schemas.receipt import (
 
 REPEAT_S: Final = 20.0  # without a receipt, the same bytes are submitted again
 MAX_RESEALED: Final = 3  # times that an alert is sealed again before a person must look
+SEALING_AGAIN: Final = "sealing-again"
+BEHIND: Final = timedelta(seconds=35)  # longer than a node takes to look at its directory again
 BATCH: Final = 32
 PULL_TIMEOUT_S: Final = 3.0
 IDLE_S: Final = 1.0
@@ -85,16 +88,21 @@ class Outgoing:
         hindrance = self.present.hindrance()
         moved = 0
         for submission in waiting:
-            retry_at = submission.retry_at
             if hindrance:
                 await self._hold(submission, hindrance)
-            elif retry_at is None or retry_at <= self.present.now():
+            elif self._is_due(submission):
                 await self._seal_one(submission)
                 moved += 1
         if moved:
             self.sealed.happened()
             self.changes.happened()
         return moved
+
+    def _is_due(self, submission: Submission) -> bool:
+        """Return whether it need not wait: for its time, or for the directory it was told of."""
+        caught_up = submission.waiting_for == SEALING_AGAIN and self.present.split_since is None
+        retry_at = submission.retry_at
+        return retry_at is None or retry_at <= self.present.now() or caught_up
 
     async def _hold(self, submission: Submission, code: str) -> None:
         if submission.waiting_for == code:
@@ -130,14 +138,16 @@ class Outgoing:
         verdicts = judge(prepared.intent, waiting, self.present)
         worse = [code for code, verdict in verdicts.items() if not verdict.permitted]
         if worse and submission.attention != "proceed":
-            stopped = submission.model_copy(
-                update={
-                    **rules_of,
-                    "state": SubmissionState.NEEDS_ATTENTION,
-                    "attention": verdicts[worse[0]].code,
-                }
-            )
-            await submissions.save(connection, stopped)
+            why: dict[str, dict[str, object]] = {
+                code: {"code": verdicts[code].code, "rule": verdicts[code].rule} for code in worse
+            }
+            shown = submissions.with_outcomes(submission, why, now=now)
+            stopped = {
+                **rules_of,
+                "state": SubmissionState.NEEDS_ATTENTION,
+                "attention": verdicts[worse[0]].code,
+            }
+            await submissions.save(connection, shown.model_copy(update=stopped))
             _log.info("needs-attention", id=str(submission.submission_id))
             return
         permitted = [code for code in waiting if code not in worse]
@@ -150,7 +160,9 @@ class Outgoing:
             }
             for code in worse
         }
-        changes |= {code: {"state": RecipientState.SUBMITTED} for code in permitted}
+        changes |= {
+            code: {"state": RecipientState.SUBMITTED, "code": "", "rule": ""} for code in permitted
+        }
         update_with: dict[str, object] = {**rules_of, "attention": ""}
         if permitted:
             update_with["id"] = await self.sealer.message(
@@ -355,8 +367,10 @@ class Outgoing:
                 }
         moved = submissions.with_outcomes(submission, changes, now=self.present.now())
         if again:
-            wait = self.present.now() if not resealed else None
-            moved = moved.model_copy(update={"waiting_for": "sealing-again", "retry_at": wait})
+            # A gateway with a newer directory would refuse the same keys again: fetch it first.
+            behind = self.present.split_since is not None
+            retry_at = self.present.now() + (BEHIND if behind else timedelta(0))
+            moved = moved.model_copy(update={"waiting_for": SEALING_AGAIN, "retry_at": retry_at})
         await submissions.save(connection, moved, resealed=resealed + counted)
 
     async def _moved(

@@ -51,7 +51,8 @@ class RecipientOutcome(Strict):
 
     Attributes:
         state: See `RecipientState`.
-        code: Why refused, bounced or expired; else empty.
+        code: Why refused, bounced or expired, or, while queued, why policy or directory now
+            stand against it; else empty.
         rule: The rule that decided, as the gateway signed it.
         refused_by: `node` (own), `gateway`, `recipient` or `desk` (cancelled); else empty.
         changed_at: When this state was learned.
