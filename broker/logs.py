@@ -4,6 +4,7 @@ Only the fields named here pass, and only as short tokens; anything else becomes
 was dropped. An exception is written as its class and code, never its text: libraries quote input.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -98,7 +99,7 @@ def configure(process: str) -> None:
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: _Lines(),
     )
     structlog.contextvars.bind_contextvars(process=process)
     # Libraries quote what they were given; their level and place are all that may pass.
@@ -109,6 +110,17 @@ def get_logger() -> FilteringBoundLogger:
     """Return the logger; its events are fixed words, its fields ids, codes and counts."""
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+class _Lines:
+    """Writes lines to standard error; a full disk loses a line, never the work it speaks of."""
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    log = debug = info = warning = warn = error = err = critical = fatal = exception = failure = msg
 
 
 class _LibraryRecords(logging.Handler):

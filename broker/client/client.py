@@ -167,7 +167,8 @@ class Client:
         except (Lost, Unavailable) as error:
             if isinstance(error, Lost) and not error.sent:
                 raise Unreachable("the node does not answer; nothing was sent") from None
-            raise OutcomeUnknown(signed) from None
+            told = error.code if isinstance(error, Unavailable) else ""
+            raise OutcomeUnknown(signed, told) from None
         return Submission(self._connection, shown)
 
     async def send(

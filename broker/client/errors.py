@@ -24,12 +24,14 @@ class OutcomeUnknown(Unreachable):
 
     Attributes:
         signed: What was being submitted, with its idempotency key.
+        told: Code of the node's last answer, such as `disk-full`; empty if none came.
     """
 
-    def __init__(self, signed: "SignedDraft") -> None:
-        text = "the node's answer was lost; submit the same signed draft again"
-        super().__init__(text, code="outcome-unknown")
+    def __init__(self, signed: "SignedDraft", told: str = "") -> None:
+        why = f"the node could not keep it now ({told})" if told else "the node's answer was lost"
+        super().__init__(f"{why}; submit the same signed draft again", code="outcome-unknown")
         self.signed = signed
+        self.told = told
 
 
 class ProblemError(BrokerError):
