@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,9 +16,17 @@ from broker.client import Client
 @asynccontextmanager
 async def running_region(
     folder: Path,
+    *,
+    prepare: Callable[[DemoRegion], None] = lambda _: None,
 ) -> AsyncIterator[tuple[DemoRegion, Processes, dict[str, Client]]]:
-    """Hub, gateway, nats-server and three nodes, each a process; stopped at the end."""
+    """Hub, gateway, nats-server and three nodes, each a process; stopped at the end.
+
+    Args:
+        folder: New; short, since sockets lie in it.
+        prepare: May change settings before anything starts.
+    """
     region = await asyncio.to_thread(found, folder)
+    prepare(region)
     processes = Processes(region)
     try:
         await processes.start_all()
