@@ -112,11 +112,15 @@ class Node(NodeService):
         """Send, receive and keep up, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.upkeep.run())
-            group.create_task(self.outgoing.seal_for_ever())
+            group.create_task(self._seal())
             group.create_task(self.outgoing.submit_for_ever())
             group.create_task(self.outgoing.read_receipts_for_ever())
             for lane in Lane:
                 group.create_task(self.incoming.read_lane_for_ever(lane))
+
+    async def _seal(self) -> None:
+        await self.upkeep.ask_time_first()
+        await self.outgoing.seal_for_ever()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:

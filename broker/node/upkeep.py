@@ -81,6 +81,17 @@ class Upkeep:
             self.present.skew = timedelta(0)
         self.changes.happened()
 
+    async def ask_time_first(self) -> None:
+        """Return once the hub is there and was asked for its time, whatever it answered.
+
+        A node that starts with a wrong clock must know before it seals what was queued.
+        """
+        await self.link.wait_connected()
+        try:
+            await self.ask_time()
+        except (BrokerError, SchemaError) as error:
+            _log.info("time-not-told", error_code=error.code)
+
     async def tell_pairs(self) -> int:
         """Send every pair-state that is due; return how many."""
         if self.present.hindrance():
@@ -134,9 +145,16 @@ class Upkeep:
                 await self._alarm(error.code)
                 await asyncio.sleep(HINDERED_S)
             else:
-                present = self.present
-                hindered = present.hindrance() or present.split_since is not None
-                await asyncio.sleep(min(seconds, HINDERED_S) if hindered else seconds)
+                await self._pause(seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not long while this node cannot seal: what it needs may be there by now."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left_s := end - loop.time()) > 0:
+            await asyncio.sleep(min(left_s, HINDERED_S))
+            if self.present.hindrance() or self.present.split_since is not None:
+                return
 
     async def _alarm(self, code: str) -> None:
         named = code if code.startswith("directory-") else f"directory-{code}"
