@@ -115,7 +115,7 @@ def open_delivered(
     Raises:
         EnvelopeError: Any code that can be; nothing of the content stands in its message.
     """
-    delivered.frame.verify(view, at=at)
+    delivered.frame.verify(view, at=at, decided=True)
     key, random = _open_stanza(delivered, member, open_keys)
     content = _open_content(delivered.frame, key)
     label = delivered.frame.label

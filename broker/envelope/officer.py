@@ -105,13 +105,14 @@ def check_officer(
 
     Raises:
         EnvelopeError: officer-missing, unknown-officer, officer-not-yet-valid, officer-expired,
-            officer-revoked, officer-role, officer-mismatch or audience-mismatch.
+            officer-revoked, officer-revoked-since, officer-role, officer-mismatch or
+            audience-mismatch.
     """
     block = content.officer
     if block is None:
         raise EnvelopeError("officer-missing", "no officer signed this alert")
     with as_envelope_error():
-        entry = view.officer(label.sender.member, block.kid, at=at)
+        entry = view.signed_officer(label.sender.member, block.kid, decided_at=at)
     if not SENDING_ROLES & set(entry.roles):
         raise EnvelopeError("officer-role", "the officer's certificate does not cover sending")
     message = officer_signed_bytes(

@@ -49,20 +49,25 @@ class Frame:
             self.suite, self.kid, self.label_bytes, self.commit, self.entries, self.ciphertext
         )
 
-    def verify(self, view: DirectoryView, *, at: datetime) -> None:
+    def verify(self, view: DirectoryView, *, at: datetime, decided: bool = False) -> None:
         """Return if the sender named in the label signed these bytes with a key that held.
 
         Args:
             view: The directory.
             at: Time of the decision; before there is one, now.
+            decided: Whether `at` is a decision's, and lies in the past.
 
         Raises:
             EnvelopeError: suite-mismatch, bad-signature, or what the directory says of the key.
         """
         if self.suite != view.suite:
             raise EnvelopeError("suite-mismatch", "the region uses another suite")
+        member = self.label.sender.member
         with as_envelope_error():
-            key = view.verification_key(self.label.sender.member, self.kid, at=at)
+            if decided:
+                key = view.signed_key(member, self.kid, decided_at=at)
+            else:
+                key = view.verification_key(member, self.kid, at=at)
         try:
             key.verify(self.signature, self.signed_bytes())
         except SignatureError as error:

@@ -222,6 +222,8 @@ class Incoming:
                 ("reviewed-no-personal-data", reviewed),
                 ("type-not-read", opened.alert is None),
                 ("system-sender", OfficerRole.SYSTEM in officer.roles),
+                ("key-revoked-since", self._key_ended(delivery)),
+                ("officer-revoked-since", officer.standing.ended_since(at=header.decided_at)),
             )
             if shown
         ]
@@ -272,6 +274,16 @@ class Incoming:
             ),
             warnings=tuple(warnings),
         )
+
+    def _key_ended(self, delivery: Delivery) -> bool:
+        """Return whether a key that vouches for this delivery was revoked after the decision."""
+        view, frame = self.present.view, delivery.delivered.frame
+        standings = (
+            view.verification_standing(frame.label.sender.member, frame.kid),
+            view.gateway_standing(delivery.decision.kid),
+        )
+        decided_at = delivery.decision.header.decided_at
+        return any(standing.ended_since(at=decided_at) for standing in standings)
 
     async def _control(self, delivery: Delivery, opened: Opened, message: ControlMessage) -> None:
         label, digest = opened.label, delivery.delivered.frame.digest
@@ -356,7 +368,7 @@ class Incoming:
         try:
             check_accepted(delivery, self.present.view, member=self.present.member)
             delivery.delivered.frame.verify(
-                self.present.view, at=delivery.decision.header.decided_at
+                self.present.view, at=delivery.decision.header.decided_at, decided=True
             )
         except EnvelopeError:
             return False

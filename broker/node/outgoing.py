@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.admission.codes import retry_of
 from broker.envelope.decision import verify_decision
-from broker.envelope.errors import EnvelopeError
+from broker.envelope.errors import EnvelopeError, as_envelope_error
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, submissions
@@ -134,6 +134,8 @@ class Outgoing:
         prepared = read_prepared(self.vault, blob, submission.submission_id)
         waiting = submissions.waiting_recipients(submission)
         now = self.present.now()
+        with as_envelope_error():  # the recipients would refuse it, one by one
+            self.present.view.officer(self.present.member, prepared.officer_kid, at=now)
         rules_of = {"rules_of": now, "waiting_for": "", "retry_at": None}
         verdicts = judge(prepared.intent, waiting, self.present)
         worse = [code for code, verdict in verdicts.items() if not verdict.permitted]

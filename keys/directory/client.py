@@ -36,7 +36,7 @@ from keys.directory.metadata import (
     Targets,
     read_metadata,
 )
-from keys.directory.succession import check_suspensions_stand
+from keys.directory.succession import check_history_stands
 from keys.directory.trust import TrustedDirectory
 from keys.directory.view import DirectoryView
 from keys.errors import DirectoryError, KeyFileError
@@ -128,7 +128,7 @@ class DirectoryClient:
         bundle = _Refresh(self.folder / _UPDATER, self._pinned_root, fetcher, known).run(now)
         trusted = self._trusted(bundle)
         if known is not None:
-            check_suspensions_stand(self._trusted(known), trusted)
+            check_history_stands(self._trusted(known), trusted)
         view = trusted.view()
         view.check_fresh(now)
         if bundle != known:

@@ -1,8 +1,12 @@
 """What may follow a version of the directory: nothing goes back, nothing that ended comes back."""
 
-from keys.directory.documents import MemberFiles
+from collections.abc import Iterable
+from typing import TypeVar
+
 from keys.directory.trust import TrustedDirectory
+from keys.directory.validity import STOLEN
 from keys.errors import DirectoryError
+from schemas.directory import Officer, Validity, VerificationKey
 
 
 def check_succession(old: TrustedDirectory, new: TrustedDirectory) -> None:
@@ -20,35 +24,48 @@ def check_succession(old: TrustedDirectory, new: TrustedDirectory) -> None:
         newer = new.snapshot.meta.get(name)
         if newer is not None and newer.version < meta.version:
             raise DirectoryError("rollback", f"{name} would go back to an older version")
-    check_suspensions_stand(old, new)
-    for code, files in old.content.documents.items():
-        after = new.content.documents.get(code)
-        if after is not None:
-            _check_history(code, files, after)
+    check_history_stands(old, new)
 
 
-def check_suspensions_stand(old: TrustedDirectory, new: TrustedDirectory) -> None:
-    """Return if every suspension of `old` still stands in `new`, lifted or not.
+def check_history_stands(old: TrustedDirectory, new: TrustedDirectory) -> None:
+    """Return if everything that ended in `old` has ended in `new`, and no key vanished.
 
     Two members may suspend; only the threshold may lift, and it does so beside the entry.
 
     Raises:
-        DirectoryError: `suspension-vanished`.
+        DirectoryError: `history-rewritten` or `suspension-vanished`.
     """
     if not set(old.content.revocations.entries) <= set(new.content.revocations.entries):
         raise DirectoryError("suspension-vanished", "a suspension was removed, not lifted")
+    before, after = old.content.hub, new.content.hub
+    _check_entries("the region", before.gateway_keys, after.gateway_keys)
+    _check_entries("the region", before.log_keys, after.log_keys)
+    for code, files in old.content.documents.items():
+        newer = new.content.documents.get(code)
+        if newer is None:
+            raise DirectoryError("history-rewritten", f"{code} and its keys would vanish")
+        _check_entries(code, files.document.verification_keys, newer.document.verification_keys)
+        _check_entries(code, files.officers.officers, newer.officers.officers)
 
 
-def _check_history(code: str, before: MemberFiles, after: MemberFiles) -> None:
-    pairs = (
-        (before.document.verification_keys, after.document.verification_keys),
-        (before.officers.officers, after.officers.officers),
+EntryT = TypeVar("EntryT", VerificationKey, Officer)
+
+
+def _check_entries(whose: str, before: Iterable[EntryT], after: Iterable[EntryT]) -> None:
+    found = {entry.key: entry for entry in after}
+    for old in before:
+        new = found.get(old.key)
+        if new is None or _is_rewritten(old, new):
+            raise DirectoryError(
+                "history-rewritten", f"{whose} would remove a key or take back its end"
+            )
+
+
+def _is_rewritten(old: Validity, new: Validity) -> bool:
+    """Return whether an entry would be believed at a time at which it was not."""
+    stays_revoked = old.revoked_at is None or (
+        new.revoked_at is not None and new.revoked_at <= old.revoked_at
     )
-    for old_entries, new_entries in pairs:
-        now = {entry.key: entry for entry in new_entries}
-        for old in old_entries:
-            new = now.get(old.key)
-            if new is None or (old.revoked_at is not None and new.revoked_at is None):
-                raise DirectoryError(
-                    "history-rewritten", f"{code} would remove a key or take back its end"
-                )
+    stays_stolen = old.reason not in STOLEN or new.reason in STOLEN
+    same_times = new.not_before == old.not_before and new.not_after <= old.not_after
+    return not (stays_revoked and stays_stolen and same_times)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from keys.errors import DirectoryError
 from schemas.directory import RevocationReason, Validity
 
 Subject = Literal["key", "officer"]
+STOLEN: Final = frozenset({RevocationReason.COMPROMISED, RevocationReason.LOST})
+"""Reasons after which somebody else may sign with the key, and put any time under it."""
 
 
 @dataclass(frozen=True)
@@ -19,22 +21,36 @@ class Standing:
         not_after: First instant at which it no longer holds.
         revoked_at: From when it is revoked, the earlier of what its member and the region said.
         reason: Why, of the earlier revocation.
+        stolen: Whether any revocation says that others may hold the key.
     """
 
     not_before: datetime
     not_after: datetime
     revoked_at: datetime | None = None
     reason: RevocationReason | None = None
+    stolen: bool = False
 
     @classmethod
     def of(
-        cls, entry: Validity, suspended: tuple[datetime, RevocationReason] | None = None
+        cls,
+        entry: Validity,
+        suspended: tuple[datetime, RevocationReason] | None = None,
+        *,
+        stolen: bool = False,
     ) -> "Standing":
-        """Return the standing of `entry`, cut short by the region's suspension if there is one."""
+        """Return the standing of `entry`, cut short by the region's suspension if there is one.
+
+        Args:
+            entry: What its member says.
+            suspended: What the region says of this key.
+            stolen: Whether the region says that all keys of the member may be in other hands.
+        """
         revoked_at, reason = entry.revoked_at, entry.reason
+        reasons = {reason, suspended[1] if suspended else None}
         if suspended and (revoked_at is None or suspended[0] < revoked_at):
             revoked_at, reason = suspended
-        return cls(entry.not_before, entry.not_after, revoked_at, reason)
+        stolen = stolen or bool(reasons & STOLEN)
+        return cls(entry.not_before, entry.not_after, revoked_at, reason, stolen)
 
     def check(self, *, at: datetime, subject: Subject = "key") -> None:
         """Return if it holds at `at`.
@@ -48,6 +64,25 @@ class Standing:
             raise DirectoryError(f"{subject}-revoked", f"the {subject} was revoked")
         if at >= self.not_after:
             raise DirectoryError(f"{subject}-expired", f"the {subject} has expired")
+
+    def check_decided(self, *, at: datetime, subject: Subject = "key") -> None:
+        """Return if it held at `at`, a time of decision that lies in the past.
+
+        A key that others may hold by now is not believed about the past either: only a log could
+        prove that something under it was decided before it was revoked.
+
+        Raises:
+            DirectoryError: As `check`, or `key-revoked-since` (or `officer-...`).
+        """
+        self.check(at=at, subject=subject)
+        if self.stolen:
+            raise DirectoryError(
+                f"{subject}-revoked-since", f"the {subject} was lost or compromised since"
+            )
+
+    def ended_since(self, *, at: datetime) -> bool:
+        """Return whether it held at `at` and stands revoked from a later time: to be shown."""
+        return self.stolen or (self.revoked_at is not None and at < self.revoked_at)
 
     def holds(self, *, at: datetime) -> bool:
         """Return whether `check` would return; for choosing among keys, never for admitting."""

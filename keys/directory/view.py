@@ -10,7 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-from keys.directory.validity import Standing
+from keys.directory.validity import STOLEN, Standing
 from keys.errors import DirectoryError, KeysError
 from keys.kid import kid_of
 from keys.primitives.sealing import SealKey
@@ -26,6 +26,7 @@ from schemas.directory import (
     RegionMember,
     Revocation,
     RevocationReason,
+    Validity,
     VerificationKey,
 )
 from schemas.label import DirectoryVersion
@@ -213,6 +214,16 @@ class DirectoryView:
         entry.standing.check(at=at)
         return entry.key
 
+    def signed_key(self, member: str, kid: bytes, *, decided_at: datetime) -> VerifyKey:
+        """Return the node key `kid` of `member` for what the gateway decided at `decided_at`.
+
+        Raises:
+            DirectoryError: As `verification_key`, or `key-revoked-since`.
+        """
+        key = self.verification_key(member, kid, at=decided_at)
+        self.verification_standing(member, kid).check_decided(at=decided_at)
+        return key
+
     def verification_standing(self, member: str, kid: bytes) -> Standing:
         """Return when a node key holds, to show that it was revoked since a decision.
 
@@ -270,15 +281,34 @@ class DirectoryView:
         entry.standing.check(at=at, subject="officer")
         return entry
 
-    def gateway_key(self, kid: bytes, *, at: datetime) -> VerifyKey:
-        """Return the gateway key `kid` if it holds at `at`.
+    def signed_officer(self, member: str, kid: bytes, *, decided_at: datetime) -> OfficerEntry:
+        """Return the officer of `member` under `kid` for what was decided at `decided_at`.
 
         Raises:
-            DirectoryError: `unknown-key`, `key-not-yet-valid`, `key-expired` or `key-revoked`.
+            DirectoryError: As `officer`, or `officer-revoked-since`.
+        """
+        entry = self.officer(member, kid, at=decided_at)
+        entry.standing.check_decided(at=decided_at, subject="officer")
+        return entry
+
+    def gateway_key(self, kid: bytes, *, at: datetime) -> VerifyKey:
+        """Return the gateway key `kid` if it holds at `at`, which it says itself.
+
+        Raises:
+            DirectoryError: `unknown-key`, `key-not-yet-valid`, `key-expired`, `key-revoked` or
+                `key-revoked-since`: it was lost or compromised, and can name any time.
         """
         entry = _known(self._gateway_keys, kid)
-        entry.standing.check(at=at)
+        entry.standing.check_decided(at=at)
         return entry.key
+
+    def gateway_standing(self, kid: bytes) -> Standing:
+        """Return when a gateway key holds.
+
+        Raises:
+            DirectoryError: `unknown-key`.
+        """
+        return _known(self._gateway_keys, kid).standing
 
     def reads(self, member: str, type: str, version: int) -> bool:  # noqa: A002 - the label's word
         """Return whether the node of `member` says that it reads this alert type and version."""
@@ -303,18 +333,23 @@ def _suspensions(code: str, revocations: Iterable[Revocation]) -> Suspensions:
 
 def _key_entry(entry: VerificationKey, cut: Suspensions) -> KeyEntry:
     kid = kid_of(entry.key)
-    return KeyEntry(kid, _key(VerifyKey, entry.key), Standing.of(entry, cut.get(kid)))
+    return KeyEntry(kid, _key(VerifyKey, entry.key), _standing(entry, kid, cut))
 
 
 def _seal_entry(entry: EncryptionKey, cut: Suspensions) -> SealEntry:
     kid = kid_of(entry.key)
-    return SealEntry(kid, _key(SealKey, entry.key), entry.epoch, Standing.of(entry, cut.get(kid)))
+    return SealEntry(kid, _key(SealKey, entry.key), entry.epoch, _standing(entry, kid, cut))
 
 
 def _officer_entry(entry: Officer, cut: Suspensions) -> OfficerEntry:
     kid = kid_of(entry.key)
-    standing = Standing.of(entry, cut.get(kid))
+    standing = _standing(entry, kid, cut)
     return OfficerEntry(entry.id, kid, _key(VerifyKey, entry.key), entry.roles, standing)
+
+
+def _standing(entry: Validity, kid: bytes, cut: Suspensions) -> Standing:
+    whole = cut.get(None)
+    return Standing.of(entry, cut.get(kid), stolen=whole is not None and whole[1] in STOLEN)
 
 
 def _key(kind: type[KeyT], raw: bytes) -> KeyT:
