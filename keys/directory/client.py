@@ -5,10 +5,14 @@ expired. `TrustedDirectory` then checks every rule again over the exact bytes, t
 the updater does not know, and only then is the copy replaced. A copy that is kept is checked
 again whenever it is read.
 
-In the folder: `updater/` is the updater's memory; `directory.json` the last verified bundle.
+In the folder: `updater/` is the updater's memory; `directory.json` the last verified bundle. The
+updater works on a copy of its memory, `staged/`, which takes its place once every rule was checked:
+a hub cannot make a reader remember what it refused. Roots alone are remembered at once, as TUF
+wants it: the hub cannot sign one.
 """
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +38,7 @@ from keys.directory.metadata import (
     Snapshot,
     TargetFile,
     Targets,
+    Timestamp,
     read_metadata,
 )
 from keys.directory.succession import check_history_stands
@@ -46,6 +51,9 @@ from keys.primitives.hashing import sha256
 DEFAULT_TIMEOUT_S: Final = 20.0  # for one file over a bad line
 _BUNDLE: Final = "directory.json"
 _UPDATER: Final = "updater"
+_STAGED: Final = "staged"
+_ROOTS: Final = "root_history"  # as the updater calls it
+_REMEMBERED: Final = tuple(f"{n}.json" for n in (layout.TARGETS, layout.SNAPSHOT, layout.TIMESTAMP))
 _CONFIG: Final = UpdaterConfig(
     max_root_rotations=layout.MAX_ROOT_ROTATIONS,
     root_max_length=layout.MAX_ROOT_BYTES,
@@ -80,6 +88,20 @@ class DirectoryCopy:
     bundle: Bundle
 
 
+class SplitDirectoryError(DirectoryError):
+    """`directory-split`: the source shows the version kept here with other contents.
+
+    Attributes:
+        ours: The copy kept, which stays.
+        theirs: The other one, verified as well.
+    """
+
+    def __init__(self, ours: Bundle, theirs: Bundle) -> None:
+        super().__init__("directory-split", "two directories under one version")
+        self.ours = ours
+        self.theirs = theirs
+
+
 class DirectoryClient:
     """Keeps one copy of the directory in `folder`. One refresh at a time, by one process."""
 
@@ -112,8 +134,9 @@ class DirectoryClient:
             now: At which expiry is judged.
 
         Raises:
+            SplitDirectoryError: It has the version of the copy kept and other contents.
             DirectoryError: `directory-unreachable`, `directory-expired`, `rollback`,
-                `below-threshold`, or another rule is broken; the copy kept stays as it was.
+                `below-threshold`, or another rule is broken. The copy kept stays as it was.
             KeyFileError: The folder is open to others or cannot be written.
         """
         fetcher = LoopFetcher(fetch, asyncio.get_running_loop(), timeout_s=self._timeout_s)
@@ -125,12 +148,14 @@ class DirectoryClient:
     def _refresh(self, fetcher: LoopFetcher, now: datetime) -> DirectoryCopy:
         make_private_folder(self.folder)
         known = self._kept()
-        bundle = _Refresh(self.folder / _UPDATER, self._pinned_root, fetcher, known).run(now)
+        refresh = _Refresh(self.folder, self._pinned_root, fetcher, known)
+        bundle = refresh.run(now)
         trusted = self._trusted(bundle)
         if known is not None:
-            check_history_stands(self._trusted(known), trusted)
+            _check_follows(known, self._trusted(known), bundle, trusted)
         view = trusted.view()
         view.check_fresh(now)
+        refresh.remember()
         if bundle != known:
             write_private(self.folder / _BUNDLE, bundle.to_bytes())
         return DirectoryCopy(view, bundle)
@@ -146,22 +171,32 @@ class DirectoryClient:
         return TrustedDirectory(bundle, pinned_root=self._pinned_root)
 
 
+def _check_follows(
+    known: Bundle, old: TrustedDirectory, bundle: Bundle, new: TrustedDirectory
+) -> None:
+    ours, theirs = old.version, new.version
+    if (ours.root, ours.snapshot) == (theirs.root, theirs.snapshot) and ours != theirs:
+        raise SplitDirectoryError(known, bundle)
+    check_history_stands(old, new)
+
+
 class _Refresh:
     """One refresh, in its thread."""
 
     def __init__(
         self, folder: Path, pinned_root: bytes, fetcher: LoopFetcher, known: Bundle | None
     ) -> None:
-        self._folder = folder
+        self._memory = folder / _UPDATER
+        self._staged = folder / _STAGED
         self._pinned_root = pinned_root
         self._fetcher = fetcher
         self._known = known
 
     def run(self, now: datetime) -> Bundle:
-        make_private_folder(self._folder)
         try:
+            self._stage()
             updater = _Updater(
-                str(self._folder),
+                str(self._staged),
                 "metadata",
                 fetcher=self._fetcher,
                 config=_CONFIG,
@@ -182,12 +217,51 @@ class _Refresh:
             cause = self._fetcher.cause or error
             raise DirectoryError("directory-unreachable", "a file cannot be fetched") from cause
         except OSError as error:
-            raise KeyFileError("cannot-write", f"{self._folder} cannot be written") from error
+            raise KeyFileError("cannot-write", f"{self._staged} cannot be written") from error
+
+    def remember(self) -> None:
+        """Keep what the updater saw, after every rule was checked.
+
+        Raises:
+            KeyFileError: It cannot be written. What is then kept of it does no harm: the updater
+                passes over what does not fit together.
+        """
+        try:
+            for name in _REMEMBERED:
+                (self._staged / name).replace(self._memory / name)
+            shutil.rmtree(self._staged)
+        except OSError as error:
+            raise KeyFileError("cannot-write", f"{self._memory} cannot be written") from error
+
+    def _stage(self) -> None:
+        make_private_folder(self._memory)
+        make_private_folder(self._memory / _ROOTS)
+        if self._staged.exists():
+            shutil.rmtree(self._staged)
+        make_private_folder(self._staged)
+        (self._staged / _ROOTS).symlink_to(Path("..", _UPDATER, _ROOTS))
+        for name in _REMEMBERED:
+            if (self._memory / name).exists():
+                shutil.copyfile(self._memory / name, self._staged / name)
 
     def _bundle(self, updater: _Updater) -> Bundle:
-        snapshot_raw = updater.newest(layout.SNAPSHOT)
-        targets_raw = updater.newest(layout.TARGETS)
+        timestamp_raw = updater.newest(layout.TIMESTAMP)
+        timestamp = read_metadata(
+            Timestamp, timestamp_raw, max_bytes=layout.MAX_TIMESTAMP_BYTES
+        ).signed
+        snapshot_raw = self._named(
+            layout.SNAPSHOT,
+            timestamp.snapshot_meta,
+            updater.newest(layout.SNAPSHOT),
+            max_bytes=layout.MAX_SNAPSHOT_BYTES,
+        )
         snapshot = read_metadata(Snapshot, snapshot_raw, max_bytes=layout.MAX_SNAPSHOT_BYTES)
+        targets_raw = self._named(
+            layout.TARGETS,
+            snapshot.signed.meta.get(f"{layout.TARGETS}.json"),
+            updater.newest(layout.TARGETS),
+            max_bytes=layout.MAX_TARGETS_BYTES,
+        )
         targets = read_metadata(Targets, targets_raw, max_bytes=layout.MAX_TARGETS_BYTES).signed
         delegated = (targets.delegations.roles if targets.delegations else None) or {}
         roles = {name: self._role(name, snapshot.signed.meta) for name in delegated}
@@ -198,7 +272,7 @@ class _Refresh:
             )
         return Bundle.of(
             roots=self._roots(updater),
-            timestamp=updater.newest(layout.TIMESTAMP),
+            timestamp=timestamp_raw,
             snapshot=snapshot_raw,
             targets=targets_raw,
             roles=roles,
@@ -208,16 +282,21 @@ class _Refresh:
     # What follows is fetched, not verified: TrustedDirectory checks every byte of the bundle.
 
     def _role(self, name: str, metas: Mapping[str, MetaFile]) -> bytes:
+        kept = self._known.roles.get(name, "") if self._known else ""
         meta = metas.get(f"{name}.json")
+        return self._named(name, meta, kept.encode(), max_bytes=layout.MAX_ROLE_BYTES)
+
+    def _named(self, name: str, meta: MetaFile | None, kept: bytes, *, max_bytes: int) -> bytes:
+        """Return a role's metadata as named: what is kept, or what is fetched.
+
+        The updater is content with a version it has. Another content under that version is
+        fetched here, so that a split is seen, and can be shown.
+        """
         if meta is None:
-            raise DirectoryError("missing-role", "the snapshot lacks a delegated role")
-        kept = self._known.roles.get(name) if self._known else None
-        if kept is not None:
-            old = read_metadata(Targets, kept.encode(), max_bytes=layout.MAX_ROLE_BYTES)
-            if old.signed.version == meta.version:
-                return kept.encode()
-        path = layout.metadata_path(name, meta.version)
-        return self._fetcher.get(path, max_bytes=layout.MAX_ROLE_BYTES)
+            raise DirectoryError("missing-role", "the snapshot lacks a role")
+        if (meta.hashes or {}).get("sha256") == sha256(kept).hex():
+            return kept
+        return self._fetcher.get(layout.metadata_path(name, meta.version), max_bytes=max_bytes)
 
     def _files(self, role: Targets) -> dict[str, bytes]:
         return {path: self._file(path, target) for path, target in role.targets.items()}
