@@ -107,7 +107,7 @@ class Outgoing:
     async def _hold(self, submission: Submission, code: str) -> None:
         if submission.waiting_for == code:
             return
-        held = submission.model_copy(update={"waiting_for": code})
+        held = submission.model_copy(update={"waiting_for": code, "retry_at": None})
         await self.database.change(lambda c: submissions.save(c, held))
         self.changes.happened()
 

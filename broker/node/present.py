@@ -30,13 +30,15 @@ class Present:
         skew: This clock minus the hub's; None until asked. Written by the clock task.
         split_since: When another directory than ours was first named. Written by the
             directory task and the receiving tasks.
-        split_unsaid: Whether nobody raised the alarm yet that one version has two contents.
+        split: Whether our version was seen with other contents.
+        split_unsaid: Whether nobody raised the alarm yet that it was.
     """
 
     member: str
     now: Callable[[], datetime] = clock.now
     skew: timedelta | None = None
     split_since: datetime | None = None
+    split: bool = False
     split_unsaid: bool = False
     _view: DirectoryView | None = field(default=None, repr=False)
     _policies: Policies | None = field(default=None, repr=False)
@@ -45,7 +47,7 @@ class Present:
         """Use this directory from now on; called by the directory task alone."""
         if self._view is None or self._view.version != view.version:
             self._policies = compile_policies(view)
-            self.split_since = None
+            self.split_since, self.split = None, False
         self._view = view
 
     @property
@@ -130,10 +132,17 @@ class Present:
         named = (version.root, version.snapshot)
         other = named == (ours.root, ours.snapshot) and version.hash != ours.hash
         if other or named > (ours.root, ours.snapshot):
-            self.split_unsaid = self.split_unsaid or (other and self.split_since is None)
+            if other:
+                self.meet_split()
+                return "directory-split"
             self.split_since = self.split_since or self.now()
-            return "directory-split" if other else ""
         return ""
+
+    def meet_split(self) -> None:
+        """Note that our version has other contents elsewhere."""
+        if not self.split:
+            self.split = self.split_unsaid = True
+        self.split_since = self.split_since or self.now()
 
     def stop_sealing(self) -> None:
         """Seal nothing more under this directory: the gateway itself refused it as split."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,9 +20,10 @@ from broker.node.sealing import Sealer
 from broker.store.database import Database
 from broker.transport.link import Link
 from broker.transport.services import HubServices
-from keys.directory.client import DirectoryClient, DirectoryCopy
-from keys.errors import DirectoryError, KeysError
+from keys.directory.client import DirectoryClient, SplitDirectoryError
+from keys.errors import KeysError
 from keys.files import write_private
+from keys.primitives.hashing import sha256
 from schemas.errors import SchemaError
 from schemas.vocabulary import Status
 
@@ -29,6 +31,7 @@ DIRECTORY_EVERY_S: Final = 30.0  # a revocation is here a minute or two after it
 CLOCK_EVERY_S: Final = 60.0
 PAIRS_EVERY_S: Final = 60.0
 HINDERED_S: Final = 5.0  # while directory or clock keep this node from sealing, look again soon
+MAX_EVIDENCE: Final = 16  # files; a hub that splits for ever must not fill the disk
 RETRY_S: Final = 3.0
 _log = get_logger()
 
@@ -55,15 +58,14 @@ class Upkeep:
         """
         if self.directory is None:
             return
-        before = await asyncio.to_thread(_kept, self.directory)
         hub = HubServices(self.link, self.present.member)
-        copy = await self.directory.refresh(hub.read, now=self.present.now())
-        if self.present.has_directory and self.present.meet(copy.view.version):
-            for one in (before, copy):
-                if one is not None:
-                    await asyncio.to_thread(_keep_evidence, self.directory, one)
+        try:
+            copy = await self.directory.refresh(hub.read, now=self.present.now())
+        except SplitDirectoryError as split:
+            self.present.meet_split()
+            await asyncio.to_thread(_keep_evidence, self.directory.folder, split)
             await alarms.say_split(self.database, self.present)
-            raise DirectoryError("directory-split", "two directories under one version")
+            raise
         self.present.take(copy.view)
         self.changes.happened()
 
@@ -169,16 +171,10 @@ class Upkeep:
             _log.error("alarm-not-kept", code=named, error_code=error.code)
 
 
-def _kept(directory: DirectoryClient) -> DirectoryCopy | None:
-    try:
-        return directory.load()
-    except KeysError:
-        return None
-
-
-def _keep_evidence(directory: DirectoryClient, copy: DirectoryCopy) -> None:
-    version = copy.view.version
-    name = f"split-{version.root}-{version.snapshot}-{version.hash.hex()[:16]}.json"
-    path = directory.folder / name
-    if not path.exists():
-        write_private(path, copy.bundle.to_bytes())
+def _keep_evidence(folder: Path, split: SplitDirectoryError) -> None:
+    """Keep both directories, for those who will ask the operator; of many, the first ones."""
+    for bundle in (split.ours, split.theirs):
+        name = f"split-{sha256(bundle.snapshot.encode()).hex()[:16]}.json"
+        kept = {path.name for path in folder.glob("split-*.json")}
+        if name not in kept and len(kept) < MAX_EVIDENCE:
+            write_private(folder / name, bundle.to_bytes())
