@@ -8,7 +8,7 @@ from broker.cli import screen
 from broker.cli.desk import AsJSON, ask, client, exit_for, reference
 from broker.cli.desk import show_submission as show
 from broker.cli.text import say
-from broker.cli.words import clock, reason
+from broker.cli.words import alarm_line, clock, reason
 from schemas.desk import NodeStatus, Submission
 
 
@@ -76,4 +76,4 @@ def _node(*, as_json: bool) -> None:
         ]
     )
     for alarm in status.alarms:
-        screen.line(f"! {alarm.code} {alarm.peer or ''} x{alarm.count}")
+        screen.line(alarm_line(alarm))

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from broker.cli.text import say
-from schemas.desk import RecipientOutcome, RecipientState, Submission, SubmissionState
+from keys.directory.expiry import Expiring
+from schemas.desk import Alarm, RecipientOutcome, RecipientState, Submission, SubmissionState
 from schemas.vocabulary import Status
 
 QUEUED: Final = "QUEUED"
@@ -89,6 +90,22 @@ def submission_word(submission: Submission) -> str:
 def clock(moment: datetime) -> str:
     """Return a time as officers in several zones read it: UTC, to the minute, marked Z."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def expiry_line(expiring: Expiring) -> str:
+    """Return a line that says what must be signed again, and until when."""
+    return say(
+        "sign-again",
+        "! {role} must be signed again before {time}: kentong directory propose --renew {role}",
+        role=expiring.role,
+        time=clock(expiring.expires_at),
+    )
+
+
+def alarm_line(alarm: Alarm) -> str:
+    """Return a line for one alarm."""
+    parts = (alarm.code, alarm.peer or "", f"x{alarm.count}", alarm.detail)
+    return "! " + " ".join(part for part in parts if part)
 
 
 def reason(code: str) -> str:

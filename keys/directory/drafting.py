@@ -23,7 +23,7 @@ from keys.directory.metadata import (
 from keys.directory.proposal import Application, DirectoryKey, Part, Proposal, proposed_content
 from keys.directory.toml_text import region_members_toml
 from keys.errors import DirectoryError
-from schemas.directory import RegionMember, RegionMembers, Revocations, json_document
+from schemas.directory import Lifted, RegionMember, RegionMembers, Revocations, json_document
 
 
 class Draft:
@@ -142,6 +142,45 @@ class Draft:
             for role in (layout.ROOT, layout.TARGETS):
                 root.revoke_key(old, role)
                 root.add_key(key, role)
+
+    def expel(self, code: str, revocations: Revocations) -> None:
+        """Take from a member its seat, its groups and its flags; its keys stay, to judge the past.
+
+        Args:
+            code: The member.
+            revocations: All suspensions, with that of this member as a whole.
+
+        Raises:
+            DirectoryError: `unknown-member`, or `too-few-holders`: without it the threshold could
+                not be reached; change the threshold or admit another holder first.
+        """
+        if self._base is None or code not in self._base.owners:
+            raise DirectoryError("unknown-member", "no such member in the directory")
+        bare = RegionMember(kind=self.region.members[code].kind)
+        members = {**self.region.members, code: bare}
+        self.put_region(self.region.model_copy(update={"members": members}))
+        self.put_revocations(revocations)
+        key = self._base.owners[code]
+        if key not in self._base.root.roles[layout.ROOT].keyids:
+            return
+        root = self._touch_root()
+        for role in (layout.ROOT, layout.TARGETS):
+            if len(root.roles[role].keyids) <= root.roles[role].threshold:
+                raise DirectoryError("too-few-holders", "too few would be left to sign")
+            root.revoke_key(key, role)
+
+    def lift(self, code: str) -> None:
+        """Let the threshold lift every suspension of a member and of its keys.
+
+        Raises:
+            DirectoryError: `not-suspended`.
+        """
+        standing = self._base.suspensions() if self._base else ()
+        lifted = [Lifted(member=e.member, kid=e.kid, at=e.at) for e in standing if e.member == code]
+        if not lifted:
+            raise DirectoryError("not-suspended", f"nothing of {code} is suspended")
+        all_lifted = (*self.region.lifted, *lifted)
+        self.put_region(self.region.model_copy(update={"lifted": all_lifted}))
 
     def proposal(self) -> Proposal:
         """Return what was drawn up, checked by every rule that needs no signature.

@@ -6,7 +6,7 @@ only ended, so that what was signed under it can be judged for ever.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from keys.epochs import past_keeping
 from keys.errors import DirectoryError
@@ -90,6 +90,15 @@ def with_replaced_encryption_key(
     return document.model_copy(update={"encryption_keys": _by_epoch([*listed, *started])})
 
 
+def kids_of_epoch(document: MemberDocument, epoch: str) -> tuple[bytes, ...]:
+    """Return the encryption keys listed for an epoch that are not revoked."""
+    return tuple(
+        kid_of(key.key)
+        for key in document.encryption_keys
+        if key.epoch == epoch and key.revoked_at is None
+    )
+
+
 def with_signing_key(
     document: MemberDocument, public: bytes, *, not_before: datetime
 ) -> MemberDocument:
@@ -108,19 +117,33 @@ def with_signing_key(
 def with_revoked_key(
     document: MemberDocument, kid: bytes, *, at: datetime, reason: RevocationReason
 ) -> MemberDocument:
-    """Return the document in which a node key stands revoked from `at`.
+    """Return the document in which a key, for signing or encryption, stands revoked from `at`.
 
     Raises:
         DirectoryError: `unknown-key`, or `key-revoked` if it stands revoked from an earlier time.
     """
-    entry = next((k for k in document.verification_keys if kid_of(k.key) == kid), None)
-    if entry is None:
+    signing = _revoked(document.verification_keys, kid, at, reason)
+    encryption = _revoked(document.encryption_keys, kid, at, reason)
+    if (signing, encryption) == (document.verification_keys, document.encryption_keys):
         raise DirectoryError("unknown-key", "the document lists no such key")
-    if entry.revoked_at is not None and entry.revoked_at <= at:
-        raise DirectoryError("key-revoked", "the key stands revoked already")
-    ended = entry.model_copy(update={"revoked_at": at, "reason": reason})
-    keys = tuple(ended if key is entry else key for key in document.verification_keys)
-    return document.model_copy(update={"verification_keys": keys})
+    return document.model_copy(update={"verification_keys": signing, "encryption_keys": encryption})
+
+
+KeyT = TypeVar("KeyT", VerificationKey, EncryptionKey)
+
+
+def _revoked(
+    keys: Sequence[KeyT], kid: bytes, at: datetime, reason: RevocationReason
+) -> tuple[KeyT, ...]:
+    changed = []
+    for key in keys:
+        if kid_of(key.key) != kid:
+            changed.append(key)
+            continue
+        if key.revoked_at is not None and key.revoked_at <= at:
+            raise DirectoryError("key-revoked", "the key stands revoked already")
+        changed.append(key.model_copy(update={"revoked_at": at, "reason": reason}))
+    return tuple(changed)
 
 
 def with_officer(

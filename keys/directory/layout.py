@@ -51,6 +51,13 @@ def member_of(role: str) -> str | None:
     return role[len(_MEMBER_ROLE) :] if role.startswith(_MEMBER_ROLE) else None
 
 
+def alarm_before(role: str) -> timedelta | None:
+    """Return how long before it expires a role must be signed again; None: the hub does that."""
+    if role in {TIMESTAMP, SNAPSHOT}:
+        return None
+    return {ROOT: ROOT_ALARM, TARGETS: TARGETS_ALARM}.get(role, DELEGATION_ALARM)
+
+
 def member_pattern(code: str) -> str:
     """Return the only path pattern that the role of `code` may sign."""
     return f"members/{code}/*"

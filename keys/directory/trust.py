@@ -114,6 +114,11 @@ class TrustedDirectory:
             hub=content.hub,
             agreement=content.agreement,
             agreement_hash=content.agreement_hash,
+            expiries={
+                layout.ROOT: self.root.expires,
+                layout.TARGETS: content.targets.expires,
+                **{name: role.expires for name, role in content.roles.items()},
+            },
         )
 
     def _role(self, name: str, raw: bytes, delegator: Root | Targets) -> Targets:

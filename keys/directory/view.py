@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
+from keys.directory.expiry import Expiring, expiring
 from keys.directory.validity import STOLEN, Standing
 from keys.errors import DirectoryError, KeysError
 from keys.kid import kid_of
@@ -146,6 +147,7 @@ class DirectoryView:
         version: What a label names, so that a hub that shows two directories is found out.
         fresh_until: Expiry of the timestamp; from then on the view is stale.
         agreement_hash: SHA-256 of the regional agreement's bytes.
+        expiries: Until when each role holds that people sign.
     """
 
     version: DirectoryVersion
@@ -154,6 +156,7 @@ class DirectoryView:
     hub: HubDocument
     agreement: PolicyDocument
     agreement_hash: bytes
+    expiries: Mapping[str, datetime] = field(default_factory=dict)
     _gateway_keys: Mapping[bytes, KeyEntry] = field(init=False, repr=False)
     _groups: Mapping[str, frozenset[str]] = field(init=False, repr=False)
 
@@ -165,6 +168,7 @@ class DirectoryView:
             for name in names
         }
         object.__setattr__(self, "member_views", MappingProxyType(dict(self.member_views)))
+        object.__setattr__(self, "expiries", MappingProxyType(dict(self.expiries)))
         object.__setattr__(self, "_gateway_keys", gateway_keys)
         object.__setattr__(self, "_groups", MappingProxyType(groups))
 
@@ -181,6 +185,10 @@ class DirectoryView:
         """
         if now >= self.fresh_until:
             raise DirectoryError("directory-expired", "the directory is out of date")
+
+    def expiring(self, now: datetime) -> tuple[Expiring, ...]:
+        """Return the roles that people must sign again soon, the most urgent first."""
+        return expiring(self.expiries, now)
 
     def members(self) -> tuple[str, ...]:
         """Return the codes of all members, sorted."""

@@ -20,7 +20,11 @@ class Gap(Strict):
 
 
 class Alarm(Strict):
-    """Something a person at this node should look at; never anything from an alert's content."""
+    """Something a person at this node should look at; never anything from an alert's content.
+
+    Attributes:
+        detail: Where evidence is kept, or what is concerned and until when; may be empty.
+    """
 
     code: str
     peer: MemberCode | None = None
@@ -28,6 +32,7 @@ class Alarm(Strict):
     count: int
     first_at: Moment
     last_at: Moment
+    detail: str = ""
 
 
 class ClockShown(Strict):

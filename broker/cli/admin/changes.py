@@ -17,6 +17,7 @@ from keys.directory.proposal import MAX_PROPOSAL_BYTES, Proposal, parse_proposal
 from keys.directory.repository import DirectoryRepository
 from keys.directory.trust import TrustedDirectory
 from keys.home import Home
+from keys.kid import KID_BYTES
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,21 @@ def propose_own(member: str, files: Mapping[str, bytes], secret: bytes, out: Pat
     signer = ministry_of(member).signer(lambda _: secret)
     proposal, _ = sign_proposal(draft.proposal(), known.content, signer)
     write_proposal(proposal, out)
+
+
+def kid_from(text: str) -> bytes:
+    """Return the key identifier that a person typed.
+
+    Raises:
+        BrokerError: `bad-kid`.
+    """
+    try:
+        kid = bytes.fromhex(text)
+    except ValueError:
+        kid = b""
+    if len(kid) != KID_BYTES:
+        raise BrokerError("bad-kid", "an identifier is 32 hexadecimal digits")
+    return kid
 
 
 def write_proposal(proposal: Proposal, out: Path) -> None:

@@ -18,6 +18,7 @@ from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.cli.words import clock as clock_text
+from broker.cli.words import expiry_line
 from broker.errors import BrokerError
 from broker.settings import home
 from keys.directory import layout
@@ -31,7 +32,7 @@ from keys.directory.trust import TrustedDirectory
 from keys.directory.view import DirectoryView
 from keys.files import replace_file
 from keys.home import Home
-from schemas.directory import RevocationReason
+from schemas.directory import HubDocument, RevocationReason, parse_toml_document
 from schemas.policy import MAX_POLICY_BYTES, parse_policy
 
 app = typer.Typer(no_args_is_help=True)
@@ -44,12 +45,13 @@ def directory() -> None:
 
 @app.command()
 def show(as_json: AsJSON = False) -> None:
-    """Show the members as the verified directory names them.
+    """Show the members as the verified directory names them, and what must be signed again soon.
 
     Example: kentong directory show
     """
     view = _view(home())
     members = [view.member(code) for code in view.members()]
+    expiring = view.expiring(clock.now())
     if as_json:
         screen.as_json(
             "directory",
@@ -67,6 +69,9 @@ def show(as_json: AsJSON = False) -> None:
                     "suspended_at": member.suspended_at and member.suspended_at.isoformat(),
                 }
                 for member in members
+            ],
+            expiring=[
+                {"role": each.role, "expires_at": each.expires_at.isoformat()} for each in expiring
             ],
         )
         return
@@ -90,6 +95,8 @@ def show(as_json: AsJSON = False) -> None:
             for member in members
         ],
     )
+    for each in expiring:
+        screen.line(expiry_line(each))
 
 
 @app.command()
@@ -119,6 +126,12 @@ def propose(
     agreement: Annotated[
         Path | None, typer.Option(help="New regional agreement; needs the threshold.")
     ] = None,
+    hub: Annotated[
+        Path | None, typer.Option(help="New hub.toml: its keys, its address; needs the threshold.")
+    ] = None,
+    lift: Annotated[
+        str, typer.Option(help="Member whose suspensions end; needs the threshold.")
+    ] = "",
 ) -> None:
     """Draw up a change for the ministries to sign.
 
@@ -136,6 +149,12 @@ def propose(
         raw = read_file(agreement, MAX_POLICY_BYTES)
         parse_policy(raw)
         draft.put_files(layout.TARGETS, {layout.AGREEMENT_FILE: raw})
+    if hub is not None:
+        raw = read_file(hub, layout.MAX_FILE_BYTES)
+        parse_toml_document(HubDocument, raw)
+        draft.put_files(layout.TARGETS, {layout.HUB_FILE: raw})
+    if lift:
+        draft.lift(lift)
     write_proposal(draft.proposal(), out)
     screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
 

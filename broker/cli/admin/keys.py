@@ -7,14 +7,20 @@ import typer
 
 from broker import clock
 from broker.cli import screen
-from broker.cli.admin.changes import base, propose_own
+from broker.cli.admin.changes import base, kid_from, propose_own
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.settings import home
 from keys.directory import layout
-from keys.directory.edits import with_epochs, with_signing_key
+from keys.directory.edits import (
+    kids_of_epoch,
+    with_epochs,
+    with_replaced_encryption_key,
+    with_signing_key,
+)
+from keys.epochs import epoch_of
 from keys.home import Home
 from keys.identity import (
     STORE_NAME,
@@ -41,20 +47,29 @@ def rotate(
     signing: Annotated[
         bool, typer.Option("--signing", help="A new signing key as well; the old one overlaps.")
     ] = False,
+    stolen: Annotated[
+        bool, typer.Option("--stolen", help="Replace this month's encryption key at once.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make the missing encryption keys of the coming months, and a signed change that lists them.
+
+    With --stolen the month's key is revoked as compromised, and another one takes over.
 
     Example: kentong keys rotate --out epochs.json
     """
     secret, now = passphrase(passphrase_file), clock.now()
     store = _store(secret)
-    made = add_epoch_keys(store, now=now)
+    known, member = base().content, identity_in(store).member
+    if member not in known.documents:
+        raise BrokerError("unknown-member", f"the directory has no member {member}")
+    document = known.documents[member].document
+    made = add_epoch_keys(store, now=now, replace_current=stolen)
     identity = identity_in(store)
-    known = base().content.documents
-    if identity.member not in known:
-        raise BrokerError("unknown-member", f"the directory has no member {identity.member}")
-    document = with_epochs(known[identity.member].document, identity, now=now)
+    if stolen:
+        for kid in kids_of_epoch(document, epoch_of(now)):
+            document = with_replaced_encryption_key(document, identity, kid, now=now)
+    document = with_epochs(document, identity, now=now)
     if signing:
         document = with_signing_key(document, add_signing_key(store, now=now), not_before=now)
     elif not made:
@@ -91,10 +106,7 @@ def destroy(
     """
     store = _store(passphrase(passphrase_file))
     if kid:
-        try:
-            destroy_key(store, bytes.fromhex(kid))
-        except ValueError:
-            raise BrokerError("bad-kid", "an identifier is 32 hexadecimal digits") from None
+        destroy_key(store, kid_from(kid))
         screen.line(say("key-destroyed", "Key {kid} is destroyed.", kid=kid))
         return
     past = destroy_past_keys(store, now=clock.now())

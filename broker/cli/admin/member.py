@@ -1,4 +1,4 @@
-"""`kentong member`: applies for membership, admits, and lists members."""
+"""`kentong member`: applies for membership, admits, revokes and lists members."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,20 +7,33 @@ import typer
 
 from broker import clock
 from broker.cli import screen
-from broker.cli.admin.changes import base, read_file, write_proposal
+from broker.cli.admin.changes import base, kid_from, propose_own, read_file, write_proposal
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import country, say
 from broker.errors import BrokerError
 from broker.settings import home, settings
-from keys.directory.edits import new_member_document
+from keys.directory.ceremony import sign_proposal
+from keys.directory.edits import (
+    new_member_document,
+    with_revoked_key,
+    with_revoked_officer,
+    with_suspension,
+)
 from keys.directory.founding import application_of
 from keys.directory.holders import create_ministry
+from keys.directory.layout import member_files
 from keys.directory.proposal import MAX_PROPOSAL_BYTES, parse_application
 from keys.files import make_private_folder
 from keys.home import Home
 from keys.identity import create_identity, identity_in
-from schemas.directory import MemberKind, OfficersDocument, RegionMember
+from schemas.directory import (
+    MemberKind,
+    OfficersDocument,
+    RegionMember,
+    RevocationReason,
+    json_document,
+)
 from schemas.policy import MAX_POLICY_BYTES, parse_policy
 from schemas.registry import reads
 
@@ -29,7 +42,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def member() -> None:
-    """Apply for membership, admit and list members."""
+    """Apply for membership, admit, revoke and list members."""
 
 
 @app.command("apply")
@@ -84,6 +97,83 @@ def add(
     region = RegionMember(kind=kind, groups=tuple(sorted(group or ())))
     draft.admit(applied, region, holds_root=holds_root)
     write_proposal(draft.proposal(), out)
+    screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
+
+
+@app.command()
+def revoke(
+    code: Annotated[str, typer.Argument(help="Code of the member.")],
+    out: Annotated[Path, typer.Option(help="Where to write the change.")],
+    key: Annotated[str, typer.Option(help="Identifier of a key of its node.")] = "",
+    officer: Annotated[str, typer.Option(help="Pseudonym of an officer.")] = "",
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The member itself; needs the threshold.")
+    ] = False,
+    reason: Annotated[RevocationReason, typer.Option(help="Why.")] = RevocationReason.COMPROMISED,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Revoke a key or an officer of a member, signed by the member; or the whole member.
+
+    A whole member loses its seat and its groups once the threshold has signed; its keys stay, to
+    judge the past by. To stop it at once, two members suspend it: kentong directory propose.
+
+    Examples:
+      kentong member revoke SG --key 0f3c... --reason lost --out revoke-key.json
+      kentong member revoke SG --officer SG-7Q4 --reason left-service --out revoke-7q4.json
+      kentong member revoke TH --whole --out revoke-th.json
+    """
+    if sum((bool(key), bool(officer), whole)) != 1:
+        raise typer.BadParameter("name one of --key, --officer and --whole")
+    known, now = base(), clock.now()
+    if code not in known.content.documents:
+        raise BrokerError("unknown-member", f"the directory has no member {code}")
+    if whole:
+        draft, standing = known.draft(), known.content.revocations
+        draft.expel(code, with_suspension(standing, code, kid=None, at=now, reason=reason))
+        write_proposal(draft.proposal(), out)
+        screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
+        return
+    files, (document_path, _, officers_path) = known.content.documents[code], member_files(code)
+    if officer:
+        officers = with_revoked_officer(files.officers, officer, at=now, reason=reason)
+        changed = {officers_path: json_document(officers)}
+    else:
+        document = with_revoked_key(files.document, kid_from(key), at=now, reason=reason)
+        changed = {document_path: json_document(document)}
+    propose_own(code, changed, passphrase(passphrase_file), out)
+    screen.line(say("publish-next", "Next, at the hub: kentong directory publish {out}", out=out))
+
+
+@app.command()
+def rekey(
+    code: Annotated[str, typer.Argument(help="Code of the member.")],
+    out: Annotated[Path, typer.Option(help="Where to write the proposal.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a new directory key for a member, and the proposal that puts it in the old one's place.
+
+    The old key may be lost: the other members' signatures admit the new one. It is kept in a folder
+    beside, until you destroy it.
+
+    Example: kentong member rekey SG --out rekey-sg.json
+    """
+    known = base()
+    if out.exists():
+        raise BrokerError("exists", f"{out} is there already; choose another name")
+    if code not in known.content.owners:
+        raise BrokerError("unknown-member", f"the directory has no member {code}")
+    secret, folder = passphrase(passphrase_file), Home(home()).ministry(code)
+    old = folder.with_name(f"{code}.{known.content.owners[code][:8]}")
+    if old.exists():
+        raise BrokerError("exists", f"{old} is there already: the last change is not in force yet")
+    if folder.exists():
+        folder.rename(old)
+    ministry = create_ministry(folder, secret, code, log2n=settings().scrypt_log2n)
+    draft = known.draft()
+    draft.replace_key(code, ministry.key)
+    signer = ministry.signer(lambda _: secret)
+    proposal, _ = sign_proposal(draft.proposal(), known.content, signer)
+    write_proposal(proposal, out)
     screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
 
 
