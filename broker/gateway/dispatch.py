@@ -9,13 +9,14 @@ leaves none after it.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from broker.gateway import record
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
+from broker.transport.message import EXPIRES_HEADER
 from keys.primitives.signing import SignKey
 from schemas.label import Label
 from schemas.receipt import (
@@ -30,6 +31,7 @@ from schemas.receipt import (
 )
 
 PUBLISH_TIMEOUT_S: Final = 5.0
+UNREAD_AT_MOST: Final = timedelta(days=90)  # then a copy leaves the hub, and both sides hear of it
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Dispatcher:
             BrokerError: The outcome of a publish is unknown: do not acknowledge the submission.
         """
         async with asyncio.TaskGroup() as group:
-            placing = [group.create_task(self._place(label, digest, copy)) for copy in copies]
+            placing = [
+                group.create_task(self._place(label, digest, copy, now=now)) for copy in copies
+            ]
         placed = tuple(
             (copy.recipient, task.result()) for copy, task in zip(copies, placing, strict=True)
         )
@@ -69,10 +73,10 @@ class Dispatcher:
                 )
         return placed
 
-    async def _place(self, label: Label, digest: bytes, copy: Copy) -> Where:
+    async def _place(self, label: Label, digest: bytes, copy: Copy, *, now: datetime) -> Where:
         token = f"{digest.hex()}.{copy.recipient}"
-        expires_ms = int(label.expires.timestamp() * 1000)
-        headers = {"Kentong-Expires": str(expires_ms), "Kentong-Sender": label.sender.member}
+        leaves_ms = int(min(label.expires, now + UNREAD_AT_MOST).timestamp() * 1000)
+        headers = {EXPIRES_HEADER: str(leaves_ms), "Kentong-Sender": label.sender.member}
         inbox = f"deliver.{copy.recipient}.{label.lane}.{label.id}"
         held = f"held.{copy.recipient}.{label.sender.member}.{label.lane}.{label.id}"
         for subject, where in ((inbox, Where.STORED), (held, Where.HELD)):

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from broker import clock
@@ -13,10 +13,13 @@ from broker.gateway.dispatch import PUBLISH_TIMEOUT_S, Dispatcher
 from broker.logs import get_logger
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
-from broker.transport.message import Message
+from broker.transport.message import Message, leaves_at
+from broker.transport.streams import EXPIRED_STREAM, stream_states
 from schemas.receipt import Where
 
 PULL_TIMEOUT_S: Final = 3.0
+LOOK_S: Final = 2.0  # between two looks at what is held
+BATCH: Final = 16
 FULL_PAUSE_S: Final = 5.0  # while the inbox is full; its owner is offline or slow
 _PARTS: Final = 5
 _log = get_logger()
@@ -24,23 +27,48 @@ _log = get_logger()
 
 @dataclass(frozen=True)
 class HeldDrain:
-    """Empties HELD_<CC> into INBOX_<CC>, one at a time so that the order stays."""
+    """Empties HELD_<CC>_<SENDER> into the inboxes, one at a time so that the order stays."""
 
     link: Link
     dispatcher: Dispatcher
 
-    async def run(self, member: str) -> None:
-        """Drain one member's held copies for ever."""
+    async def run(self) -> None:
+        """Drain whatever is held, for ever; one sender's mail never waits behind another's."""
+        busy: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                busy = {name: task for name, task in busy.items() if not task.done()}
+                try:
+                    held = await stream_states(self.link, "held.>")
+                except BrokerError as error:
+                    _log.warning("held-not-seen", error_code=error.code)
+                    held = {}
+                for name, state in held.items():
+                    if state.messages and name not in busy:
+                        busy[name] = group.create_task(self._empty(name))
+                await asyncio.sleep(LOOK_S)
+
+    async def run_expired(self) -> None:
+        """Announce what the hub took out of inboxes because nobody read it in time, for ever."""
         while True:
             try:
                 batch = await self.link.pull(
-                    f"HELD_{member}", "GATEWAY", batch=1, timeout_s=PULL_TIMEOUT_S
+                    EXPIRED_STREAM, "GATEWAY", batch=BATCH, timeout_s=PULL_TIMEOUT_S
                 )
                 for message in batch:
-                    await self.place(message, member, now=clock.now())
+                    await self._expire(message, message.subject.split(".")[1], now=clock.now())
             except BrokerError as error:
-                _log.warning("drain-paused", member=member, error_code=error.code)
+                _log.warning("expired-paused", error_code=error.code)
                 await asyncio.sleep(FULL_PAUSE_S)
+
+    async def _empty(self, name: str) -> None:
+        recipient = name.split("_")[1]
+        try:
+            while batch := await self.link.pull(name, "GATEWAY", batch=1, timeout_s=LOOK_S):
+                await self.place(batch[0], recipient, now=clock.now())
+        except BrokerError as error:
+            _log.warning("drain-paused", member=recipient, error_code=error.code)
+            await asyncio.sleep(FULL_PAUSE_S)
 
     async def place(self, message: Message, member: str, *, now: datetime) -> None:
         """Move one copy into the inbox; return it if it has expired; else leave it first in line.
@@ -49,7 +77,8 @@ class HeldDrain:
             BrokerError: The outcome is unknown; it stays held.
         """
         parts = message.subject.split(".", _PARTS - 1)
-        if _expired(message, now):
+        until = leaves_at(message.headers)
+        if until is not None and until <= now:
             await self._expire(message, member, now=now)
             return
         if len(parts) != _PARTS:
@@ -93,10 +122,3 @@ class HeldDrain:
         )
         await message.ack()
         _log.info("expired", member=member, id=str(parts.label.id))
-
-
-def _expired(message: Message, now: datetime) -> bool:
-    raw = message.headers.get("Kentong-Expires", "")
-    if not raw.isdecimal():
-        return False
-    return datetime.fromtimestamp(int(raw) / 1000, tz=UTC) <= now

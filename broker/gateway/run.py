@@ -39,12 +39,13 @@ async def run_worker(
     served: set[str] = set()
     async with asyncio.TaskGroup() as group:
         group.create_task(directory.keep_fresh())
+        group.create_task(drain.run())
+        group.create_task(drain.run_expired())
         while True:
             for member in sorted(set(directory.view.members()) - served):
                 served.add(member)
                 for lane in Lane:
                     group.create_task(worker.run_lane(member, lane))
-                group.create_task(drain.run(member))
                 _log.info("serving", member=member)
             await asyncio.sleep(MEMBERS_POLL_S)
 

@@ -18,6 +18,7 @@ from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
+from broker.hub.unread import UnreadSweep
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.server import Server
@@ -35,6 +36,7 @@ RESIGN_S: Final = 60.0
 RETRY_RESIGN_S: Final = 5.0
 RETRY_APPLY_S: Final = 2.0
 REMEMBER_S: Final = 10.0
+SWEEP_S: Final = 60.0
 _log = get_logger()
 
 Command = Callable[[Path, int], Sequence[str]]
@@ -118,6 +120,7 @@ class Hub:
                 group.create_task(task)
             group.create_task(self._keep_signing(source))
             group.create_task(self._keep_remembering(hub))
+            group.create_task(_keep_sweeping(hub))
             self._tell_ready()
             await self._watch(source, enrolment)
 
@@ -225,6 +228,17 @@ class Hub:
             "snapshot": view.version.snapshot if view else 0,
         }
         write_private(self.place.state_file, json.dumps(state, indent=1).encode())
+
+
+async def _keep_sweeping(link: Link) -> None:
+    """Take out what nobody read in time, for ever."""
+    sweep = UnreadSweep(link)
+    while True:
+        try:
+            await sweep.sweep(clock.now())
+        except BrokerError as error:
+            _log.warning("sweep-paused", error_code=error.code)
+        await asyncio.sleep(SWEEP_S)
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -25,6 +25,7 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, pairs, submissions
 from broker.node.changes import Changes
+from broker.node.evidence import named_by_gateway, named_by_member
 from broker.node.ids import to_ms
 from broker.node.present import Present
 from broker.node.sealing import Sealer
@@ -33,6 +34,7 @@ from broker.store import tables
 from broker.store.database import Database
 from broker.transport.link import Link
 from broker.transport.message import Message
+from broker.transport.streams import inbox_of
 from keys.errors import KeysError
 from keys.identity import MemberIdentity
 from keys.primitives.hashing import sha256
@@ -91,7 +93,7 @@ class Incoming:
                     await asyncio.sleep(PAUSE_S)
                     continue
                 messages = await self.link.pull(
-                    f"INBOX_{member}", str(lane), batch=BATCH, timeout_s=PULL_TIMEOUT_S
+                    inbox_of(member, lane), str(lane), batch=BATCH, timeout_s=PULL_TIMEOUT_S
                 )
                 for message in messages:
                     await self._take(message)
@@ -149,8 +151,8 @@ class Incoming:
     def _open(self, delivery: Delivery) -> Opened:
         view, member = self.present.view, self.present.member
         decided_at = check_accepted(delivery, view, member=member)
-        self.present.meet(delivery.decision.header.dir)
-        self.present.meet(delivery.delivered.frame.label.dir)
+        named = delivery.decision.header.dir
+        self.present.meet(named, named_by_gateway(delivery.decision))
         opened = open_delivered(
             delivery.delivered,
             member=member,
@@ -158,6 +160,7 @@ class Incoming:
             view=view,
             at=decided_at,
         )
+        self.present.meet(opened.label.dir, named_by_member(delivery.delivered.frame))
         if not opened.label.kind.is_control:
             verdict = self.present.policies.evaluate(opened.label, [member])[member]
             if not verdict.permitted:

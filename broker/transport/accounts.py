@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keys.primitives.signing import SignKey
+from schemas.vocabulary import Lane
 
 _PREFIXES: Final[Mapping[str, int]] = {"operator": 14 << 3, "account": 0, "user": 20 << 3}
 _HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
@@ -49,10 +50,11 @@ def public_nkey(kind: str, raw: bytes) -> str:
 
 def services(member: str) -> tuple[tuple[str, str], ...]:
     """Return what the hub exports to one member: subject and type of response, nothing else."""
+    inboxes = [f"INBOX_{member}_{lane}" for lane in Lane]
     return (
         (f"submit.{member}.>", "Singleton"),
-        (f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{member}.*", "Stream"),
-        (f"$JS.ACK.INBOX_{member}.>", "Singleton"),
+        *((f"$JS.API.CONSUMER.MSG.NEXT.{inbox}.*", "Stream") for inbox in inboxes),
+        *((f"$JS.ACK.{inbox}.>", "Singleton") for inbox in inboxes),
         (f"$JS.API.CONSUMER.MSG.NEXT.RECEIPT_{member}.{member}", "Stream"),
         (f"$JS.ACK.RECEIPT_{member}.>", "Singleton"),
         (f"hub.{member}.>", "Singleton"),
@@ -71,6 +73,7 @@ GATEWAY_PUBLISHES: Final = (
     "receipt.>",
     "$JS.API.CONSUMER.MSG.NEXT.>",
     "$JS.API.STREAM.MSG.GET.>",
+    "$JS.API.STREAM.LIST",
     "$JS.ACK.>",
 )
 """All that a gateway worker says: it cannot change a stream, an account or a consumer."""

@@ -1,5 +1,6 @@
 """What the server's answers mean: an acknowledgement, or one of our errors."""
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,12 +8,20 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 
 from broker.transport.errors import Refused, SequenceConflict, StreamFull, Unreachable
-from broker.transport.message import Ack
+from broker.transport.message import Ack, Stored
 
 NO_RESPONDERS: Final = "503"
 NOT_FOUND: Final = 10037
 _FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
 _CONFLICT: Final = 10071
+
+
+def stored(answer: Mapping[str, Any]) -> Stored:
+    """Return the message inside an answer of STREAM.MSG.GET."""
+    found = answer["message"]
+    lines = base64.b64decode(found.get("hdrs", "")).decode("utf-8", "replace").split("\r\n")[1:]
+    headers = {name: value for name, colon, value in (li.partition(": ") for li in lines) if colon}
+    return Stored(found["subject"], base64.b64decode(found.get("data", "")), found["seq"], headers)
 
 
 def ack_of(message: Msg) -> Ack:

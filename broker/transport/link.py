@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
 from broker.logs import get_logger
-from broker.transport.answers import NO_RESPONDERS, NOT_FOUND, ack_of, check, check_status
+from broker.transport.answers import NO_RESPONDERS, NOT_FOUND, ack_of, check, check_status, stored
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Refused, TransportError, Unreachable
 from broker.transport.message import Ack, Message, Stored
@@ -170,15 +170,24 @@ class Link:
             Unreachable: No answer in time.
             Refused: No such stream, or it is not this account's.
         """
+        return await self._get(stream, {"last_by_subj": subject})
+
+    async def get_next(self, stream: str, seq: int, subjects: str) -> Stored | None:
+        """Return the first message from number `seq` on that `subjects` matches, if there is one.
+
+        Raises:
+            Unreachable: No answer in time.
+            Refused: No such stream, or it is not this account's.
+        """
+        return await self._get(stream, {"seq": seq, "next_by_subj": subjects})
+
+    async def _get(self, stream: str, which: Mapping[str, Any]) -> Stored | None:
         try:
-            answer = await self.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+            return stored(await self.api(f"STREAM.MSG.GET.{stream}", which))
         except Refused as error:
             if error.err_code == NOT_FOUND:
                 return None
             raise
-        found = answer["message"]
-        payload = base64.b64decode(found.get("data", ""))
-        return Stored(found["subject"], payload, found["seq"])
 
     async def api(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return JetStream's answer to one of its own requests; the hub's account alone has them.

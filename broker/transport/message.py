@@ -10,6 +10,9 @@ from broker.transport.errors import Refused
 _SHORT: Final = 9  # $JS.ACK.stream.consumer.delivered.sequence.consumer sequence.time.pending
 _LONG: Final = 11  # the same with domain and account hash before the stream
 _NANOSECONDS: Final = 1_000_000_000
+_MAX_DIGITS: Final = 14  # year 5138
+EXPIRES_HEADER: Final = "Kentong-Expires"
+"""Milliseconds since 1970: until then the hub keeps a copy for its reader."""
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 
@@ -92,3 +95,12 @@ class Stored:
     subject: str
     payload: bytes = field(repr=False)
     seq: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def leaves_at(headers: Mapping[str, str]) -> datetime | None:
+    """Return until when the hub keeps a copy; None if its headers do not say."""
+    raw = headers.get(EXPIRES_HEADER, "")
+    if not raw.isascii() or not raw.isdecimal() or len(raw) > _MAX_DIGITS:
+        return None
+    return datetime.fromtimestamp(int(raw) / 1000, tz=UTC)

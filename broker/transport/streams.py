@@ -22,11 +22,27 @@ MAX_MESSAGE_BYTES: Final = 640 * 1024  # an envelope, its decision and headers
 AUDIT_AGE: Final = timedelta(days=400)
 NEXT_YEAR_AHEAD: Final = timedelta(days=31)
 _IN_USE: Final = 10058
+EXPIRED_STREAM: Final = "EXPIRED"
+LANE_SHARES: Final[Mapping[Lane, float]] = {
+    Lane.URGENT: 0.25,
+    Lane.NORMAL: 0.5,
+    Lane.EXERCISE: 0.125,
+    Lane.CONTROL: 0.125,
+}
+"""Of a member's room for mail, so that no backlog takes the room of what is urgent."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Most bytes each stream may take; the sum over all members must fit the disk."""
+    """Most bytes for each member; the sum over all members must fit the disk.
+
+    Attributes:
+        submit: What a member handed in and no gateway decided yet.
+        inbox: Its mail; every lane has its share.
+        held: What its inbox could not take; every sender has an equal share.
+        receipt: Answers to what it handed in.
+        audit: Decisions of a year, of all members together.
+    """
 
     submit: int = 128 * _MIB
     inbox: int = 512 * _MIB
@@ -37,7 +53,17 @@ class Sizes:
     def total(self, members: int, years: int) -> int:
         """Return what all streams together may take."""
         each = self.submit + self.inbox + self.held + self.receipt
-        return members * each + years * self.audit
+        return members * each + years * self.audit + self.held  # one more for what expired
+
+
+def inbox_of(member: str, lane: Lane) -> str:
+    """Return the stream of a member's mail in one lane; its consumer has the lane's name."""
+    return f"INBOX_{member}_{lane}"
+
+
+def held_for(recipient: str, sender: str) -> str:
+    """Return the stream of one sender's mail that the recipient's inbox could not take."""
+    return f"HELD_{recipient}_{sender}"
 
 
 def years_at(now: datetime) -> tuple[int, ...]:
@@ -87,8 +113,15 @@ async def ensure_streams(
                 "deny_purge": True,
             },
         )
+    await _stream(
+        link, EXPIRED_STREAM, "expired.>", {"retention": "workqueue", "max_bytes": chosen.held}
+    )
+    await _consumer(link, EXPIRED_STREAM, "GATEWAY", "expired.>", MAX_ACK_PENDING)
     for member in members:
         await _member(link, member, chosen)
+        senders = [code for code in members if code != member]
+        for sender in senders:
+            await _held(link, member, sender, chosen.held // len(senders))
 
 
 @dataclass(frozen=True)
@@ -98,24 +131,28 @@ class StreamState:
     Attributes:
         created: When the server made it, as the server writes it.
         last_seq: Number of its newest message, whether or not that is still there.
+        messages: How many it holds now.
     """
 
     created: str
     last_seq: int
+    messages: int = 0
 
 
-async def stream_states(link: Link) -> dict[str, StreamState]:
-    """Return how far every stream of the hub is.
+async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamState]:
+    """Return how far every stream is whose subjects overlap `subjects`.
 
     Raises:
         TransportError: The server refused, or did not answer.
     """
     found: dict[str, StreamState] = {}
     while True:
-        page = await link.api("STREAM.LIST", {"offset": len(found)})
+        page = await link.api("STREAM.LIST", {"offset": len(found), "subject": subjects})
         for stream in page.get("streams") or ():
-            name = stream["config"]["name"]
-            found[name] = StreamState(stream["created"], stream["state"]["last_seq"])
+            state = stream["state"]
+            found[stream["config"]["name"]] = StreamState(
+                stream["created"], state["last_seq"], state["messages"]
+            )
         if not page.get("streams") or len(found) >= page["total"]:
             return found
 
@@ -123,30 +160,27 @@ async def stream_states(link: Link) -> dict[str, StreamState]:
 async def _member(link: Link, member: str, sizes: Sizes) -> None:
     for name, subject, size in (
         ("SUBMIT", "submit", sizes.submit),
-        ("INBOX", "deliver", sizes.inbox),
-        ("HELD", "held", sizes.held),
         ("RECEIPT", "receipt", sizes.receipt),
     ):
-        await _stream(
-            link,
-            f"{name}_{member}",
-            f"{subject}.{member}.>",
-            {"retention": "workqueue", "max_bytes": size},
-        )
+        await _queue(link, f"{name}_{member}", f"{subject}.{member}.>", size)
     for lane in Lane:
-        await _consumer(
-            link,
-            f"SUBMIT_{member}",
-            f"GATEWAY-{lane}",
-            f"submit.{member}.{lane}.>",
-            MAX_ACK_PENDING,
-        )
-        await _consumer(
-            link, f"INBOX_{member}", str(lane), f"deliver.{member}.{lane}.>", INBOX_ACK_PENDING
-        )
+        submitted, delivered = f"submit.{member}.{lane}.>", f"deliver.{member}.{lane}.>"
+        await _consumer(link, f"SUBMIT_{member}", f"GATEWAY-{lane}", submitted, MAX_ACK_PENDING)
+        inbox = inbox_of(member, lane)
+        await _queue(link, inbox, delivered, int(sizes.inbox * LANE_SHARES[lane]))
+        await _consumer(link, inbox, str(lane), delivered, INBOX_ACK_PENDING)
     await _consumer(link, f"RECEIPT_{member}", member, f"receipt.{member}.>", INBOX_ACK_PENDING)
+
+
+async def _held(link: Link, recipient: str, sender: str, size: int) -> None:
+    name, subject = held_for(recipient, sender), f"held.{recipient}.{sender}.>"
+    await _queue(link, name, subject, size)
     # One at a time, so that what is held goes out in its order whichever worker drains it.
-    await _consumer(link, f"HELD_{member}", "GATEWAY", f"held.{member}.>", 1)
+    await _consumer(link, name, "GATEWAY", subject, 1)
+
+
+async def _queue(link: Link, name: str, subject: str, size: int) -> None:
+    await _stream(link, name, subject, {"retention": "workqueue", "max_bytes": size})
 
 
 async def _stream(link: Link, name: str, subject: str, settings: Mapping[str, Any]) -> None:

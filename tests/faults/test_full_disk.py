@@ -153,7 +153,7 @@ async def refused_once(region: DemoRegion) -> None:
     ):
         await link.wait_connected()
         while True:
-            info = await link.api("CONSUMER.INFO.INBOX_MY.exercise", {})
+            info = await link.api("CONSUMER.INFO.INBOX_MY_exercise.exercise", {})
             if info["num_redelivered"]:
                 assert info["num_ack_pending"] == 1
                 return

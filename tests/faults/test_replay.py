@@ -78,7 +78,7 @@ class Stage:
         """What lies in the inbox of MY, taken out of it."""
         taken: list[Message] = []
         while len(taken) < count:
-            taken += await self.gateway.pull("INBOX_MY", "normal", batch=count, timeout_s=5)
+            taken += await self.gateway.pull("INBOX_MY_normal", "normal", batch=count, timeout_s=5)
         for message in taken:
             await message.ack()
         return taken
@@ -114,7 +114,7 @@ async def status_when(node: Node, right: Callable[[NodeStatus], bool]) -> NodeSt
 
 async def test_a_senders_own_bytes_again_are_not_delivered_twice(stage: Stage) -> None:
     await forget_soon(stage, "SUBMIT_SG", "submit.SG.>")
-    await forget_soon(stage, "INBOX_MY", "deliver.MY.>")
+    await forget_soon(stage, "INBOX_MY_normal", "deliver.MY.normal.>")
     made = make(stage.hub.region, ("MY",), counter=1000)
     subject = f"submit.SG.normal.{made.label.id}"
     async with stage.my() as my:

@@ -46,7 +46,7 @@ async def test_it_is_refused_after_the_servers_window_and_its_restart(tmp_path: 
         for link in links:
             await link.wait_connected(BOUND_S)
         year = first.label.created.year
-        for stream in ("SUBMIT_SG", "INBOX_MY", "RECEIPT_SG", f"AUDIT_{year}"):
+        for stream in ("SUBMIT_SG", "INBOX_MY_normal", "RECEIPT_SG", f"AUDIT_{year}"):
             await shorten_window(gateway, stream)
         await submit(sg, first)
         await receipt(sg)
@@ -74,7 +74,7 @@ async def test_it_is_refused_after_the_servers_window_and_its_restart(tmp_path: 
                 f"AUDIT_{year}", f"audit.{year}.SG.{first.label.id}.{again.sealed.digest.hex()}"
             )
             assert kept is not None
-            for message in await my.pull("INBOX_MY", "normal", batch=9, timeout_s=0.5):
+            for message in await my.pull("INBOX_MY_normal", "normal", batch=9, timeout_s=0.5):
                 # At most what was accepted once, repeated: the recipient's node keeps it once.
                 copy = parse_delivery(message.payload).delivered
                 assert copy.frame.digest == first.sealed.digest

@@ -13,6 +13,8 @@ from broker import clock
 from broker.envelope.decision import check_accepted, parse_delivery, verify_decision
 from broker.envelope.delivered import open_delivered
 from broker.gateway.directory import DirectoryInForce
+from broker.hub.unread import UnreadSweep
+from broker.transport.errors import StreamFull
 from broker.transport.link import Link
 from keys.primitives.hashing import sha256
 from schemas.decision import Decision, parse_decision
@@ -151,7 +153,7 @@ async def test_an_id_stays_decided_after_the_server_was_killed(stage: Stage) -> 
         await link.wait_connected(BOUND_S)
     await submit(stage.sg, other)
     assert stage.decision(await receipt(stage.sg)).header.code == "id-reused"
-    for message in await stage.my.pull("INBOX_MY", "normal", batch=9, timeout_s=0.5):
+    for message in await stage.my.pull("INBOX_MY_normal", "normal", batch=9, timeout_s=0.5):
         # Only what was handed out before, whose acknowledgement died with the server.
         assert parse_delivery(message.payload).delivered.frame.digest == made.sealed.digest
 
@@ -197,7 +199,7 @@ async def test_copies_for_a_full_inbox_are_held_and_others_are_not_delayed(
     tmp_path: Path,
 ) -> None:
     region = make_region(("SG", "MY", "TH"), now=clock.now())
-    sizes = replace(SMALL, inbox=MIB // 8, held=MIB // 8)
+    sizes = replace(SMALL, inbox=MIB // 4, held=MIB // 4)
     async with (
         running_hub(region, tmp_path / "hub", sizes=sizes) as hub,
         running_gateway(hub),
@@ -231,7 +233,7 @@ async def test_a_held_copy_that_expires_is_announced_to_both_sides(stage: Stage)
     made = stage.make(expires=stage.region.now + timedelta(days=1))
     await submit(stage.sg, made)
     await receipt(stage.sg)
-    delivered = await stage.my.pull("INBOX_MY", "normal", batch=1, timeout_s=5)
+    delivered = await stage.my.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5)
     ident = made.label.id
     async with stage.hub.hub_link() as own:
         await own.wait_connected(BOUND_S)
@@ -248,3 +250,47 @@ async def test_a_held_copy_that_expires_is_announced_to_both_sides(stage: Stage)
         assert (notice.where, notice.id, notice.recipient) == (Where.EXPIRED, ident, "MY")
         key = stage.region.view.gateway_key(told.kid, at=stage.region.now)
         key.verify(told.signature, b"kentong/notice/1\0" + told.notice)
+
+
+async def test_a_copy_that_nobody_reads_leaves_its_inbox_and_both_sides_hear(
+    stage: Stage,
+) -> None:
+    until = stage.region.now + timedelta(days=1)
+    made = stage.make(expires=until)
+    staying = stage.make(tail=2, expires=until + timedelta(days=1))
+    for one in (made, staying):
+        await submit(stage.sg, one)
+        await receipt(stage.sg)
+    async with stage.hub.hub_link() as own:
+        await own.wait_connected(BOUND_S)
+        sweep = UnreadSweep(own)
+        assert await sweep.sweep(until - timedelta(seconds=1)) == 0
+        assert await sweep.sweep(until + timedelta(seconds=1)) == 1
+        assert await sweep.sweep(until + timedelta(seconds=1)) == 0
+    for link, member in ((stage.sg, "SG"), (stage.my, "MY")):
+        told = await receipt(link, member)
+        assert isinstance(told, NoticeReceipt)
+        notice = parse_notice(told.notice)
+        assert (notice.where, notice.id) == (Where.EXPIRED, made.label.id)
+    assert (await mail(stage.my, "MY")).delivered.frame.label.id == staying.label.id
+    await no_mail(stage.my, "MY")
+
+
+async def test_a_full_lane_leaves_room_in_the_others(tmp_path: Path) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    async with (
+        running_hub(region, tmp_path / "hub", sizes=replace(SMALL, inbox=MIB // 8)) as hub,
+        hub.hub_link() as own,
+        hub.member_link("MY") as my,
+    ):
+        for link in (own, my):
+            await link.wait_connected(BOUND_S)
+
+        async def flood() -> None:
+            for number in range(40):
+                await own.publish_acked("deliver.MY.exercise.x", bytes(4096), msg_id=f"{number}")
+
+        with pytest.raises(StreamFull):
+            await flood()
+        await own.publish_acked("deliver.MY.urgent.x", bytes(4096), msg_id="urgent")
+        assert len(await my.pull("INBOX_MY_urgent", "urgent", batch=9, timeout_s=5)) == 1

@@ -22,8 +22,8 @@ WINDOW = 64  # submissions under way at one time
 # TH's share holds about a tenth: then its mail is held, then returned.
 SIZES = Sizes(
     submit=64 * MIB,
-    inbox=max(1, COUNT // 2000) * MIB,
-    held=max(1, COUNT // 2000) * MIB,
+    inbox=max(2, COUNT // 1000) * MIB,
+    held=max(2, COUNT // 1000) * MIB,
     receipt=64 * MIB,
     audit=256 * MIB,
 )
@@ -33,7 +33,7 @@ async def read_all(link: Link, wanted: int) -> set[str]:
     """MY at work: takes its mail as it comes."""
     seen: set[str] = set()
     while len(seen) < wanted:
-        for message in await link.pull("INBOX_MY", "normal", batch=64, timeout_s=5):
+        for message in await link.pull("INBOX_MY_normal", "normal", batch=64, timeout_s=5):
             seen.add(str(parse_delivery(message.payload).delivered.frame.label.id))
             await message.ack()
     return seen

@@ -58,7 +58,7 @@ class Attack(NamedTuple):
 
 EVIL_CONSUMER = json.dumps(
     {
-        "stream_name": "INBOX_SG",
+        "stream_name": "INBOX_SG_normal",
         "config": {
             "durable_name": "evil",
             "deliver_subject": "deliver.MY.normal.evil",
@@ -67,7 +67,7 @@ EVIL_CONSUMER = json.dumps(
     }
 ).encode()
 SPY_CONSUMER = json.dumps(
-    {"stream_name": "INBOX_MY", "config": {"durable_name": "spy", "ack_policy": "explicit"}}
+    {"stream_name": "INBOX_MY_normal", "config": {"durable_name": "spy", "ack_policy": "explicit"}}
 ).encode()
 SPY_STREAM = json.dumps({"name": "SPY", "subjects": ["spy.>"], "sources": [{"name": AUDIT}]})
 ONE = json.dumps({"batch": 1, "no_wait": True}).encode()
@@ -82,36 +82,44 @@ ATTACKS = {
     "ack-into-anothers-inbox": Attack("submit.SG.normal.1", b"x", "deliver.MY.normal.x"),
     "ack-into-the-audit-stream": Attack("submit.SG.normal.2", b"x", f"audit.{YEAR}.SG.x"),
     "ack-into-anothers-submissions": Attack("submit.SG.normal.3", b"x", "submit.MY.normal.x"),
-    "own-mail-into-anothers-inbox": Attack(f"{NEXT}.INBOX_SG.normal", ONE, "deliver.MY.normal.x"),
-    "own-mail-into-the-audit-stream": Attack(f"{NEXT}.INBOX_SG.normal", ONE, f"audit.{YEAR}.x"),
-    "purge-by-reply": Attack(f"{NEXT}.INBOX_SG.urgent", ONE, "$JS.API.STREAM.PURGE.INBOX_MY"),
+    "own-mail-into-anothers-inbox": Attack(
+        f"{NEXT}.INBOX_SG_normal.normal", ONE, "deliver.MY.normal.x"
+    ),
+    "own-mail-into-the-audit-stream": Attack(
+        f"{NEXT}.INBOX_SG_normal.normal", ONE, f"audit.{YEAR}.x"
+    ),
+    "purge-by-reply": Attack(
+        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, "$JS.API.STREAM.PURGE.INBOX_MY_normal"
+    ),
     "delete-stream-by-reply": Attack(
-        f"{NEXT}.INBOX_SG.urgent", ONE, "$JS.API.STREAM.DELETE.INBOX_MY"
+        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, "$JS.API.STREAM.DELETE.INBOX_MY_normal"
     ),
     "delete-audit-by-reply": Attack(
-        f"{NEXT}.INBOX_SG.urgent", ONE, f"$JS.API.STREAM.DELETE.{AUDIT}"
+        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, f"$JS.API.STREAM.DELETE.{AUDIT}"
     ),
     "delete-consumer-by-reply": Attack(
-        f"{NEXT}.INBOX_SG.urgent", ONE, "$JS.API.CONSUMER.DELETE.INBOX_MY.normal"
+        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, "$JS.API.CONSUMER.DELETE.INBOX_MY_normal.normal"
     ),
-    "purge-by-ack": Attack("submit.SG.normal.4", b"{}", "$JS.API.STREAM.PURGE.INBOX_MY"),
+    "purge-by-ack": Attack("submit.SG.normal.4", b"{}", "$JS.API.STREAM.PURGE.INBOX_MY_normal"),
     "service-answer-into-an-inbox": Attack("hub.SG.time", b"", "deliver.MY.normal.x"),
-    "service-answer-as-an-order": Attack("hub.SG.time", b"", "$JS.API.STREAM.PURGE.INBOX_MY"),
-    "purge": Attack("$JS.API.STREAM.PURGE.INBOX_MY"),
-    "purge-own": Attack("$JS.API.STREAM.PURGE.INBOX_SG"),
-    "delete-stream": Attack("$JS.API.STREAM.DELETE.INBOX_MY"),
+    "service-answer-as-an-order": Attack(
+        "hub.SG.time", b"", "$JS.API.STREAM.PURGE.INBOX_MY_normal"
+    ),
+    "purge": Attack("$JS.API.STREAM.PURGE.INBOX_MY_normal"),
+    "purge-own": Attack("$JS.API.STREAM.PURGE.INBOX_SG_normal"),
+    "delete-stream": Attack("$JS.API.STREAM.DELETE.INBOX_MY_normal"),
     "delete-message": Attack(f"$JS.API.STREAM.MSG.DELETE.{AUDIT}", DELETED),
     "create-stream": Attack("$JS.API.STREAM.CREATE.SPY", SPY_STREAM.encode()),
-    "create-consumer": Attack("$JS.API.CONSUMER.DURABLE.CREATE.INBOX_MY.spy", SPY_CONSUMER),
-    "create-named-consumer": Attack("$JS.API.CONSUMER.CREATE.INBOX_MY.spy", SPY_CONSUMER),
+    "create-consumer": Attack("$JS.API.CONSUMER.DURABLE.CREATE.INBOX_MY_normal.spy", SPY_CONSUMER),
+    "create-named-consumer": Attack("$JS.API.CONSUMER.CREATE.INBOX_MY_normal.spy", SPY_CONSUMER),
     "create-own-consumer-with-foreign-subject": Attack(
-        "$JS.API.CONSUMER.DURABLE.CREATE.INBOX_SG.evil", EVIL_CONSUMER
+        "$JS.API.CONSUMER.DURABLE.CREATE.INBOX_SG_normal.evil", EVIL_CONSUMER
     ),
-    "delete-consumer": Attack("$JS.API.CONSUMER.DELETE.INBOX_MY.normal"),
+    "delete-consumer": Attack("$JS.API.CONSUMER.DELETE.INBOX_MY_normal.normal"),
     "pause-consumer": Attack(
-        "$JS.API.CONSUMER.PAUSE.INBOX_MY.normal", b'{"pause_until":"2099-01-01T00:00:00Z"}'
+        "$JS.API.CONSUMER.PAUSE.INBOX_MY_normal.normal", b'{"pause_until":"2099-01-01T00:00:00Z"}'
     ),
-    "pull-anothers-mail": Attack(f"{NEXT}.INBOX_MY.normal", ONE),
+    "pull-anothers-mail": Attack(f"{NEXT}.INBOX_MY_normal.normal", ONE),
     "pull-anothers-receipts": Attack(f"{NEXT}.RECEIPT_MY.MY", ONE),
     "pull-the-gateways-work": Attack(f"{NEXT}.SUBMIT_MY.GATEWAY-normal", ONE),
     "pull-own-submissions-back": Attack(f"{NEXT}.SUBMIT_SG.GATEWAY-normal", ONE),
@@ -143,7 +151,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
                 await link.publish_acked(subject, b"sealed mail", msg_id=subject)
         await link.publish_acked("receipt.MY.1", b"a receipt", msg_id="receipt")
         await link.publish_acked(f"audit.{YEAR}.MY.1", b"a decision", msg_id="decision")
-        in_hand = (await victim.pull("INBOX_MY", "normal", batch=1, timeout_s=5))[0]
+        in_hand = (await victim.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5))[0]
         yield Scene(hub, link, victim, in_hand)
 
 
@@ -240,8 +248,8 @@ async def test_the_watch_sees_what_an_attack_would_do(scene: Scene) -> None:
     await scene.link.publish_acked("deliver.MY.exercise.x", b"", msg_id="watched")
     changed = await observed(scene.link)
     assert {name for name in changed if changed[name] != before[name]} == {
-        "INBOX_MY",
-        "INBOX_MY/exercise",
+        "INBOX_MY_exercise",
+        "INBOX_MY_exercise/exercise",
     }
 
 
@@ -251,7 +259,7 @@ async def test_an_acknowledgement_cannot_be_forged(
     scene: Scene, order: bytes, *, confined: bool
 ) -> None:
     before = await observed(scene.link)
-    assert before["INBOX_MY/normal"][-2] == 1  # in MY's hands, not acknowledged
+    assert before["INBOX_MY_normal/normal"][-2] == 1  # in MY's hands, not acknowledged
     async with attacker(scene.hub.member_credentials("SG", confined=confined)) as client:
         await client.publish(scene.in_hand._reply, order, reply="deliver.MY.normal.x")
         await client.publish("submit.SG.normal.5", order, reply=scene.in_hand._reply)
@@ -272,7 +280,7 @@ async def test_a_member_hears_nothing_of_the_others(scene: Scene) -> None:
         await client.flush()
         await scene.victim.publish_acked("submit.MY.control.1", b"x", msg_id="heard")
         await scene.link.publish_acked("deliver.MY.control.1", b"x", msg_id="heard")
-        pulled = await scene.victim.pull("INBOX_MY", "control", batch=1, timeout_s=5)
+        pulled = await scene.victim.pull("INBOX_MY_control", "control", batch=1, timeout_s=5)
         await pulled[0].ack()
         await scene.victim.request("hub.MY.time", b"")
         await client.publish("own", b"")  # the positive control: it does hear its own account
@@ -395,7 +403,7 @@ async def test_an_import_needs_the_hubs_activation_for_this_account(
         await system.request("$SYS.REQ.CLAIMS.UPDATE", pushed.encode())
     async with attacker(hub.member_credentials("SG", confined=False)) as client:
         for subject in (
-            f"{NEXT}.INBOX_MY.normal",
+            f"{NEXT}.INBOX_MY_normal.normal",
             f"{NEXT}.RECEIPT_MY.MY",
             "submit.MY.normal.1",
             "hub.MY.time",

@@ -299,7 +299,7 @@ async def test_a_gateways_user_routes_and_changes_no_stream(world: World) -> Non
         with pytest.raises(Unreachable):
             await gateway.publish_acked("submit.SG.normal.1", b"x", msg_id="3", timeout_s=0.5)
     async with connected(world, "SG") as link:
-        assert len(await link.pull("INBOX_SG", "normal", batch=9, timeout_s=5)) == 1
+        assert len(await link.pull("INBOX_SG_normal", "normal", batch=9, timeout_s=5)) == 1
 
 
 async def test_a_worker_that_dies_is_started_again_and_stopped_at_the_end(

@@ -71,11 +71,11 @@ async def mail(link: Link, member: str, lane: str = "normal") -> Delivery:
     """The next delivery, acknowledged."""
     async with asyncio.timeout(BOUND_S):
         while True:
-            for message in await link.pull(f"INBOX_{member}", lane, batch=1, timeout_s=5):
+            for message in await link.pull(f"INBOX_{member}_{lane}", lane, batch=1, timeout_s=5):
                 await message.ack()
                 return parse_delivery(message.payload)
 
 
 async def no_mail(link: Link, member: str, lane: str = "normal") -> None:
     """Fail if a delivery waits."""
-    assert await link.pull(f"INBOX_{member}", lane, batch=1, timeout_s=0.5) == []
+    assert await link.pull(f"INBOX_{member}_{lane}", lane, batch=1, timeout_s=0.5) == []

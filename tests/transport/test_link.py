@@ -46,7 +46,7 @@ async def test_a_members_submission_reaches_the_gateway_and_its_mail_the_member(
     await pulled[0].ack()
     await link.publish_acked("deliver.SG.normal.2", b"mail", msg_id="b", headers={"X": "y"})
     await link.publish_acked("receipt.SG.1", b"receipt", msg_id="c")
-    got = await member.pull("INBOX_SG", "normal", batch=10, timeout_s=2)
+    got = await member.pull("INBOX_SG_normal", "normal", batch=10, timeout_s=2)
     assert [(m.subject, m.payload, m.headers["X"]) for m in got] == [
         ("deliver.SG.normal.2", b"mail", "y")
     ]

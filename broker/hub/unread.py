@@ -1,0 +1,97 @@
+"""Takes out of the hub what nobody read in time, so that a gateway can announce it to both sides.
+
+A copy leaves its inbox or the hub's held store when its label expires, or after 90 days. It is
+stored among the expired ones before it is erased where it was: at any crash it is in one of the
+two, and the notice, which stands on one subject of the AUDIT stream, is one.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from broker.logs import get_logger
+from broker.transport.link import Link
+from broker.transport.message import Stored, leaves_at
+from broker.transport.streams import stream_states
+from keys.primitives.hashing import sha256
+
+_ALL: Final = ">"
+_FIRST_TOKENS: Final = 2  # deliver.CC and held.CC
+_log = get_logger()
+
+
+@dataclass
+class _Waiting:
+    """What one stream holds, as far as it was read.
+
+    Attributes:
+        created: The stream's own; another one is read anew.
+        next_seq: Everything before it was read.
+        leaving: Heap of (when, number), one for each message that was there.
+    """
+
+    created: str
+    next_seq: int = 1
+    leaving: list[tuple[datetime, int]] = field(default_factory=list)
+
+
+@dataclass
+class UnreadSweep:
+    """Reads each waiting copy once, remembers when it must leave, and moves it then."""
+
+    link: Link
+    _streams: dict[str, _Waiting] = field(default_factory=dict)
+
+    async def sweep(self, now: datetime) -> int:
+        """Move every copy whose time is over; return how many.
+
+        Raises:
+            BrokerError: The server did not answer, or has no room; call again.
+        """
+        moved = 0
+        for subjects in ("deliver.>", "held.>"):
+            for name, state in (await stream_states(self.link, subjects)).items():
+                if not state.messages:
+                    self._streams.pop(name, None)
+                    continue
+                waiting = self._streams.get(name)
+                if waiting is None or waiting.created != state.created:
+                    waiting = self._streams[name] = _Waiting(state.created)
+                await self._read(name, waiting)
+                moved += await self._move(name, waiting, now)
+        return moved
+
+    async def _read(self, name: str, waiting: _Waiting) -> None:
+        while True:
+            found = await self.link.get_next(name, waiting.next_seq, _ALL)
+            if found is None:
+                return
+            waiting.next_seq = found.seq + 1
+            until = leaves_at(found.headers)
+            if until is not None:
+                heapq.heappush(waiting.leaving, (until, found.seq))
+
+    async def _move(self, name: str, waiting: _Waiting, now: datetime) -> int:
+        moved = 0
+        while waiting.leaving and waiting.leaving[0][0] <= now:
+            seq = waiting.leaving[0][1]
+            found = await self.link.get_next(name, seq, _ALL)
+            if found is not None and found.seq == seq:  # else its reader was faster
+                await self._store(found)
+                await self.link.api(f"STREAM.MSG.DELETE.{name}", {"seq": seq})
+                moved += 1
+                _log.info("unread", stream=name)
+            heapq.heappop(waiting.leaving)
+        return moved
+
+    async def _store(self, found: Stored) -> None:
+        _, member, rest = found.subject.split(".", _FIRST_TOKENS)
+        await self.link.publish_acked(
+            f"expired.{member}.{rest}",
+            found.payload,
+            msg_id=sha256(b"expired", found.subject.encode(), found.payload).hex(),
+            headers={
+                name: value for name, value in found.headers.items() if name.startswith("Kentong-")
+            },
+        )
