@@ -1,21 +1,37 @@
 """Alarms: what a person at this node should look at, counted, never with content."""
 
+import asyncio
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.logs import get_logger
+from broker.node.evidence import EvidenceFolder, Split
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.store.database import Database
-from broker.store.tables import alarms
+from broker.store.tables import alarm_details, alarms
+from keys.directory.view import DirectoryView
+from keys.errors import KeysError
 from schemas.desk import Alarm
+
+SPLIT: Final = "directory-split"
+EXPIRES_SOON: Final = "directory-expires-soon"
+_log = get_logger()
 
 
 async def raise_alarm(
-    connection: AsyncConnection, code: str, *, now: datetime, peer: str = "", ident: str = ""
+    connection: AsyncConnection,
+    code: str,
+    *,
+    now: datetime,
+    peer: str = "",
+    ident: str = "",
+    detail: str = "",
 ) -> None:
-    """Note one more occurrence of an alarm."""
+    """Note one more occurrence of an alarm, with the newest detail."""
     same = (alarms.c.code == code) & (alarms.c.peer == peer) & (alarms.c.id == ident)
     changed = await connection.execute(
         update(alarms).where(same).values(count=alarms.c.count + 1, last_ms=to_ms(now))
@@ -27,23 +43,74 @@ async def raise_alarm(
                 code=code, peer=peer, id=ident, count=1, first_ms=at_ms, last_ms=at_ms
             )
         )
+    if detail:
+        of_code = alarm_details.c.code == code
+        await connection.execute(delete(alarm_details).where(of_code))
+        await connection.execute(insert(alarm_details).values(code=code, detail=detail))
 
 
 async def say_split(database: Database, present: Present) -> None:
-    """Raise the alarm of a directory that has two contents under one version, once for each.
+    """Keep the evidence of a split and raise its alarm, once for each.
+
+    Evidence that cannot be kept delays no alarm: the alarm then says so.
 
     Raises:
-        StoreError: It is not said yet.
+        StoreError: It is not said yet; the node's status shows it all the same.
     """
-    if present.split_unsaid:
-        now = present.now()
-        await database.change(lambda c: raise_alarm(c, "directory-split", now=now))
-        present.split_unsaid = False
+    split, evidence, said = present.unsaid, present.evidence, False
+    if split is None:
+        return
+    present.unsaid = None  # several tasks may come here; one says it
+    try:
+        if evidence is not None and not split.detail:
+            split.detail = await asyncio.to_thread(_kept, evidence, split)
+            _log.error(SPLIT, detail=split.detail)
+        await database.change(lambda c: raise_alarm(c, SPLIT, now=split.at, detail=split.detail))
+        said = True
+    finally:
+        if not said and present.unsaid is None:
+            present.unsaid = split
+
+
+def _kept(evidence: EvidenceFolder, split: Split) -> str:
+    try:
+        return str(evidence.keep(split))
+    except KeysError as error:
+        return f"evidence not kept: {error.code}"
+
+
+def unsaid_alarms(present: Present) -> tuple[Alarm, ...]:
+    """Return the alarms that are in no database: what expires soon, and a split not yet said."""
+    now, found = present.now(), []
+    if (split := present.unsaid) is not None:
+        found.append(
+            Alarm(code=SPLIT, count=1, first_at=split.at, last_at=split.at, detail=split.detail)
+        )
+    if present.has_directory:
+        found += expiry_alarms(present.view, now=now)
+    return tuple(found)
+
+
+def expiry_alarms(view: DirectoryView, *, now: datetime) -> tuple[Alarm, ...]:
+    """Return an alarm for each part of the directory that people must sign again soon."""
+    return tuple(
+        Alarm(
+            code=EXPIRES_SOON,
+            peer=each.member,
+            count=1,
+            first_at=now,
+            last_at=now,
+            detail=f"{each.role} {each.expires_at.isoformat()}",
+        )
+        for each in view.expiring(now)
+    )
 
 
 async def all_alarms(connection: AsyncConnection) -> tuple[Alarm, ...]:
     """Return every alarm, newest first."""
     rows = await connection.execute(select(alarms).order_by(alarms.c.last_ms.desc()).limit(100))
+    found = await connection.execute(select(alarm_details.c.code, alarm_details.c.detail))
+    details = {row.code: row.detail for row in found}
     return tuple(
         Alarm(
             code=row.code,
@@ -52,6 +119,7 @@ async def all_alarms(connection: AsyncConnection) -> tuple[Alarm, ...]:
             count=row._mapping["count"],  # noqa: SLF001 - its public name; `count` is a method
             first_at=from_ms(row.first_ms),
             last_at=from_ms(row.last_ms),
+            detail=details.get(row.code, ""),
         )
         for row in rows
     )

@@ -15,6 +15,7 @@ from broker.node import alarms, drafting, pairs, submissions
 from broker.node.changes import Changes
 from broker.node.drafting import Prepared
 from broker.node.errors import NodeError
+from broker.node.evidence import EvidenceFolder
 from broker.node.ids import from_ms, new_id, to_ms
 from broker.node.incoming import Incoming, Kept
 from broker.node.outgoing import Outgoing
@@ -77,6 +78,8 @@ class Node(NodeService):
     def __post_init__(self) -> None:
         """Join the halves."""
         vault = Vault(self.identity.storage_key)
+        if self.directory is not None:
+            self.present.evidence = EvidenceFolder(self.directory)
         sealer = Sealer(self.present, self.identity)
         self._vault = vault
         self.outgoing = Outgoing(
@@ -360,7 +363,7 @@ class Node(NodeService):
             last_position=inbox[2],
             quarantined=in_quarantine,
             gaps=gaps,
-            alarms=(*missing, *raised),
+            alarms=(*alarms.unsaid_alarms(self.present), *missing, *raised),
         )
 
     @override

@@ -22,6 +22,7 @@ from broker.node import alarms, submissions
 from broker.node.changes import Changes
 from broker.node.drafting import Prepared, judge
 from broker.node.errors import NodeError
+from broker.node.evidence import named_by_gateway
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.node.sealing import Sealer, forget, settle_numbers
@@ -283,7 +284,7 @@ class Outgoing:
             case DecisionReceipt(decision=wire, copies=copies):
                 decision = parse_decision(wire)
                 verify_decision(decision, self.present.view)
-                split = self.present.meet(decision.header.dir)
+                split = self.present.meet(decision.header.dir, named_by_gateway(decision))
                 if split and decision.header.code == split:
                     self.present.stop_sealing()
                 await alarms.say_split(self.database, self.present)

@@ -3,13 +3,14 @@
 Owned by the tasks named beside each field; everybody else reads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from broker import clock
 from broker.node.errors import NodeError
+from broker.node.evidence import NAMED, EvidenceFolder, Split
 from broker.policy import Policies, compile_policies
 from keys.directory.view import DirectoryView
 from schemas.desk import ClockShown, DirectoryShown
@@ -17,6 +18,7 @@ from schemas.label import DirectoryVersion
 
 WARN_SKEW: Final = timedelta(seconds=30)
 MAX_SKEW: Final = timedelta(minutes=5)
+MAX_HELD: Final = 256  # versions whose hash is remembered, to be compared with what others name
 SPLIT_GRACE: Final = timedelta(minutes=10)  # a newer directory may be on its way that long
 
 
@@ -30,25 +32,41 @@ class Present:
         skew: This clock minus the hub's; None until asked. Written by the clock task.
         split_since: When another directory than ours was first named. Written by the
             directory task and the receiving tasks.
-        split: Whether our version was seen with other contents.
-        split_unsaid: Whether nobody raised the alarm yet that it was.
+        ahead: The highest version that was named and is not held, with proof of who named it.
+        split: Whether there are two directories for certain: other contents under a version that
+            was held, or a version that the hub does not show.
+        unsaid: The split of which no alarm was raised yet.
+        evidence: Where splits are proved; None where no directory is kept.
     """
 
     member: str
     now: Callable[[], datetime] = clock.now
     skew: timedelta | None = None
     split_since: datetime | None = None
+    ahead: tuple[DirectoryVersion, bytes] | None = None
     split: bool = False
-    split_unsaid: bool = False
+    unsaid: Split | None = None
+    evidence: EvidenceFolder | None = None
+    _shown: set[str] = field(default_factory=set, repr=False)  # Kinds of evidence of this split.
+    _held: dict[tuple[int, int], bytes] = field(default_factory=dict, repr=False)
     _view: DirectoryView | None = field(default=None, repr=False)
     _policies: Policies | None = field(default=None, repr=False)
 
     def take(self, view: DirectoryView) -> None:
         """Use this directory from now on; called by the directory task alone."""
-        if self._view is None or self._view.version != view.version:
+        version = view.version
+        if self._view is None or self._view.version != version:
             self._policies = compile_policies(view)
-            self.split_since, self.split = None, False
+            if self.ahead is None or _number(self.ahead[0]) <= _number(version):
+                self.split_since, self.split = None, False
+                self._shown.clear()
         self._view = view
+        self._held[_number(version)] = version.hash
+        while len(self._held) > MAX_HELD:
+            del self._held[next(iter(self._held))]
+        if self.ahead is not None and _number(self.ahead[0]) <= _number(version):
+            (named, proof), self.ahead = self.ahead, None
+            self.meet(named, proof)
 
     @property
     def view(self) -> DirectoryView:
@@ -121,29 +139,50 @@ class Present:
             return "clock-skew"
         return ""
 
-    def meet(self, version: DirectoryVersion) -> str:
+    def meet(self, version: DirectoryVersion, proof: bytes = b"") -> str:
         """Compare a directory that a label or decision names; return an alarm's code or nothing.
 
-        A higher version than ours may be on its way; the same version with another hash never is.
+        A higher version than ours may be on its way; a version held with another hash never is.
+
+        Args:
+            version: As named.
+            proof: Who named it, signed; kept as evidence.
         """
         if self._view is None:
             return ""
-        ours = self._view.version
-        named = (version.root, version.snapshot)
-        other = named == (ours.root, ours.snapshot) and version.hash != ours.hash
-        if other or named > (ours.root, ours.snapshot):
-            if other:
-                self.meet_split()
-                return "directory-split"
+        number, ours = _number(version), _number(self._view.version)
+        if self._held.get(number, version.hash) != version.hash:
+            self.meet_split({NAMED: proof}, stops=number == ours)
+            return "directory-split" if number == ours else ""
+        if number > ours:
+            if self.ahead is None or number > _number(self.ahead[0]):
+                self.ahead = (version, proof)
             self.split_since = self.split_since or self.now()
         return ""
 
-    def meet_split(self) -> None:
-        """Note that our version has other contents elsewhere."""
-        if not self.split:
-            self.split = self.split_unsaid = True
-        self.split_since = self.split_since or self.now()
+    def miss(self, version: DirectoryVersion) -> None:
+        """Note that the hub, asked after this version was named, shows an older directory."""
+        if self.ahead is not None and self.ahead[0] == version:
+            self.meet_split({NAMED: self.ahead[1]})
+
+    def meet_split(self, files: Mapping[str, bytes], *, stops: bool = True) -> None:
+        """Note for certain that there are two directories.
+
+        Args:
+            files: Evidence by name.
+            stops: Whether sealing stops in `SPLIT_GRACE`: not for a version left behind long ago,
+                after which all came to see the same again.
+        """
+        if not self.split or not set(files) <= self._shown:
+            self.split, self.unsaid = True, Split(self.now(), files)
+            self._shown |= set(files)
+        if stops:
+            self.split_since = self.split_since or self.now()
 
     def stop_sealing(self) -> None:
         """Seal nothing more under this directory: the gateway itself refused it as split."""
         self.split_since = self.now() - SPLIT_GRACE - timedelta(milliseconds=1)
+
+
+def _number(version: DirectoryVersion) -> tuple[int, int]:
+    return version.root, version.snapshot

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +12,7 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, pairs
 from broker.node.changes import Changes
+from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
 from broker.node.present import Present
@@ -22,8 +22,6 @@ from broker.transport.link import Link
 from broker.transport.services import HubServices
 from keys.directory.client import DirectoryClient, SplitDirectoryError
 from keys.errors import KeysError
-from keys.files import write_private
-from keys.primitives.hashing import sha256
 from schemas.errors import SchemaError
 from schemas.vocabulary import Status
 
@@ -31,7 +29,6 @@ DIRECTORY_EVERY_S: Final = 30.0  # a revocation is here a minute or two after it
 CLOCK_EVERY_S: Final = 60.0
 PAIRS_EVERY_S: Final = 60.0
 HINDERED_S: Final = 5.0  # while directory or clock keep this node from sealing, look again soon
-MAX_EVIDENCE: Final = 16  # files; a hub that splits for ever must not fill the disk
 RETRY_S: Final = 3.0
 _log = get_logger()
 
@@ -47,6 +44,7 @@ class Upkeep:
     changes: Changes
     submitted: Changes  # Wakes the task that submits.
     directory: DirectoryClient | None
+    _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self) -> None:
         """Fetch, verify and use the newest directory.
@@ -58,16 +56,29 @@ class Upkeep:
         """
         if self.directory is None:
             return
-        hub = HubServices(self.link, self.present.member)
+        hub, ahead = HubServices(self.link, self.present.member), self.present.ahead
         try:
             copy = await self.directory.refresh(hub.read, now=self.present.now())
         except SplitDirectoryError as split:
-            self.present.meet_split()
-            await asyncio.to_thread(_keep_evidence, self.directory.folder, split)
+            self.present.meet_split({OURS: split.ours.to_bytes(), THEIRS: split.theirs.to_bytes()})
             await alarms.say_split(self.database, self.present)
             raise
         self.present.take(copy.view)
+        if ahead is not None:  # the hub was asked after this was named, and does not show it
+            self.present.miss(ahead[0])
+        self.say_expiring()
         self.changes.happened()
+        await alarms.say_split(self.database, self.present)
+
+    def say_expiring(self) -> None:
+        """Log once a day what people must sign again soon."""
+        now = self.present.now()
+        for each in self.present.view.expiring(now):
+            if self._said.get(each.role) != now.date():
+                self._said[each.role] = now.date()
+                _log.warning(
+                    alarms.EXPIRES_SOON, role=each.role, expires_at=each.expires_at.isoformat()
+                )
 
     async def ask_time(self) -> None:
         """Compare the clocks; half of the round trip is uncertainty.
@@ -169,12 +180,3 @@ class Upkeep:
             )
         except BrokerError as error:  # a full disk, most likely; it must not end the node
             _log.error("alarm-not-kept", code=named, error_code=error.code)
-
-
-def _keep_evidence(folder: Path, split: SplitDirectoryError) -> None:
-    """Keep both directories, for those who will ask the operator; of many, the first ones."""
-    for bundle in (split.ours, split.theirs):
-        name = f"split-{sha256(bundle.snapshot.encode()).hex()[:16]}.json"
-        kept = {path.name for path in folder.glob("split-*.json")}
-        if name not in kept and len(kept) < MAX_EVIDENCE:
-            write_private(folder / name, bundle.to_bytes())

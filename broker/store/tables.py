@@ -151,4 +151,10 @@ alarms = Table(
     Column("last_ms", BigInteger, nullable=False),
     UniqueConstraint("code", "peer", "id"),
 )
+alarm_details = Table(  # the newest, by the alarm's code
+    "alarm_details",
+    metadata,
+    Column("code", String(64), primary_key=True),
+    Column("detail", String(1024), nullable=False),
+)
 Index("inbox_by_type", inbox.c.type, inbox.c.position)

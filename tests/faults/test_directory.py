@@ -248,8 +248,8 @@ async def test_a_split_directory_holds_everything_until_all_see_the_same(tmp_pat
         told = await world.queue(my, "SG")
         await status_when(sg, lambda status: status.exercise_inbox == 1)
         assert (await sg.inbox()).items[0].alert_id == told.alert_id
-        evidence = Home(world.region.home("SG")).node_directory
-        while len(list(evidence.glob("split-*.json"))) < 2:  # noqa: ASYNC110 - a thread writes them
+        evidence = Home(world.region.home("SG")).node_directory.with_name("evidence")
+        while not list(evidence.glob("*/*/theirs.json")):  # noqa: ASYNC110 - a thread writes them
             await asyncio.sleep(0.05)
         assert (await my.status()).exercise_inbox == 0
 

@@ -1,21 +1,24 @@
 """Keys that ended between two moments: shown to the reader, and not sealed with."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from broker import clock
 from schemas.desk import SubmissionState
 from schemas.directory import MemberDocument, OfficersDocument, RevocationReason
 from tests.support.envelopes import delivery, make
 from tests.support.hub import RunningHub, running_hub
-from tests.support.nodes import opened_node, request, send
+from tests.support.nodes import Clock, opened_node, request, send
 from tests.support.region import TestRegion, make_region
 
 pytestmark = pytest.mark.hub
+DAY = timedelta(days=1)
 SOON = timedelta(minutes=1)
 
 
@@ -91,3 +94,23 @@ async def test_an_alert_whose_officer_was_revoked_before_it_was_sealed_waits_for
             SubmissionState.NEEDS_ATTENTION,
             "officer-revoked",
         )
+
+
+async def test_what_must_be_signed_again_soon_is_logged_once_a_day(
+    hub: RunningHub, tmp_path: Path
+) -> None:
+    now = Clock()
+    now.stopped = hub.region.now
+    soon = {"member-SG": hub.region.now + timedelta(days=9), "root": hub.region.now + 31 * DAY}
+    async with opened_node(hub, "MY", tmp_path, now=now) as my:
+        my.present.take(replace(hub.region.view, expiries=soon))
+        said = []
+        for _ in range(3):
+            with capture_logs() as logs:
+                my.upkeep.say_expiring()
+                my.upkeep.say_expiring()
+            said.append([each["role"] for each in logs])
+            now.stopped += DAY
+        assert said == [["member-SG"], ["member-SG", "root"], ["member-SG", "root"]]
+        assert logs[0]["event"] == "directory-expires-soon"
+        assert logs[0]["expires_at"] == soon["member-SG"].isoformat()

@@ -14,14 +14,18 @@ from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import say
+from broker.cli.words import alarm_line
 from broker.errors import BrokerError
 from broker.logs import configure
+from broker.node.alarms import all_alarms, expiry_alarms
 from broker.node.sealing import INCARNATION
 from broker.settings import home, settings
 from broker.store.tables import meta
+from keys.directory.client import DirectoryClient
 from keys.files import make_private_folder
 from keys.home import Home
 from keys.identity import STORE_NAME, create_identity
+from schemas.desk import Alarm
 
 app = typer.Typer(no_args_is_help=True)
 _MAX_CA_BYTES = 64 * 1024
@@ -115,17 +119,37 @@ async def _restored(place: NodePlace) -> int:
 
 @app.command()
 def status(as_json: AsJSON = False) -> None:
-    """Show whether the node's API answers; `kentong status` shows more to a desk.
+    """Show whether the node's API answers, and its alarms; `kentong status` shows a desk more.
+
+    What of the directory must be signed again soon is an alarm too. Ends with 4 if it does not run.
 
     Example: kentong node status
     """
     place = NodePlace(home())
     config = place.config()
     alive = place.socket.is_socket()
+    found = (*_expiring(), *asyncio.run(_alarms(place)))
     if as_json:
-        screen.as_json("node-status", ok=alive, member=config.member, socket=str(place.socket))
+        shown = [alarm.model_dump(mode="json") for alarm in found]
+        screen.as_json(
+            "node-status", ok=alive, member=config.member, socket=str(place.socket), alarms=shown
+        )
     else:
         text = "offers its API" if alive else "does not run"
         screen.line(f"{config.member}: {say('node-alive' if alive else 'node-dead', text)}")
+        for alarm in found:
+            screen.line(alarm_line(alarm))
     if not alive:
         raise typer.Exit(4)
+
+
+def _expiring() -> tuple[Alarm, ...]:
+    """Return what must be signed again soon, as the copy of the directory kept here has it."""
+    place = Home(home())
+    copy = DirectoryClient(place.node_directory, pinned_root=place.pinned_root()).load()
+    return expiry_alarms(copy.view, now=clock.now()) if copy else ()
+
+
+async def _alarms(place: NodePlace) -> tuple[Alarm, ...]:
+    async with place.database() as database, database.read() as connection:
+        return await all_alarms(connection)
