@@ -1,5 +1,6 @@
 """Every command is there, explains itself with an example, and the README tells the truth."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from broker import clock
 from broker.cli.commands import COMMANDS
 from broker.cli.main import build
+from broker.errors import BrokerError
+from tests.support.envelopes import make
+from tests.support.region import make_region
 
 ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner()
@@ -93,6 +98,66 @@ def test_policies_are_checked_and_explained() -> None:
     assert refused.exit_code == 1
     assert "TH import: forbid cyber-with-personal-data-needs-a-case" in refused.output
     assert RUNNER.invoke(app, [*asked, "--to", "MY"]).exit_code == 0
+
+
+def test_cases_hold_or_are_named(tmp_path: Path) -> None:
+    folder = ROOT / "deploy" / "policies"
+    asked = ["policy", "test", "--policies", str(folder)]
+    shipped = [str(path) for path in sorted((folder / "cases").glob("*.toml"))]
+    assert RUNNER.invoke(build(chosen="policy"), [*asked, *shipped]).exit_code == 0
+    wrong = tmp_path / "wrong.toml"
+    case = '[[case]]\nname = "%s"\nfrom = "SG"\nto = ["MY"]\ntype = "cyber"\n'
+    wrong.write_text(
+        f'{case % "refused"}expect = "refuse"\n{case % "other"}expect = "permit"\nrule = "x"\n'
+    )
+    result = RUNNER.invoke(build(chosen="policy"), [*asked, str(wrong), "--json"])
+    assert result.exit_code == 1
+    told = json.loads(result.output)
+    assert not told["ok"]
+    assert [one["case"] for one in told["failed"]] == ["refused", "other"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('expect = "perhaps"', "case.0.expect"),
+        ('expect = "permit"\ncolour = 1', "case.0.colour"),
+        ('expect = "permit"\nfacts = ["persona"]', "case.0.facts.0"),
+        ("expect = ", "not TOML"),
+    ],
+)
+def test_a_bad_case_is_told_with_its_field(tmp_path: Path, line: str, named: str) -> None:
+    path = tmp_path / "cases.toml"
+    path.write_text(f'[[case]]\nname = "a"\nfrom = "SG"\nto = ["MY"]\ntype = "cyber"\n{line}\n')
+    folder = ROOT / "deploy" / "policies"
+    words = ["policy", "test", "--policies", str(folder), str(path)]
+    result = RUNNER.invoke(build(chosen="policy"), words)
+    assert result.exit_code == 1
+    assert named in str(result.exception)
+
+
+def test_a_proposed_policy_is_replayed_before_it_is_signed(tmp_path: Path) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    label = make(region, ("MY",)).label
+    received = tmp_path / "received.json"
+    received.write_text(json.dumps({"items": [{"label": label.model_dump(mode="json")}]}))
+    folder = ROOT / "deploy" / "policies"
+    current = folder / "MY.toml"
+    words = [str(received), "--policies", str(folder)]
+    same = RUNNER.invoke(build(chosen="policy"), ["policy", "replay", str(current), *words])
+    assert same.exit_code == 0, same.output
+    proposed = tmp_path / "MY.toml"
+    rule = '[[rule]]\nname = "closed"\ndirection = "import"\neffect = "forbid"\n'
+    proposed.write_text(f'{current.read_text()}{rule}types = ["{label.type}"]\n')
+    asked = ["policy", "replay", str(proposed), *words]
+    changed = RUNNER.invoke(build(chosen="policy"), asked)
+    assert changed.exit_code == 1, changed.output
+    assert "1 of 1" in changed.output
+    assert "forbid closed" in changed.output
+    received.write_text("[]")
+    refused = RUNNER.invoke(build(chosen="policy"), asked).exception
+    assert isinstance(refused, BrokerError)
+    assert refused.code == "bad-labels"
 
 
 def test_a_bad_policy_is_told_with_its_line(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """`kentong policy`: checks a policy, and says what would happen if."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
+from pydantic import ValidationError
 
 from broker import clock
 from broker.cli import screen
@@ -14,27 +14,28 @@ from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
-from broker.policy import Verdict, compile_policies
-from broker.policy.evaluate import Policies, compile_documents
+from broker.policy import Policies, Verdict
+from broker.policy.question import MAX_CASES_BYTES, Question, parse_cases
+from broker.policy.replay import MAX_LABELS_BYTES, Documents, changes, received_in
 from broker.settings import home
 from keys.directory import layout
 from keys.directory.source import PublishedDirectory
 from keys.directory.view import DirectoryView
 from schemas.errors import SchemaError
-from schemas.label import Classification, Facts, Intent, Retention, Sender
 from schemas.policy import MAX_POLICY_BYTES, PolicyDocument, parse_policy
 from schemas.vocabulary import (
     ASEAN,
     TLP,
     Handling,
-    JudicialUse,
-    Kind,
     Level,
-    Precedence,
     Purpose,
     Status,
 )
 
+PoliciesFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of CC.toml and agreement.toml; else the hub's directory here."),
+]
 app = typer.Typer(no_args_is_help=True)
 _ASEAN_GROUP = {"asean": frozenset(ASEAN)}
 
@@ -77,10 +78,7 @@ def explain(
     sender: Annotated[str, typer.Option("--from", help="Member that sends.")],
     to: Annotated[list[str], typer.Option("--to", help="Recipient; repeat.")],
     alert_type: Annotated[str, typer.Option("--type", help="For example cyber.")],
-    policies: Annotated[
-        Path | None,
-        typer.Option(help="Folder of CC.toml and agreement.toml; else the hub's directory here."),
-    ] = None,
+    policies: PoliciesFolder = None,
     status: Annotated[Status, typer.Option(help="actual, exercise or test.")] = Status.ACTUAL,
     tlp: Annotated[TLP, typer.Option(help="Traffic Light Protocol.")] = TLP.AMBER,
     purpose: Annotated[list[Purpose] | None, typer.Option(help="Repeat.")] = None,
@@ -97,36 +95,117 @@ def explain(
     Example: kentong policy explain --policies deploy/policies --from SG --to TH --type cyber
       --fact personal_data
     """
-    unknown = set(fact or ()) - set(Facts.model_fields)
-    if unknown:
-        raise BrokerError("unknown-fact", f"there is no fact {min(unknown)}")
+    try:
+        question = Question.model_validate(
+            {
+                "from": sender,
+                "to": tuple(to),
+                "type": alert_type,
+                "status": status,
+                "tlp": tlp,
+                "purposes": tuple(purpose or (Purpose.WARN,)),
+                "handling": tuple(handling or ()),
+                "classification": level,
+                "facts": tuple(fact or ()),
+                "agency": agency,
+            }
+        )
+    except ValidationError as error:
+        raise BrokerError("bad-question", _first(error)) from None
     now = clock.now()
-    until = now + timedelta(days=30)
-    intent = Intent(
-        alert_id=UUID(int=0),
-        rev=1,
-        kind=Kind.ALERT,
-        type=alert_type,
-        type_version=1,
-        sender=Sender(member=sender, agency=agency),
-        status=status,
-        precedence=Precedence.ROUTINE,
-        tlp=tlp,
-        handling=tuple(handling or ()),
-        classification=Classification(level=level),
-        no_third_party=True,
-        orcon=False,
-        purposes=tuple(purpose or (Purpose.WARN,)),
-        judicial_use=JudicialUse.WITH_CONSENT,
-        expires=until,
-        retention=Retention(review_by=until, delete_by=until),
-        facts=Facts(**{name: name in (fact or ()) for name in Facts.model_fields}),
-        disclose_recipients=False,
-    )
     compiled = _folder(policies) if policies is not None else _published(now)
-    verdicts = compiled.evaluate(intent, to)
+    verdicts = question.ask(compiled, now=now)
     _show(verdicts, as_json=as_json)
     if not any(verdict.permitted for verdict in verdicts.values()):
+        raise typer.Exit(1)
+
+
+@app.command("test")
+def ask_cases(
+    files: Annotated[list[Path], typer.Argument(help="Files of cases, TOML.")],
+    policies: PoliciesFolder = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Ask every case of the files and say which do not hold; ends with 1 if one does not.
+
+    A case is a [[case]] table: name, from, to, type, expect = "permit" or "refuse", and where it
+    matters status, tlp, purposes, handling, classification, facts, agency, and the rule that must
+    decide.
+
+    Example: kentong policy test --policies deploy/policies deploy/policies/cases/region.toml
+    """
+    now = clock.now()
+    compiled = _folder(policies) if policies is not None else _published(now)
+    cases = [case for path in files for case in parse_cases(read_file(path, MAX_CASES_BYTES))]
+    failed = [failure for case in cases for failure in case.failures(compiled, now=now)]
+    bad = len({failure.case for failure in failed})
+    if as_json:
+        shown = [
+            {
+                "case": f.case,
+                "recipient": f.recipient,
+                "permitted": f.verdict.permitted,
+                "code": f.verdict.code,
+                "rule": f.verdict.rule,
+            }
+            for f in failed
+        ]
+        screen.as_json("policy-test", ok=not failed, cases=len(cases), failed=shown)
+    else:
+        if failed:
+            screen.table(
+                (
+                    say("head-case", "case"),
+                    say("head-recipient", "recipient"),
+                    say("head-rule", "rule"),
+                ),
+                [(f.case, f.recipient, f.verdict.rule) for f in failed],
+            )
+        screen.line(
+            say("cases-held", "{held} of {all} cases hold", held=len(cases) - bad, all=len(cases))
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="The member's proposed policy, TOML.")],
+    received: Annotated[Path, typer.Argument(help="What `kentong inbox --json` wrote.")],
+    policies: PoliciesFolder = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Ask a proposed policy about every alert that was received, and say what would change.
+
+    Ends with 0 if nothing changes, with 1 otherwise. Nothing is signed or sent.
+
+    Example: kentong inbox --json > received.json; kentong policy replay MY.toml received.json
+    """
+    proposed = _read(file)
+    if proposed.member is None:
+        raise BrokerError("agreement", f"{file} is an agreement: give the policy of a member")
+    alerts = received_in(read_file(received, MAX_LABELS_BYTES))
+    now = clock.now()
+    given = _documents(policies) if policies is not None else _published_documents(now)
+    before = given.compiled()
+    after = given.with_policy(proposed.member, proposed).compiled()
+    changed = changes(before, after, alerts, recipient=proposed.member)
+    if as_json:
+        shown = [{"id": str(c.id), "before": c.before.rule, "after": c.after.rule} for c in changed]
+        screen.as_json("policy-replay", ok=not changed, alerts=len(alerts), changed=shown)
+    else:
+        if changed:
+            heads = ("id", say("head-before", "before"), say("head-after", "after"))
+            screen.table(heads, [(str(c.id), c.before.rule, c.after.rule) for c in changed])
+        screen.line(
+            say(
+                "replayed",
+                "{changed} of {all} alerts would be decided otherwise",
+                changed=len(changed),
+                all=len(alerts),
+            )
+        )
+    if changed:
         raise typer.Exit(1)
 
 
@@ -169,17 +248,26 @@ def _show(verdicts: dict[str, Verdict], *, as_json: bool) -> None:
 
 
 def _folder(folder: Path) -> Policies:
-    """Return the policies of a folder; its members make up the group of states."""
+    return _documents(folder).compiled()
+
+
+def _documents(folder: Path) -> Documents:
+    """Return the policies of a folder; its states make up the group of states."""
     documents = {
         path.stem: _read(path) for path in sorted(folder.glob("*.toml")) if path.stem != "agreement"
     }
-    return compile_documents(documents, _read(folder / "agreement.toml"), _ASEAN_GROUP)
+    return Documents(documents, _read(folder / "agreement.toml"), _ASEAN_GROUP)
+
+
+def _published_documents(now: datetime) -> Documents:
+    view: DirectoryView = PublishedDirectory.at(home()).view()
+    view.check_fresh(now.astimezone(UTC))
+    members = {code: member.policy for code, member in view.member_views.items()}
+    return Documents(members, view.agreement, view.groups())
 
 
 def _published(now: datetime) -> Policies:
-    view: DirectoryView = PublishedDirectory.at(home()).view()
-    view.check_fresh(now.astimezone(UTC))
-    return compile_policies(view)
+    return _published_documents(now).compiled()
 
 
 def _read(path: Path) -> PolicyDocument:
@@ -188,3 +276,8 @@ def _read(path: Path) -> PolicyDocument:
             return parse_policy(file.read(MAX_POLICY_BYTES + 1))
     except OSError as error:
         raise BrokerError("bad-file", f"{path} cannot be read") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{first['loc'][0]}: {first['msg']}"
