@@ -118,7 +118,11 @@ class Worker:
             return over
         spoken_of = await self._spoken_of(found)
         judgement = judge(found, situation, size=len(arrival.raw), spoken_of=spoken_of)
-        if isinstance(judgement, Judged) and not await self._is_first(found):
+        # Only what goes out takes the one place: who was refused for a key may say it again.
+        passes = isinstance(judgement, Judged) and any(
+            verdict.accepted for verdict in judgement.records.values()
+        )
+        if passes and not await self._is_first(found):
             return RefusedWhole("control-repeated", found.frame.digest, found)
         return judgement
 

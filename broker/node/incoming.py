@@ -25,10 +25,10 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, pairs, submissions
 from broker.node.changes import Changes
+from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
 from broker.node.ids import to_ms
 from broker.node.present import Present
-from broker.node.sealing import Sealer
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
@@ -77,7 +77,7 @@ class Incoming:
     identity: MemberIdentity
     database: Database
     vault: Vault
-    sealer: Sealer
+    controls: Controls
     link: Link
     changes: Changes
     mail: Changes
@@ -400,13 +400,9 @@ class Incoming:
     async def _answer(
         self, connection: AsyncConnection, about: "_Spoken", message: ControlMessage
     ) -> None:
-        try:
-            await self.sealer.control(
-                connection, message, to=about.sender, ref=about.reference, status=about.status
-            )
-        except KeysError as error:
-            # The alert is kept all the same; its sender will see no confirmation.
-            _log.warning("not-confirmed", error_code=error.code, id=str(about.reference.id))
+        await self.controls.say(
+            connection, message, to=about.sender, ref=about.reference, status=about.status
+        )
 
 
 @dataclass(frozen=True)

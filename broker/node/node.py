@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from broker.node import alarms, drafting, pairs, submissions
 from broker.node.changes import Changes
+from broker.node.controls import Controls
 from broker.node.drafting import Prepared
 from broker.node.errors import NodeError
 from broker.node.evidence import EvidenceFolder
@@ -82,15 +83,16 @@ class Node(NodeService):
             self.present.evidence = EvidenceFolder(self.directory)
         sealer = Sealer(self.present, self.identity)
         self._vault = vault
+        controls = Controls(self.present, self.database, sealer)
         self.outgoing = Outgoing(
-            self.present, self.database, vault, sealer, self.link, self.changes
+            self.present, self.database, vault, sealer, controls, self.link, self.changes
         )
         self.incoming = Incoming(
             self.present,
             self.identity,
             self.database,
             vault,
-            sealer,
+            controls,
             self.link,
             self.changes,
             self.mail,
@@ -100,6 +102,7 @@ class Node(NodeService):
             self.present,
             self.database,
             sealer,
+            controls,
             self.link,
             self.changes,
             self.outgoing.sealed,

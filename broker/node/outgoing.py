@@ -20,6 +20,7 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, submissions
 from broker.node.changes import Changes
+from broker.node.controls import Controls
 from broker.node.drafting import Prepared, judge
 from broker.node.errors import NodeError
 from broker.node.evidence import named_by_gateway
@@ -65,6 +66,7 @@ class Outgoing:
     database: Database
     vault: Vault
     sealer: Sealer
+    controls: Controls
     link: Link
     changes: Changes
     sealed: Changes = field(default_factory=Changes)  # Wakes the task that submits.
@@ -331,6 +333,11 @@ class Outgoing:
         await forget(connection, ident)
         if row.submission_id is not None:
             await self._outcomes(connection, UUID(row.submission_id), decision, copies)
+        elif not accepted:
+            code = header.code or next((record.code for record in decision.records), "")
+            await self.controls.decided(connection, ident, code)
+        else:
+            await self.controls.decided(connection, ident, "")
 
     async def _outcomes(
         self,

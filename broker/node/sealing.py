@@ -67,8 +67,8 @@ class Sealer:
         to: str,
         ref: Reference | None,
         status: Status,
-    ) -> None:
-        """Put one control for `to` into the outbox.
+    ) -> UUID:
+        """Put one control for `to` into the outbox; return its envelope's id.
 
         Raises:
             DirectoryError: It has no key now; controls are not worth waiting for one.
@@ -84,12 +84,15 @@ class Sealer:
         )
         view = self.present.view
         label = Label.from_intent(intent, id=new_id(now), directory=view.version)
-        number = await next_number(connection, to, label.id)
+        # Keys first: what fails here must leave no number behind.
         kid, sign_key = self.identity.signer(view, at=now)
-        recipient = Recipient(to, number, *view.encryption_key(to, at=now), random_bytes(32))
+        key = view.encryption_key(to, at=now)
+        number = await next_number(connection, to, label.id)
+        recipient = Recipient(to, number, *key, random_bytes(32))
         content = Content(encode_control(message)).to_bytes()
         sealed = seal(label, content, recipients=[recipient], node_kid=kid, node_key=sign_key)
         await _put(connection, label, sealed, now=now, submission_id=None)
+        return label.id
 
 
 async def next_number(connection: AsyncConnection, peer: str, ident: UUID) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, pairs
 from broker.node.changes import Changes
+from broker.node.controls import Controls
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
@@ -28,6 +29,7 @@ from schemas.vocabulary import Status
 DIRECTORY_EVERY_S: Final = 30.0  # a revocation is here a minute or two after it was published
 CLOCK_EVERY_S: Final = 60.0
 PAIRS_EVERY_S: Final = 60.0
+ANSWERS_EVERY_S: Final = 10.0
 HINDERED_S: Final = 5.0  # while directory or clock keep this node from sealing, look again soon
 RETRY_S: Final = 3.0
 _log = get_logger()
@@ -40,6 +42,7 @@ class Upkeep:
     present: Present
     database: Database
     sealer: Sealer
+    controls: Controls
     link: Link
     changes: Changes
     submitted: Changes  # Wakes the task that submits.
@@ -132,6 +135,11 @@ class Upkeep:
             self.submitted.happened()
         return len(peers)
 
+    async def answer_again(self) -> None:
+        """Seal again the answers that the hub refused, or that could not be sealed."""
+        if await self.controls.seal_due():
+            self.submitted.happened()
+
     async def forget(self) -> None:
         """Erase what is past its time."""
         now_ms = to_ms(self.present.now())
@@ -144,6 +152,7 @@ class Upkeep:
             group.create_task(self._every(CLOCK_EVERY_S, self.ask_time))
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
+            group.create_task(self._every(ANSWERS_EVERY_S, self.answer_again))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         while True:

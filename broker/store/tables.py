@@ -62,6 +62,20 @@ envelopes = Table(
     Column("submission_id", String(36)),
     Column("decided", Integer, nullable=False, default=0),
 )
+controls = Table(
+    "controls",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("envelope_id", String(36), index=True),  # none while it waits to be sealed
+    Column("peer", String(16), nullable=False),
+    Column("ref_id", String(36), nullable=False),
+    Column("ref_digest", LargeBinary, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("kept_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+)
 outbox = Table(
     "outbox",
     metadata,
