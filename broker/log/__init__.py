@@ -1,0 +1,1 @@
+"""The audit log: its tree, tiles, signed checkpoints and proofs."""
