@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, ValidationError
 
-from keys.directory.metadata import Signer
+from keys.directory.metadata import Root, Signer
 from keys.directory.proposal import DirectoryKey
 from keys.directory.repository import OnlineSigners
 from keys.directory.signers import SignKeySigner, file_uri, open_signer, public_key
@@ -27,6 +27,7 @@ _KEY: Final = "directory"
 _MAX_BYTES: Final = 16 * 1024
 _SNAPSHOT: Final = "snapshot"
 _TIMESTAMP: Final = "timestamp"
+_NEXT: Final = "next/"  # before the names of keys that wait to be published
 
 
 class _Description(Strict):
@@ -112,17 +113,79 @@ def create_online_keys(
     return _online(KeyStore.create(folder / _STORE, passphrase, entries, log2n=log2n))
 
 
-def load_online_signers(folder: Path, passphrase: bytes) -> OnlineSigners:
+def load_online_signers(
+    folder: Path, passphrase: bytes, *, root: Root | None = None
+) -> OnlineSigners:
     """Return the hub's online signers.
+
+    Args:
+        folder: Of its key stores.
+        passphrase: Opens them.
+        root: Under which they shall sign; the next keys are returned if it names those.
 
     Raises:
         KeyFileError: The key store is missing, too open, damaged or of another kind.
     """
-    return _online(KeyStore.open(folder / _STORE, passphrase))
+    store = KeyStore.open(folder / _STORE, passphrase)
+    return _online(store, prefix=_NEXT if root is not None and _names_next(store, root) else "")
 
 
-def _online(store: KeyStore) -> OnlineSigners:
+def create_next_online_keys(folder: Path, passphrase: bytes) -> OnlineSigners:
+    """Make the keys that shall take the place of the hub's online keys, beside those.
+
+    Raises:
+        KeyFileError: `exists`: some wait already to be published. Or they cannot be written.
+    """
+    store = KeyStore.open(folder / _STORE, passphrase)
+    if _NEXT + _SNAPSHOT in store.entries:
+        raise KeyFileError("exists", "the keys of an earlier change wait to be published")
+    names = (_SNAPSHOT, _TIMESTAMP)
+    store.change({_NEXT + name: Entry("ed25519", SignKey.generate().seed()) for name in names})
+    return _online(store, prefix=_NEXT)
+
+
+def take_up_online_keys(folder: Path, passphrase: bytes, *, root: Root) -> bool:
+    """Put the next online keys in the place of the old ones, if `root` names them; destroy those.
+
+    Returns:
+        Whether it does.
+
+    Raises:
+        KeyFileError: The key store cannot be read or written.
+    """
+    store = KeyStore.open(folder / _STORE, passphrase)
+    if not _names_next(store, root):
+        return False
+    names = (_SNAPSHOT, _TIMESTAMP)
+    entries = {name: store.get(_NEXT + name, "ed25519") for name in names}
+    store.change(entries, destroy=[_NEXT + name for name in names])
+    return True
+
+
+def give_up_next_online_keys(folder: Path, passphrase: bytes) -> None:
+    """Destroy next online keys that were never published, if there are any.
+
+    Raises:
+        KeyFileError: The key store cannot be read or written.
+    """
+    store = KeyStore.open(folder / _STORE, passphrase)
+    if waiting := [name for name in store.entries if name.startswith(_NEXT)]:
+        store.change(destroy=waiting)
+
+
+def _names_next(store: KeyStore, root: Root) -> bool:
+    if _NEXT + _SNAPSHOT not in store.entries:
+        return False
+    waiting = _online(store, prefix=_NEXT)
+    named = (root.roles[_SNAPSHOT].keyids, root.roles[_TIMESTAMP].keyids)
+    return named == (
+        [waiting.snapshot.public_key.keyid],
+        [waiting.timestamp.public_key.keyid],
+    )
+
+
+def _online(store: KeyStore, *, prefix: str = "") -> OnlineSigners:
     def signer(name: str) -> Signer:
-        return SignKeySigner(SignKey(store.get(name, "ed25519").secret))
+        return SignKeySigner(SignKey(store.get(prefix + name, "ed25519").secret))
 
     return OnlineSigners(snapshot=signer(_SNAPSHOT), timestamp=signer(_TIMESTAMP))

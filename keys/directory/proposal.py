@@ -101,6 +101,16 @@ class Proposal(Strict):
         """Return the part that changes `role`, or None."""
         return next((part for part in self.parts if part.role == role), None)
 
+    def root(self) -> Root | None:
+        """Return the root that it proposes, if it does; not verified.
+
+        Raises:
+            DirectoryError: `bad-metadata`.
+        """
+        part = self.part(layout.ROOT)
+        signed = part.read().signed if part else None
+        return signed if isinstance(signed, Root) else None
+
 
 def parse_proposal(raw: bytes) -> Proposal:
     """Return the proposal in `raw`, which is not trusted.

@@ -125,7 +125,8 @@ class DirectoryRepository:
         """Sign the timestamp again, and the snapshot once half of its time is over.
 
         Raises:
-            DirectoryError: The directory is missing or damaged.
+            DirectoryError: The directory is missing or damaged, or `below-threshold`: the root
+                names other keys than these. Nothing was changed then.
         """
         with self._locked():
             bundle = self.bundle()
@@ -133,11 +134,10 @@ class DirectoryRepository:
             if snapshot.expires - now < layout.SNAPSHOT_LASTS / 2:
                 snapshot.version += 1
                 bundle = _signed_online(bundle, snapshot, online, now)
-                new = TrustedDirectory(bundle, pinned_root=self._pinned_root)
-                self._write(bundle, new)
             else:
                 raw = _next_timestamp(bundle, bundle.snapshot.encode(), online, now)
-                self._put(layout.metadata_path(layout.TIMESTAMP, 0), raw)
+                bundle = bundle.model_copy(update={"timestamp": raw.decode()})
+            self._write(bundle, TrustedDirectory(bundle, pinned_root=self._pinned_root))
 
     def _next(
         self,

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from broker import clock
 from broker.cli.demo.region import DemoRegion, found
 from broker.cli.main import EXIT_FAULT, EXIT_MISUSE, EXIT_REFUSED
+from broker.hub.place import HubPlace
+from keys.directory.holders import load_online_signers
+from keys.directory.source import PublishedDirectory
+from keys.home import Home
+from keys.keystore import KeyStore
 from tests.cli.test_ceremonies import run, snapshot, with_ministry
 
 pytestmark = pytest.mark.processes
@@ -140,3 +146,46 @@ def test_a_ministry_that_lost_its_key_gets_another(tmp_path: Path) -> None:
     own = tmp_path / "own.json"
     good(made, th, "officer", "revoke", "TH-7Q4", "--member", "TH", "--out", str(own))
     published(made, own)
+
+
+def test_the_hub_gets_other_keys(tmp_path: Path) -> None:
+    made = found(tmp_path / "other")
+    stores = Home(made.hub).hub_keys
+    both = ("hub", "rekey", "--out", str(tmp_path / "x.json"))
+    assert run(made, made.hub, *both).returncode == EXIT_MISUSE
+
+    def stored(name: str) -> set[str]:
+        return set(KeyStore.open(stores / name, made.passphrase).entries)
+
+    def signed_and_published(out: Path) -> str:
+        for code in ("SG", "MY", "VN"):
+            good(made, with_ministry(made, code), "directory", "sign", str(out), "--member", code,
+                 "--yes")  # fmt: skip
+        said = good(made, made.hub, "directory", "publish", str(out))
+        good(made, made.hub, "directory", "verify")
+        return said
+
+    online = tmp_path / "online.json"
+    before = load_online_signers(stores, made.passphrase)
+    good(made, made.hub, "hub", "rekey", "--online", "--out", str(online))
+    again = ("hub", "rekey", "--online", "--out", str(tmp_path / "again.json"))
+    assert refused(made, made.hub, *again) == (EXIT_FAULT, "exists")
+    online.unlink()
+    good(made, made.hub, "hub", "rekey", "--online", "--again", "--out", str(online))
+    assert "restart" in signed_and_published(online)
+    after = load_online_signers(stores, made.passphrase)
+    assert after.timestamp.public_key != before.timestamp.public_key
+    assert stored("directory.keystore") == {"snapshot", "timestamp"}
+    repository = PublishedDirectory.at(made.hub).repository
+    repository.renew_timestamp(online=after, now=clock.now())
+
+    gateway = tmp_path / "gateway.json"
+    old = HubPlace(made.hub).open_gateway(made.passphrase).kid
+    good(made, made.hub, "hub", "rekey", "--gateway", "--stolen", "--out", str(gateway))
+    assert HubPlace(made.hub).open_gateway(made.passphrase).kid == old  # until it is published
+    assert "restart" in signed_and_published(gateway)
+    new = HubPlace(made.hub).open_gateway(made.passphrase).kid
+    view = PublishedDirectory.at(made.hub).view()
+    assert view.gateway_key(new, at=clock.now())
+    assert view.gateway_standing(old).stolen
+    assert not any(name.startswith("next/") for name in stored("gateway.keystore"))

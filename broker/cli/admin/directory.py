@@ -20,12 +20,13 @@ from broker.cli.text import say
 from broker.cli.words import clock as clock_text
 from broker.cli.words import expiry_line
 from broker.errors import BrokerError
+from broker.hub.rekeying import take_up_decision_key
 from broker.settings import home
 from keys.directory import layout
 from keys.directory.ceremony import progress, sign_proposal
 from keys.directory.client import DirectoryClient
 from keys.directory.edits import with_suspension
-from keys.directory.holders import load_online_signers
+from keys.directory.holders import load_online_signers, take_up_online_keys
 from keys.directory.repository import DirectoryRepository
 from keys.directory.source import PublishedDirectory
 from keys.directory.trust import TrustedDirectory
@@ -202,11 +203,15 @@ def publish(
     """
     proposal = read_proposal(file)
     place = Home(home())
-    online = load_online_signers(place.hub_keys, passphrase(passphrase_file))
+    secret, root = passphrase(passphrase_file), proposal.root()
+    online = load_online_signers(place.hub_keys, secret, root=root)
     repository = DirectoryRepository(place.directory, pinned_root=place.pinned_root())
     new = repository.publish(proposal, online=online, now=clock.now())
     text = say("published", "Version {version} is in force.", version=new.version.snapshot)
     screen.line(text)
+    taken = take_up_online_keys(place.hub_keys, secret, root=new.root)
+    if take_up_decision_key(place.hub_keys, secret, new.content.hub) or taken:
+        screen.line(say("restart-hub", "The hub has new keys: restart it now, to use them."))
 
 
 def _view(folder: Path) -> DirectoryView:

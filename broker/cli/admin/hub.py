@@ -10,6 +10,7 @@ import typer
 
 from broker import clock, logs
 from broker.cli import screen
+from broker.cli.admin.changes import base, write_proposal
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import country, say
@@ -19,11 +20,18 @@ from broker.hub.children import gateway_command
 from broker.hub.founding import init_hub, write_server
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
+from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
 from broker.settings import home, settings
-from keys.directory.holders import load_online_signers
+from keys.directory import layout
+from keys.directory.holders import (
+    create_next_online_keys,
+    give_up_next_online_keys,
+    load_online_signers,
+)
 from keys.directory.source import PublishedDirectory
+from keys.directory.toml_text import hub_toml
 from keys.errors import KeysError
 
 app = typer.Typer(no_args_is_help=True)
@@ -184,6 +192,54 @@ def status(
         )
     if not running or problem or went_back:
         raise typer.Exit(1)
+
+
+@app.command()
+def rekey(
+    out: Annotated[Path, typer.Option(help="Where to write the proposal.")],
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="The key under which the gateway decides.")
+    ] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="The two keys that sign the directory's freshness.")
+    ] = False,
+    stolen: Annotated[
+        bool, typer.Option("--stolen", help="The gateway's old key ends at once.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Give up the keys of a change that was not published.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make new keys for this hub, and the proposal that puts them in the old ones' place.
+
+    They are used once the members have signed, the proposal is published here, and the hub was
+    restarted.
+
+    Example: [bold]kentong hub rekey --gateway --out rekey-gateway.json[/bold]
+    """
+    if gateway == online:
+        raise typer.BadParameter("name one of --gateway and --online")
+    if out.exists():
+        raise BrokerError("exists", f"{out} is there already; choose another name")
+    place, secret, known, now = HubPlace(home()), passphrase(passphrase_file), base(), clock.now()
+    draft = known.draft()
+    if online:
+        if again:
+            give_up_next_online_keys(place.keys, secret)
+        signers = create_next_online_keys(place.keys, secret)
+        draft.set_online_keys(
+            snapshot=signers.snapshot.public_key, timestamp=signers.timestamp.public_key
+        )
+    else:
+        if again:
+            give_up_next_decision_key(place.keys, secret)
+        document = with_next_decision_key(
+            place.keys, secret, known.content.hub, now=now, stolen=stolen
+        )
+        draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub_toml(document)})
+    write_proposal(draft.proposal(), out)
+    screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
 
 
 @app.command("server-config")

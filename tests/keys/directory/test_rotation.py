@@ -27,6 +27,7 @@ from keys.directory.edits import (
     with_revoked_key,
     with_revoked_officer,
     with_signing_key,
+    with_suspension,
 )
 from keys.directory.holders import create_ministry, create_online_keys
 from keys.directory.metadata import Signer
@@ -46,7 +47,8 @@ from keys.keystore import FLOOR_LOG2N
 from keys.kid import kid_of
 from keys.primitives.signing import SignKey
 from schemas.directory import HubDocument, OfficerRole, RevocationReason, VerificationKey
-from tests.support.directory import PASSPHRASE, RealRegion
+from tests.keys.directory.test_hostile_hub import Hostile
+from tests.support.directory import FOUNDERS, PASSPHRASE, RealRegion
 from tests.support.envelopes import Made, an_alert, delivery, label_for, signed_content
 from tests.support.region import NOW, TestRegion
 
@@ -691,6 +693,30 @@ async def _(world: World) -> str:
     return await world.reader_says(NOW)
 
 
+@row("root and targets key", "the whole member revoked: its seat is gone", "nothing-to-sign")
+async def _(world: World) -> str:
+    expel(world, "TH")
+    assert await world.reader_says(NOW) == ""
+    return world.publish(layout.TARGETS, world.region.founded.signers["TH"], NOW)
+
+
+@row(
+    "root and targets key",
+    "the whole member revoked: what it sealed is refused",
+    "member-suspended",
+)
+async def _(world: World) -> str:
+    made = world.sealed(NOW)
+    expel(world, "SG")
+    return world.gateway_says(made, NOW)
+
+
+@row("root and targets key", "the whole member revoked: too few would be left", "too-few-holders")
+async def _(world: World) -> str:
+    expel(world, "TH")
+    return published(world, lambda: expel(world, "SG"))
+
+
 @row("member's role key", "replaced as planned: the new one signs")
 async def _(world: World) -> str:
     world.replace_ministry(NOW)
@@ -754,8 +780,22 @@ async def _(world: World) -> str:
 @row("online keys", "replaced after a theft: the old ones sign nothing", "below-threshold")
 async def _(world: World) -> str:
     stolen = world.replace_online_keys(NOW)
-    world.region.repository.renew_timestamp(online=stolen, now=NOW)
-    return await world.reader_says(NOW)
+    forger = Hostile(replace(world.region, founded=replace(world.region.founded, online=stolen)))
+    forger.sign_timestamp(forger.bundle.snapshot.encode(), now=NOW)
+    try:
+        await world.region.client().refresh(forger.fetch, now=NOW)
+    except DirectoryError as error:
+        return error.code
+    return ""
+
+
+@row("online keys", "replaced: a hub that was not restarted spoils nothing", "below-threshold")
+async def _(world: World) -> str:
+    old = world.replace_online_keys(NOW)
+    again = world.region.repository.renew_timestamp
+    said = published(world, lambda: again(online=old, now=NOW))
+    assert await world.reader_says(NOW) == ""
+    return said
 
 
 @row("online keys", "stolen: a version counted far ahead is forgotten with the key")
@@ -795,6 +835,14 @@ def renewed(world: World, role: str) -> Proposal:
     draft = world.region.draft(NOW)
     draft.renew(role)
     return draft.proposal()
+
+
+def expel(world: World, code: str) -> None:
+    draft = world.region.draft(NOW)
+    standing = world.region.founded.trusted().content.revocations
+    draft.expel(code, with_suspension(standing, code, kid=None, at=NOW, reason=STOLEN))
+    others = [each for each in FOUNDERS if each != code]
+    world.region.enact(draft, others, NOW)
 
 
 def published(world: World, change: Callable[[], object]) -> str:
