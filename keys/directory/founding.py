@@ -1,6 +1,6 @@
 """Founding a whole region on one machine by the real ceremonies: for demonstrations and tests.
 
-Ministries do the same by files, each on its own machine (docs/ceremonies.md). Nothing is left
+Ministries do the same by files, each on its own machine (docs/directory.md). Nothing is left
 out here: every key is real, every threshold is met, the first root is pinned in each home.
 """
 

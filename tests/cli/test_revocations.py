@@ -95,6 +95,23 @@ def test_exactly_one_thing_is_revoked_at_a_time(region: DemoRegion, tmp_path: Pa
     assert not Path(out).exists()
 
 
+def test_two_members_suspend_a_key_of_a_third(region: DemoRegion, tmp_path: Path) -> None:
+    out = tmp_path / "suspend.json"
+    view = PublishedDirectory.at(region.hub).view()
+    (kid,) = list(view.member("TH").verification)
+    asked = ("directory", "propose", "--suspend", "TH", "--key", kid.hex())
+    good(region, region.hub, *asked, "--reason", "compromised", "--out", str(out))
+    for code in ("SG", "VN"):
+        good(region, with_ministry(region, code), "directory", "sign", str(out), "--member", code,
+             "--yes")  # fmt: skip
+    published(region, out)
+    after = PublishedDirectory.at(region.hub).view()
+    assert after.verification_standing("TH", kid).stolen
+    assert after.member("TH").suspended_at is None
+    nobody = ("directory", "propose", "--suspend", "XX", "--out", str(tmp_path / "x.json"))
+    assert refused(region, region.hub, *nobody) == (EXIT_REFUSED, "unknown-member")
+
+
 def test_the_threshold_revokes_a_whole_member_and_may_lift_it(
     region: DemoRegion, tmp_path: Path
 ) -> None:

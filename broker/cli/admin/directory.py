@@ -9,6 +9,7 @@ from broker import clock
 from broker.cli import screen
 from broker.cli.admin.changes import (
     base,
+    kid_from,
     ministry_of,
     read_file,
     read_proposal,
@@ -124,6 +125,12 @@ def propose(
         list[str] | None, typer.Option(help="Role to sign again before it lapses; repeat.")
     ] = None,
     suspend: Annotated[str, typer.Option(help="Member to suspend; needs two signatures.")] = "",
+    key: Annotated[
+        str, typer.Option(help="With --suspend: this key of the member, not all of it.")
+    ] = "",
+    reason: Annotated[
+        RevocationReason, typer.Option(help="With --suspend: why.")
+    ] = RevocationReason.SUSPENDED,
     agreement: Annotated[
         Path | None, typer.Option(help="New regional agreement; needs the threshold.")
     ] = None,
@@ -143,9 +150,11 @@ def propose(
     for role in renew or ():
         draft.renew(role)
     if suspend:
-        now, reason = clock.now(), RevocationReason.SUSPENDED
+        if suspend not in known.content.documents:
+            raise BrokerError("unknown-member", f"the directory has no member {suspend}")
+        now, kid = clock.now(), kid_from(key) if key else None
         document = known.content.revocations
-        draft.put_revocations(with_suspension(document, suspend, kid=None, at=now, reason=reason))
+        draft.put_revocations(with_suspension(document, suspend, kid=kid, at=now, reason=reason))
     if agreement is not None:
         raw = read_file(agreement, MAX_POLICY_BYTES)
         parse_policy(raw)
