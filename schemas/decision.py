@@ -1,11 +1,12 @@
 """The gateway's verdict on one envelope, as data. Source: schemas/SPEC.md, section on decisions.
 
-    wire    [1, header bytes, [kid, signature], openings]
+    wire    [1, header bytes, [kid, signature], openings, [route salt, body salt]]
     header  what every reader sees, and all that is signed: one hash per slot position
     opening [salt, record bytes] at the position of its hash, or nil where withheld or a dummy
 
-One signature serves the sender, who gets every opening, and each recipient, who gets its own.
-Nothing here is authenticated: `broker.envelope.decision` signs and verifies.
+The salts open the log's commitments to the header and to the envelope. One signature serves the
+sender, who gets every opening, and each recipient, who gets its own. Nothing here is
+authenticated: `broker.envelope.decision` signs and verifies.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ MAX_CODE_BYTES: Final = 64
 MAX_NAME_BYTES: Final = 64  # of a gateway instance
 SLOT_COUNTS: Final = (16, 32)
 SALT_BYTES: Final = 32
+ROUTE_CONTEXT: Final = b"kentong/route/1\0"
+"""Under which a header commits to a record, and a leaf of the log to the header, by HMAC-SHA256."""
 _HASH_BYTES: Final = 32
 _KID_BYTES: Final = 16
 _ID_BYTES: Final = 16
@@ -143,6 +146,14 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Salts:
+    """Open the leaf of the log that speaks of a decision; 32 random bytes each."""
+
+    route: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Decision:
     """A decision as received. Nothing in it is authenticated until it is verified."""
 
@@ -151,6 +162,7 @@ class Decision:
     kid: bytes
     signature: bytes = field(repr=False)
     openings: tuple[Opening | None, ...]
+    salts: Salts = field(repr=False)
 
     @property
     def records(self) -> tuple[VerdictRecord, ...]:
@@ -176,7 +188,8 @@ class Decision:
             for opening in self.openings
         ]
         signed: list[canonical.Value] = [self.kid, self.signature]
-        return canonical.encode([DECISION_VERSION, self.header_bytes, signed, openings])
+        salts: list[canonical.Value] = [self.salts.route, self.salts.body]
+        return canonical.encode([DECISION_VERSION, self.header_bytes, signed, openings, salts])
 
 
 def parse_decision(raw: bytes) -> Decision:
@@ -186,19 +199,27 @@ def parse_decision(raw: bytes) -> Decision:
         SchemaError: Not a decision of a version and form this software reads.
     """
     match canonical.decode(raw, max_bytes=MAX_DECISION_BYTES):
-        case [int(v), bytes(header_bytes), [bytes(kid), bytes(signature)], list(items)] if (
+        case [
+            int(v),
+            bytes(header_bytes),
+            [bytes(kid), bytes(signature)],
+            list(items),
+            [bytes(route), bytes(body)],
+        ] if (
             _all_integers(v)
             and v == DECISION_VERSION
             and len(kid) == _KID_BYTES
             and len(signature) == _SIGNATURE_BYTES
+            and len(route) == len(body) == SALT_BYTES
         ):
             header = parse_header(header_bytes)
+            salts = Salts(route, body)
         case _:
             raise SchemaError("bad-decision", "not a decision of a form this software reads")
     openings = tuple(_opening(item) for item in items)
     if len(openings) != len(header.slots):
         raise SchemaError("bad-decision", "there is not one opening for each slot")
-    decision = Decision(header_bytes, header, kid, signature, openings)
+    decision = Decision(header_bytes, header, kid, signature, openings, salts)
     shown = [record.recipient for record in decision.records]
     if len(set(shown)) != len(shown):
         raise SchemaError("bad-decision", "a recipient stands twice")

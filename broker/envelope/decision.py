@@ -15,22 +15,23 @@ from broker.envelope.errors import EnvelopeError, as_envelope_error
 from broker.envelope.slots import Entry, hash_of
 from keys.directory.view import DirectoryView
 from keys.errors import SignatureError
-from keys.primitives.hashing import random_bytes, sha256
+from keys.primitives.hashing import hmac_sha256, random_bytes
 from keys.primitives.signing import SignKey
 from schemas import canonical
 from schemas.decision import (
     MAX_DECISION_BYTES,
+    ROUTE_CONTEXT,
     SALT_BYTES,
     Decision,
     DecisionHeader,
     Opening,
+    Salts,
     VerdictRecord,
     parse_decision,
 )
 from schemas.errors import SchemaError
 
 DECISION_CONTEXT: Final = b"kentong/decision/1\0"
-VERDICT_CONTEXT: Final = b"kentong/verdict/1\0"
 DELIVERY_VERSION: Final = 1
 MAX_DELIVERY_BYTES: Final = 512 * 1024 + MAX_DECISION_BYTES + 16
 
@@ -64,8 +65,8 @@ def commitments(
 
 
 def verdict_hash(opening: Opening) -> bytes:
-    """Return the hash under which a header commits to a record."""
-    return sha256(VERDICT_CONTEXT, opening.salt, opening.record_bytes)
+    """Return the commitment of a header to a record."""
+    return hmac_sha256(opening.salt, ROUTE_CONTEXT + opening.record_bytes)
 
 
 def sign_decision(
@@ -73,7 +74,8 @@ def sign_decision(
 ) -> Decision:
     """Return `header` signed by a gateway."""
     raw = header.to_bytes()
-    return Decision(raw, header, kid, key.sign(DECISION_CONTEXT + raw), tuple(openings))
+    salts = Salts(random_bytes(SALT_BYTES), random_bytes(SALT_BYTES))
+    return Decision(raw, header, kid, key.sign(DECISION_CONTEXT + raw), tuple(openings), salts)
 
 
 def verify_decision(decision: Decision, view: DirectoryView) -> None:

@@ -6,11 +6,13 @@ the winner decided.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from broker import clock
 from broker.errors import BrokerError
+from broker.log.leaf import Statement
 from broker.transport.errors import SequenceConflict
 from broker.transport.link import Link
 from keys.primitives.hashing import sha256
@@ -57,6 +59,12 @@ class AuditTrail:
         """Return what stands on `subject`, read from the stream's leader, or None."""
         stored = await self.link.get_last(stream_of(subject), subject)
         return None if stored is None else stored.payload
+
+
+def void(statement: Statement) -> str:
+    """Return the subject on which a gateway gives back a number that no decision took."""
+    year = datetime.fromtimestamp(statement.time_s, tz=UTC).year
+    return f"audit.{year}.gateway.{statement.gateway}.{statement.boot}.{statement.seq}"
 
 
 def year_of(ident: UUID) -> int:

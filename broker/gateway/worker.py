@@ -28,12 +28,13 @@ from broker.gateway import record
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Copy, Dispatcher
+from broker.log.audited import Audited, parse_audited
+from broker.log.errors import LogError
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.primitives.hashing import sha256
-from schemas.decision import Decision, parse_decision
-from schemas.errors import SchemaError
+from schemas.decision import Decision
 from schemas.receipt import TemporaryRefusal
 from schemas.vocabulary import Kind, Lane
 
@@ -155,7 +156,7 @@ class Worker:
         if not self.trail.keeps(subject):
             return None
         raw = await self.trail.standing(subject)
-        return None if raw is None else parse_decision(raw)
+        return None if raw is None else _audited(raw).decision
 
     async def _is_first(self, submitted: Submitted) -> bool:
         """Return whether no other control of this kind spoke of the same decision."""
@@ -181,21 +182,21 @@ class Worker:
         decision = self.decider.sign(judgement, sender=sender, directory=directory, now=now)
         if judgement.submitted is None:
             subject = record.malformed(sender, arrival.raw, year=now.year)
-            standing = await self.trail.stand(subject, decision.to_bytes())
+            standing = await self._stand(subject, decision)
             await self._tell_unread(arrival, judgement, standing)
             return
         await self._carry_out(arrival, judgement.submitted, decision, now)
 
     async def _tell_unread(
-        self, arrival: Arrival, judgement: Judged | RefusedWhole, standing: bytes
+        self, arrival: Arrival, judgement: Judged | RefusedWhole, standing: Audited
     ) -> None:
         """Tell what was refused without reading an id: under the subject's, if that is one."""
         try:
             ident = UUID(arrival.id)
         except ValueError:
             ident = UUID(int=0)
-        digest = parse_decision(standing).header.digest
-        await self.dispatcher.receipt(arrival.account, ident, digest, standing, ())
+        digest = standing.decision.header.digest
+        await self.dispatcher.receipt(arrival.account, ident, digest, standing.decision_bytes, ())
         code = judgement.code if isinstance(judgement, RefusedWhole) else ""
         _log.info("refused", member=arrival.account, code=code, digest=digest.hex())
 
@@ -205,9 +206,8 @@ class Worker:
         """Record the decision, or find the one that stands, and carry that out."""
         label, digest = submitted.frame.label, submitted.frame.digest
         sender = arrival.account
-        raw = await self.trail.stand(record.decided(sender, label.id), decision.to_bytes())
-        standing = self._own(raw)
-        if standing.header.digest != digest:
+        found = await self._stand(record.decided(sender, label.id), decision)
+        if found.decision.header.digest != digest:
             reused = self.decider.sign(
                 RefusedWhole("id-reused", digest, submitted),
                 sender=sender,
@@ -215,8 +215,8 @@ class Worker:
                 now=now,
             )
             subject = record.reused(sender, label.id, digest)
-            raw = await self.trail.stand(subject, reused.to_bytes())
-            standing = self._own(raw)
+            found = await self._stand(subject, reused)
+        standing = found.decision
         copies = [
             Copy(
                 accepted.recipient,
@@ -228,7 +228,7 @@ class Worker:
             if accepted.accepted
         ]
         placed = await self.dispatcher.deliver(label, digest, copies, now=now)
-        await self.dispatcher.receipt(sender, label.id, digest, raw, placed)
+        await self.dispatcher.receipt(sender, label.id, digest, found.decision_bytes, placed)
         _log.info(
             "decided",
             member=sender,
@@ -239,9 +239,21 @@ class Worker:
             refused=len(standing.records) - len(copies),
         )
 
-    @staticmethod
-    def _own(raw: bytes) -> Decision:
-        try:
-            return parse_decision(raw)
-        except SchemaError as error:
-            raise BrokerError("audit-damaged", "a standing decision cannot be read") from error
+    async def _stand(self, subject: str, decision: Decision) -> Audited:
+        """Return what stands on `subject`; a number that another record made needless is void."""
+        mine = self.decider.audited(decision)
+        raw = mine.to_bytes()
+        standing = await self.trail.stand(subject, raw)
+        if standing == raw:
+            return mine
+        given_up = mine.signed.statement
+        void = self.decider.void(given_up).to_bytes()
+        await self.trail.stand(record.void(given_up), void)
+        return _audited(standing)
+
+
+def _audited(raw: bytes) -> Audited:
+    try:
+        return parse_audited(raw)
+    except LogError as error:
+        raise BrokerError("audit-damaged", "a standing decision cannot be read") from error

@@ -7,6 +7,7 @@ import pytest
 
 from broker import clock
 from broker.envelope.decision import parse_delivery, verify_decision
+from broker.log.audited import parse_audited
 from broker.transport.link import Link
 from schemas.decision import parse_decision
 from schemas.receipt import DecisionReceipt
@@ -81,5 +82,5 @@ async def test_it_is_refused_after_the_servers_window_and_its_restart(tmp_path: 
                 await message.ack()
         standing = await gateway.get_last(f"AUDIT_{year}", f"audit.{year}.SG.{first.label.id}")
         assert standing is not None
-        assert parse_decision(standing.payload).header.digest == first.sealed.digest
+        assert parse_audited(standing.payload).decision.header.digest == first.sealed.digest
         await no_mail(my, "MY")

@@ -14,6 +14,7 @@ from broker.envelope.decision import check_accepted, parse_delivery, verify_deci
 from broker.envelope.delivered import open_delivered
 from broker.gateway.directory import DirectoryInForce
 from broker.hub.unread import UnreadSweep
+from broker.log.audited import parse_audited
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
 from keys.primitives.hashing import sha256
@@ -127,7 +128,7 @@ async def test_the_same_bytes_again_get_the_standing_decision_and_no_second_copy
         f"AUDIT_{made.label.created.year}", f"audit.{made.label.created.year}.SG.{made.label.id}"
     )
     assert standing is not None
-    assert parse_decision(standing.payload) == first
+    assert parse_audited(standing.payload).decision == first
 
 
 async def test_other_bytes_under_a_decided_id_are_refused_and_recorded(stage: Stage) -> None:
