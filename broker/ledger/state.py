@@ -1,0 +1,186 @@
+"""What the sequencer knows: the lock record, how far each stream was read, and numbers taken.
+
+One database, SQLite by default. The lock record is a fence: it moves from one size to the next by
+compare-and-swap, so that a second sequencer stops at its first step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.ledger.errors import LedgerError
+from broker.store.database import Database
+
+metadata = MetaData()
+lock = Table(
+    "log_lock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)
+streams = Table(
+    "log_streams",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("created", String(64), nullable=False),
+    Column("next_seq", BigInteger, nullable=False),
+)
+numbers = Table(
+    "log_numbers",
+    metadata,
+    Column("gateway", String(64), primary_key=True),
+    Column("boot", String(16), primary_key=True),  # hexadecimal: 64 bits, and SQL has 63
+    Column("seq", String(16), primary_key=True),
+)
+_ONLY: Final = 1
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a stream was read: which one, by its time of creation, and the next number."""
+
+    created: str
+    next_seq: int
+
+
+@dataclass(frozen=True)
+class Number:
+    """What tells two leaves apart: a gateway, a run of it, and a number within that."""
+
+    gateway: str
+    boot: int
+    seq: int
+
+    def row(self) -> dict[str, str]:
+        """Return it as it is stored."""
+        return {"gateway": self.gateway, "boot": f"{self.boot:016x}", "seq": f"{self.seq:016x}"}
+
+
+@dataclass(frozen=True)
+class Locked:
+    """The lock record."""
+
+    size: int
+    note: bytes
+
+
+@dataclass(frozen=True)
+class LedgerState:
+    """The sequencer's database."""
+
+    database: Database
+
+    async def found(self, note: bytes) -> None:
+        """Write the first lock record.
+
+        Raises:
+            LedgerError: `exists`: there is one.
+            StoreError: Nothing was kept.
+        """
+
+        async def change(connection: AsyncConnection) -> None:
+            try:
+                await connection.execute(insert(lock).values(id=_ONLY, size=0, note=note.decode()))
+            except IntegrityError:
+                raise LedgerError("exists", "the log's database holds a log already") from None
+
+        await self.database.change(change)
+
+    async def locked(self) -> Locked:
+        """Return the lock record.
+
+        Raises:
+            LedgerError: `no-log`: the database holds none.
+        """
+        async with self.database.read() as connection:
+            row = (await connection.execute(select(lock))).one_or_none()
+        if row is None:
+            raise LedgerError("no-log", "the log's database is empty: kentong log init, or restore")
+        return Locked(int(row.size), row.note.encode())
+
+    async def positions(self) -> dict[str, Position]:
+        """Return how far each stream was read."""
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(streams))).all()
+        return {row.name: Position(row.created, int(row.next_seq)) for row in rows}
+
+    async def known(self, asked: Sequence[Number]) -> set[Number]:
+        """Return those of `asked` that a leaf has already."""
+        found: set[Number] = set()
+        async with self.database.read() as connection:
+            for number in asked:
+                row = number.row()
+                where = (numbers.c[name] == value for name, value in row.items())
+                if (await connection.execute(select(numbers.c.seq).where(*where))).first():
+                    found.add(number)
+        return found
+
+    async def count(self) -> int:
+        """Return how many numbers were taken."""
+        async with self.database.read() as connection:
+            found = await connection.execute(select(func.count()).select_from(numbers))
+        return int(found.scalar_one())
+
+    async def advance(
+        self,
+        old_size: int,
+        locked: Locked,
+        *,
+        read: Mapping[str, Position],
+        taken: Sequence[Number],
+    ) -> None:
+        """Move the lock record on, and with it the positions and numbers; all or nothing.
+
+        Raises:
+            LedgerError: `fenced`: another sequencer moved it.
+            StoreError: Nothing was kept.
+        """
+
+        async def change(connection: AsyncConnection) -> None:
+            moved = await connection.execute(
+                update(lock)
+                .where(lock.c.id == _ONLY, lock.c.size == old_size)
+                .values(size=locked.size, note=locked.note.decode())
+            )
+            if moved.rowcount != 1:
+                raise LedgerError("fenced", "another sequencer moved the log on: this one stops")
+            if taken:
+                await connection.execute(insert(numbers), [number.row() for number in taken])
+            await _save(connection, read)
+
+        await self.database.change(change)
+
+    async def read_on(self, read: Mapping[str, Position]) -> None:
+        """Remember positions when nothing of what was read becomes a leaf."""
+
+        async def change(connection: AsyncConnection) -> None:
+            await _save(connection, read)
+
+        await self.database.change(change)
+
+
+async def _save(connection: AsyncConnection, read: Mapping[str, Position]) -> None:
+    for name, position in read.items():
+        values = {"created": position.created, "next_seq": position.next_seq}
+        done = await connection.execute(
+            update(streams).where(streams.c.name == name).values(values)
+        )
+        if not done.rowcount:
+            await connection.execute(insert(streams).values(name=name, **values))
