@@ -1,0 +1,161 @@
+"""Policies: who must have signed, who enough, and files that say neither clearly."""
+
+import pytest
+
+from broker.log.checkpoint import Checkpoint
+from broker.log.errors import LogError
+from broker.log.merkle import EMPTY_ROOT
+from broker.log.note import SignatureLine
+from broker.log.notekeys import SignatureType
+from broker.log.notesigner import NoteSigner
+from broker.log.policy import Group, KnownLog, Policy, Witness, supermajority
+
+ORIGIN = "log.example/1"
+NOW = 1_700_000_000
+CHECKPOINT = Checkpoint(ORIGIN, 7, bytes(range(32)))
+
+
+def signer(name: str, kind: int, seed: int) -> NoteSigner:
+    return NoteSigner(name, SignatureType(kind), bytes([seed]) * 32)
+
+
+LOG_ED, LOG_ML = signer(ORIGIN, 1, 1), signer(ORIGIN, 6, 2)
+COSIGNERS = [signer(f"w{number}.example", 4 + 2 * (number % 2), 10 + number) for number in range(6)]
+NAMES = [b"X1", b"X2", b"X3", b"Y1", b"Y2", b"Y3"]
+LOGS = (KnownLog(LOG_ED.vkey), KnownLog(LOG_ML.vkey))
+WITNESSES = tuple(Witness(name, key.vkey) for name, key in zip(NAMES, COSIGNERS, strict=True))
+GROUPS = (  # the example of the specification
+    Group(b"X-witnesses", 2, (b"X1", b"X2", b"X3")),
+    Group(b"Y-witnesses", 1, (b"Y1", b"Y2", b"Y3")),
+    Group(b"X-and-Y", 2, (b"X-witnesses", b"Y-witnesses")),
+)
+POLICY = Policy(LOGS, WITNESSES, GROUPS, b"X-and-Y")
+BY_LOG = [LOG_ED.sign(CHECKPOINT.to_text()), LOG_ML.cosign(CHECKPOINT, time_s=0)]
+BY_WITNESS = [key.cosign(CHECKPOINT, time_s=NOW + at) for at, key in enumerate(COSIGNERS)]
+
+
+def note(*lines: SignatureLine, checkpoint: Checkpoint = CHECKPOINT) -> bytes:
+    return checkpoint.signed(lines).to_bytes()
+
+
+def code_of(raw: bytes, policy: Policy = POLICY) -> str:
+    with pytest.raises(LogError) as caught:
+        policy.check(raw)
+    return caught.value.code
+
+
+def test_a_checkpoint_of_the_log_and_a_quorum_is_trusted() -> None:
+    signed = POLICY.check(note(*BY_LOG, BY_WITNESS[0], BY_WITNESS[2], BY_WITNESS[5]))
+    assert signed.checkpoint == CHECKPOINT
+    assert {each.key for each in signed.log_signatures} == {LOG_ED.vkey, LOG_ML.vkey}
+    assert signed.cosigned == {b"X1": NOW, b"X3": NOW + 2, b"Y3": NOW + 5}
+
+
+@pytest.mark.parametrize(
+    ("who", "enough"),
+    [
+        ("", False),
+        ("X1 X2 X3", False),
+        ("Y1 Y2 Y3 X1", False),
+        ("X1 X2 Y2", True),
+        ("X1 X2 X3 Y1 Y2 Y3", True),
+        ("X-witnesses Y-witnesses", False),  # the names of groups are nobody's signature
+        ("X-and-Y", False),
+    ],
+)
+def test_the_quorum_is_met_as_the_groups_say(who: str, enough: bool) -> None:  # noqa: FBT001
+    assert POLICY.quorum_met(set(who.encode().split())) is enough
+
+
+def test_every_part_of_the_quorum_is_demanded_of_a_note() -> None:
+    assert code_of(note(*BY_LOG)) == "quorum-unmet"
+    assert code_of(note(*BY_LOG, *BY_WITNESS[:3])) == "quorum-unmet"
+    assert code_of(note(*BY_LOG, BY_WITNESS[0], *[BY_WITNESS[3]] * 5)) == "quorum-unmet"
+    POLICY.verify_log(note(*BY_LOG))
+    Policy(LOGS, (), (), None).check(note(*BY_LOG))
+    Policy(LOGS, WITNESSES, (), b"X2").check(note(*BY_LOG, BY_WITNESS[1]))
+
+
+def test_both_signatures_of_the_log_are_demanded() -> None:
+    for line in BY_LOG:
+        assert code_of(note(line, *BY_WITNESS)) == "log-unsigned"
+        POLICY.check(note(line, *BY_WITNESS), every_key=False)
+    assert code_of(note(*BY_WITNESS)) == "log-unsigned"
+    with pytest.raises(LogError, match="0 of 2"):
+        POLICY.check(note(*BY_WITNESS), every_key=False)
+    assert code_of(note(SignatureLine.of("x", 1, b"?"))) == "unverified"
+
+
+def test_another_log_is_unknown_even_under_a_known_key() -> None:
+    other = Checkpoint("log.example/2", 7, CHECKPOINT.root)
+    lines = [LOG_ED.sign(other.to_text()), LOG_ML.cosign(other, time_s=0)]
+    assert code_of(note(*lines, checkpoint=other)) == "unknown-log"
+    elsewhere = KnownLog(signer("log.example/2", 1, 3).vkey)
+    policy = Policy((*LOGS, elsewhere), (), (), None)
+    assert code_of(note(*lines, checkpoint=other), policy) == "log-unsigned"
+
+
+def test_one_signature_of_a_witness_that_fails_spoils_the_note() -> None:
+    wrong = SignatureLine.of(BY_WITNESS[0].name, BY_WITNESS[0].key_id, bytes(72))
+    assert code_of(note(*BY_LOG, wrong, *BY_WITNESS[1:])) == "bad-signature"
+    wrong = SignatureLine.of(BY_LOG[0].name, BY_LOG[0].key_id, bytes(64))
+    assert code_of(note(wrong, BY_LOG[1], *BY_WITNESS)) == "bad-signature"
+
+
+def test_a_cosignature_without_a_time_does_not_count() -> None:
+    timeless = [key.cosign(CHECKPOINT, time_s=0) for key in COSIGNERS]
+    assert POLICY.verify_log(note(*BY_LOG, *timeless)).cosigned == {}
+    assert code_of(note(*BY_LOG, *timeless)) == "quorum-unmet"
+
+
+def test_no_checkpoint_and_no_note_are_refused_before_anything_is_verified() -> None:
+    assert code_of(b"") == "bad-note"
+    line = LOG_ED.sign("text\n")
+    assert code_of(f"text\n\n{line.to_text()}".encode()) == "bad-checkpoint"
+
+
+def test_an_empty_tree_with_a_root_is_refused_whoever_signed_it() -> None:
+    for root, expected in ((EMPTY_ROOT, "quorum-unmet"), (bytes(32), "bad-empty-root")):
+        empty = Checkpoint(ORIGIN, 0, root)
+        lines = [LOG_ED.sign(empty.to_text()), LOG_ML.cosign(empty, time_s=0)]
+        assert code_of(note(*lines, checkpoint=empty)) == expected
+
+
+@pytest.mark.parametrize("count", range(1, 33))
+def test_two_supermajorities_share_more_witnesses_than_may_lie(count: int) -> None:
+    liars = (count - 1) // 3
+    assert 2 * supermajority(count) - count > liars
+    assert supermajority(count) <= count
+
+
+def test_what_has_no_clear_meaning_is_no_policy() -> None:
+    one, two = WITNESSES[:2]
+    same_key = Witness(b"Z", signer("z.example", 4, 10).vkey)
+    log_as_witness = Witness(b"Z", signer("z.example", 6, 2).vkey)
+    plain_key = Witness(b"Z", signer("z.example", 1, 3).vkey)
+    wrong = [
+        (LOGS, (one, same_key), (), None),
+        ((*LOGS, LOGS[0]), (), (), None),
+        (LOGS, (one, log_as_witness), (), None),
+        (LOGS, (plain_key,), (), None),
+        (LOGS, (one, Witness(one.name, two.key)), (), None),
+        (LOGS, (Witness(b"none", one.key),), (), None),
+        (LOGS, (Witness(b"", one.key),), (), None),
+        (LOGS, (Witness(b"a b", one.key),), (), None),
+        (LOGS, (Witness(b"a", one.key, b"http://a\n"),), (), None),
+        (LOGS, (one,), (Group(b"g", 1, ()),), None),
+        (LOGS, (one,), (Group(b"g", 0, (b"X1",)),), None),
+        (LOGS, (one,), (Group(b"g", 2, (b"X1",)),), None),
+        (LOGS, (one,), (Group(b"g", 1, (b"X2",)),), None),
+        (LOGS, (one,), (Group(b"g", 1, (b"g",)),), None),
+        (LOGS, (one,), (Group(b"X1", 1, (b"X1",)),), None),
+        (LOGS, (one,), (Group(b"g", 1, (b"X1", b"X1")),), None),
+        (LOGS, (one,), (Group(b"g", 1, (b"X1",)), Group(b"h", 1, (b"X1",))), None),
+        (LOGS, (one,), (Group(b"g", 1, (b"h",)), Group(b"h", 1, (b"X1",))), None),
+        (LOGS, (one,), (), b"X2"),
+        (LOGS, (one,), (), b"none"),
+    ]
+    for logs, witnesses, groups, quorum in wrong:
+        with pytest.raises(LogError) as caught:
+            Policy(logs, witnesses, groups, quorum)
+        assert caught.value.code == "bad-policy"
