@@ -1,0 +1,189 @@
+"""The log's tiles on the disk: written aside and synced, shown only once they are signed.
+
+    staging/<size>/   what a growth to that size adds, whole and synced, or not there
+    tile/...          what is published; no file ever changes
+    checkpoint        the note published last
+
+Source: C2SP tlog-tiles.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from broker.ledger.errors import LedgerError
+from broker.log.errors import LogError
+from broker.log.merkle import leaf_hash
+from broker.log.tiles import (
+    TILE_WIDTH,
+    Tile,
+    encode_bundle,
+    parse_bundle,
+    parse_hashes,
+    tile_root,
+)
+
+CHECKPOINT: Final = "checkpoint"
+NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
+_STAGING: Final = "staging"
+_UNFINISHED: Final = "unfinished"
+_FOLDER_MODE: Final = 0o700
+_MAX_BYTES: Final = TILE_WIDTH * 65_537
+
+
+@dataclass(frozen=True)
+class TileFiles:
+    """A folder of tiles. One sequencer writes it; anybody may read what is published."""
+
+    folder: Path
+
+    def read(self, tile: Tile) -> tuple[bytes, ...]:
+        """Return the hashes or the entries of a published tile.
+
+        Raises:
+            LedgerError: `tile-missing` or `tile-damaged`.
+        """
+        try:
+            with (self.folder / tile.path).open("rb") as file:
+                raw = file.read(_MAX_BYTES)
+        except OSError as error:
+            raise LedgerError("tile-missing", f"{tile.path} is not there") from error
+        try:
+            if tile.level is None:
+                return parse_bundle(raw, tile.width)
+            return parse_hashes(raw, tile.width)
+        except LogError as error:
+            raise LedgerError("tile-damaged", f"{tile.path}: {error}") from error
+
+    def checkpoint(self) -> bytes | None:
+        """Return the note published last, if there is one."""
+        try:
+            return (self.folder / CHECKPOINT).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def stage(self, old_size: int, entries: Sequence[bytes], notes: bytes) -> None:
+        """Write aside what `entries` add to a tree of `old_size` leaves, and sync it.
+
+        Args:
+            old_size: All of it is published.
+            entries: At most 65,535 bytes each, and one at least.
+            notes: Kept beside them, for whoever recovers.
+
+        Raises:
+            LedgerError: `tile-missing` or `tile-damaged`: what stands there cannot be grown;
+                `log-disk`: the disk does not take it, and nothing is staged.
+        """
+        files = self._grown(old_size, entries)
+        unfinished = self.folder / _STAGING / _UNFINISHED
+        target = self._staged(old_size + len(entries))
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for path, raw in {**files, NOTES: notes}.items():
+                _write(unfinished / path, raw)
+            _sync_folders(unfinished)
+            shutil.rmtree(target, ignore_errors=True)
+            unfinished.rename(target)
+            _sync(target.parent)
+        except OSError as error:
+            raise LedgerError("log-disk", f"{self.folder} does not take it: {error}") from error
+
+    def staged_notes(self, size: int) -> bytes | None:
+        """Return the notes of a growth to `size`; None if none is staged whole."""
+        try:
+            return (self._staged(size) / NOTES).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def publish(self, size: int, note: bytes) -> None:
+        """Show the growth to `size`, then its checkpoint. Doing it again changes nothing.
+
+        Raises:
+            LedgerError: `log-disk`.
+        """
+        staged = self._staged(size)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+            touched = {self.folder}
+            for source in sorted(staged.rglob("*")) if staged.is_dir() else ():
+                if source.is_file() and source.name != NOTES:
+                    target = self.folder / source.relative_to(staged)
+                    target.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+                    source.rename(target)
+                    touched.update(
+                        parent for parent in target.parents if self.folder in parent.parents
+                    )
+            for folder in touched:
+                _sync(folder)
+            aside = self.folder / f".{CHECKPOINT}"
+            _write(aside, note)
+            aside.rename(self.folder / CHECKPOINT)
+            _sync(self.folder)
+            self.discard_staged()
+        except OSError as error:
+            raise LedgerError("log-disk", f"{self.folder} does not take it: {error}") from error
+
+    def discard_staged(self) -> None:
+        """Forget growths that nobody signed."""
+        shutil.rmtree(self.folder / _STAGING, ignore_errors=True)
+
+    def _staged(self, size: int) -> Path:
+        return self.folder / _STAGING / str(size)
+
+    def _grown(self, old_size: int, entries: Sequence[bytes]) -> Mapping[str, bytes]:
+        try:
+            files = dict(self._bundles(old_size, entries))
+        except LogError as error:
+            raise LedgerError(error.code, str(error)) from error
+        added: list[bytes] = [leaf_hash(entry) for entry in entries]
+        level, start = 0, old_size
+        while added:
+            index, offset = divmod(start, TILE_WIDTH)
+            row = [*(self.read(Tile(level, index, offset)) if offset else ()), *added]
+            added = []
+            for place in range(0, len(row), TILE_WIDTH):
+                hashes = row[place : place + TILE_WIDTH]
+                tile = Tile(level, index + place // TILE_WIDTH, len(hashes))
+                files[tile.path] = b"".join(hashes)
+                if len(hashes) == TILE_WIDTH:
+                    added.append(tile_root(hashes))
+            level, start = level + 1, start // TILE_WIDTH
+        return files
+
+    def _bundles(self, old_size: int, entries: Sequence[bytes]) -> Mapping[str, bytes]:
+        index, offset = divmod(old_size, TILE_WIDTH)
+        row = [*(self.read(Tile(None, index, offset)) if offset else ()), *entries]
+        made: dict[str, bytes] = {}
+        for place in range(0, len(row), TILE_WIDTH):
+            part = row[place : place + TILE_WIDTH]
+            made[Tile(None, index + place // TILE_WIDTH, len(part)).path] = encode_bundle(part)
+        return made
+
+
+def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
+    """Return the hashes that the signer is told."""
+    return [leaf_hash(entry) for entry in entries]
+
+
+def _write(path: Path, raw: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+    with path.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folders(top: Path) -> None:
+    for folder in (top, *(entry for entry in top.rglob("*") if entry.is_dir())):
+        _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,151 @@
+"""A log killed at any step goes on as one history: nothing signed is lost, nothing stands twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.ledger.commit import Committer
+from broker.ledger.errors import LedgerError
+from broker.ledger.state import Locked
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
+from broker.log.merkle import Frontier, leaf_hash, tree_root
+from broker.log.note import parse_note
+from broker.log.notekeys import verify_note
+from broker.log.tiles import bundles_of, lookup_in, tiles_of
+from tests.ledger.growing import BATCHES, KEY, STEPS, Position, a_log, entries
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    return tmp_path
+
+
+def grown(folder: Path, step: str, growths: int) -> int:
+    """How the process that grew the log ended."""
+    command = (sys.executable, "-m", "tests.ledger.growing", str(folder), step, str(growths))
+    root = Path(__file__).parents[2]
+    return subprocess.run(command, cwd=root, check=False, timeout=50).returncode  # noqa: S603 - ours
+
+
+def whole(committer: Committer) -> Checkpoint:
+    """The checkpoint of a log, every tile and entry under it read and hashed again."""
+    raw = committer.files.checkpoint()
+    assert raw is not None
+    note = parse_note(raw)
+    verify_note(note, (KEY.vkey,))
+    checkpoint = parse_checkpoint(note.text)
+    size = checkpoint.size
+    for tile in tiles_of(size):
+        assert len(committer.files.read(tile)) == tile.width
+    assert tree_root(size, lookup_in(committer.files.read, size)) == checkpoint.root
+    read = [entry for bundle in bundles_of(size) for entry in committer.files.read(bundle)]
+    assert read == [entry.raw for entry in entries(0, size)]
+    assert Frontier().append(map(leaf_hash, read)).root() == checkpoint.root
+    assert not (committer.files.folder / "staging").exists()
+    return checkpoint
+
+
+@pytest.mark.parametrize("growths", [1, 4, 6])
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_at_a_step_it_goes_on(folder: Path, step: str, growths: int) -> None:
+    assert grown(folder, step, growths) == (0 if step == "never" else -9)
+    before = sum(BATCHES[: growths - 1])
+    expected = before if step == "staged" else before + BATCHES[growths - 1]
+    async with a_log(folder) as committer:
+        locked = await committer.recover()
+        assert locked.size == expected
+        assert whole(committer).size == expected
+        assert await committer.state.count() == expected
+        if expected:
+            assert (await committer.state.positions())["AUDIT_2026"].next_seq == expected
+        assert await committer.recover() == locked  # once more changes nothing
+        more = await committer.grow(
+            expected, entries(expected, 5), {"AUDIT_2026": Position("then", expected + 5)}
+        )
+        assert more.size == expected + 5
+        assert whole(committer).size == expected + 5
+        taken = [entry.number for entry in entries(0, 3)]
+        assert await committer.state.known(taken) == set(taken)
+
+
+async def test_a_second_sequencer_loses_and_stops(folder: Path) -> None:
+    async with a_log(folder) as committer:
+        await committer.recover()
+        await committer.grow(0, entries(0, 2), {})
+        with pytest.raises(LedgerError) as caught:
+            await committer.state.advance(0, Locked(1, b"other"), read={}, taken=())
+        assert caught.value.code == "fenced"
+        with pytest.raises(LedgerError) as caught:
+            await committer.grow(0, entries(7, 3), {})
+        assert caught.value.code == "fork"
+        assert (await committer.recover()).size == 2
+        assert whole(committer).size == 2
+
+
+async def test_a_number_has_one_leaf(folder: Path) -> None:
+    async with a_log(folder) as committer:
+        await committer.grow(0, entries(0, 2), {})
+        with pytest.raises(Exception, match="database refused"):
+            await committer.grow(2, entries(1, 1), {})
+
+
+async def test_a_signer_put_back_to_yesterday_is_noticed(folder: Path) -> None:
+    state = folder / "signer.json"
+    async with a_log(folder) as committer:
+        await committer.grow(0, entries(0, 2), {})
+        old = state.read_bytes()
+        await committer.grow(2, entries(2, 2), {})
+    state.write_bytes(old)
+    async with a_log(folder) as committer:
+        with pytest.raises(LedgerError) as caught:
+            await committer.recover()
+        assert caught.value.code == "signer-behind"
+
+
+def put_back(database: Path, old: bytes) -> None:
+    for path in database.parent.glob("log.db*"):
+        path.unlink()
+    database.write_bytes(old)
+
+
+async def test_a_store_put_back_to_yesterday_is_noticed(folder: Path) -> None:
+    database = folder / "log.db"
+    async with a_log(folder) as committer:
+        await committer.grow(0, entries(0, 2), {})
+    old = database.read_bytes()
+    async with a_log(folder) as committer:
+        await committer.grow(2, entries(2, 2), {})
+    put_back(database, old)
+    async with a_log(folder) as committer:
+        with pytest.raises(LedgerError) as caught:
+            await committer.recover()
+        assert caught.value.code == "signer-ahead"
+
+
+async def test_a_damaged_tile_stops_it_before_anything_is_signed(folder: Path) -> None:
+    async with a_log(folder) as committer:
+        await committer.grow(0, entries(0, 2), {})
+        tile = committer.files.folder / "tile" / "0" / "000.p" / "2"
+        raw = tile.read_bytes()
+        tile.write_bytes(raw[:-1])
+        with pytest.raises(LedgerError) as caught:
+            await committer.grow(2, entries(2, 1), {})
+        assert caught.value.code == "tile-damaged"
+        tile.unlink()
+        with pytest.raises(LedgerError) as caught:
+            await committer.grow(2, entries(2, 1), {})
+        assert caught.value.code == "tile-missing"
+        tile.write_bytes(raw)
+        assert (await committer.recover()).size == 2
+
+
+async def test_a_log_is_founded_once(folder: Path) -> None:
+    async with a_log(folder) as committer:
+        with pytest.raises(LedgerError) as caught:
+            await committer.found()
+        assert caught.value.code == "exists"
