@@ -17,7 +17,7 @@ from typing import Final
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.line import MAX_NUMBER
-from broker.log.merkle import check_hashes, check_size
+from broker.log.merkle import EMPTY_ROOT, check_hashes, check_size
 from broker.log.note import check_unicode
 
 MAX_NAME_BYTES: Final = 255  # one byte tells the length
@@ -101,6 +101,8 @@ def subtree_message(
     check_hashes((root,))
     if not 0 <= start <= end or (start and time_s):
         raise LogError(_CODE, "a subtree that ends before it starts, or one with a time")
+    if start == end and root != EMPTY_ROOT:
+        raise LogError(_CODE, "no leaves, and another root than that of none")
     return b"".join(
         (_LABEL, _name(cosigner), _TIME.pack(time_s), _name(origin), struct.pack(">QQ", start, end),
          root)

@@ -144,6 +144,7 @@ def test_a_time_out_of_bounds_is_neither_signed_nor_read(time_s: int) -> None:
         ("\ud800", "o", 0, 1, 0),
         ("c", "o", 2, 1, 0),
         ("c", "o", -1, 1, 0),
+        ("c", "o", 1, 1, 0),  # of no leaves there is one root, and it is not this one
         ("c", "o", 0, 2**63, 0),
         ("c", "o", 1, 2, NOW),  # a part of a tree says nothing of which tree is the largest
     ],

@@ -115,10 +115,13 @@ def test_no_checkpoint_and_no_note_are_refused_before_anything_is_verified() -> 
 
 
 def test_an_empty_tree_with_a_root_is_refused_whoever_signed_it() -> None:
+    policy = Policy(LOGS[:1], WITNESSES, GROUPS, b"X-and-Y")
     for root, expected in ((EMPTY_ROOT, "quorum-unmet"), (bytes(32), "bad-empty-root")):
         empty = Checkpoint(ORIGIN, 0, root)
-        lines = [LOG_ED.sign(empty.to_text()), LOG_ML.cosign(empty, time_s=0)]
-        assert code_of(note(*lines, checkpoint=empty)) == expected
+        assert code_of(note(LOG_ED.sign(empty.to_text()), checkpoint=empty), policy) == expected
+    with pytest.raises(LogError):
+        LOG_ML.cosign(Checkpoint(ORIGIN, 0, bytes(32)), time_s=0)
+    LOG_ML.cosign(Checkpoint(ORIGIN, 0, EMPTY_ROOT), time_s=0)
 
 
 @pytest.mark.parametrize("count", range(1, 33))
