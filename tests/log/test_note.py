@@ -144,6 +144,26 @@ def test_two_known_keys_of_one_name_and_id_are_ambiguous() -> None:
     assert code_of(Note(TEXT, (LINE,)).to_bytes(), [ED.vkey, ED.vkey]) == "ambiguous-key"
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a", (LINE,)),
+        ("", (LINE,)),
+        ("a\t\n", (LINE,)),
+        ("\ud800\n", (LINE,)),
+        (TEXT, ()),
+        (TEXT, (LINE,) * (MAX_SIGNATURES + 1)),
+        ("a" * (MAX_NOTE_BYTES - 100) + "\n", (LINE,)),
+    ],
+)
+def test_a_note_that_could_not_be_read_back_is_not_made(
+    text: str, lines: tuple[SignatureLine, ...]
+) -> None:
+    with pytest.raises(LogError) as caught:
+        Note(text, lines)
+    assert caught.value.code == "bad-note"
+
+
 def test_unused_bits_make_a_signature_invalid_and_the_note_not_malformed() -> None:
     loose = SignatureLine(LINE.name, LINE.encoded[:-2] + "H=")
     assert loose.encoded != LINE.encoded

@@ -1,12 +1,14 @@
 """Policies: who must have signed, who enough, and files that say neither clearly."""
 
+from hashlib import sha256
+
 import pytest
 
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import EMPTY_ROOT
 from broker.log.note import SignatureLine
-from broker.log.notekeys import SignatureType
+from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.log.policy import Group, KnownLog, Policy, Witness, supermajority
 
@@ -129,6 +131,20 @@ def test_two_supermajorities_share_more_witnesses_than_may_lie(count: int) -> No
     liars = (count - 1) // 3
     assert 2 * supermajority(count) - count > liars
     assert supermajority(count) <= count
+
+
+def test_two_keys_of_one_name_and_id_are_no_policy() -> None:
+    seen: dict[bytes, bytes] = {}
+    for number in range(2**20):  # a key id has 32 bits: some 80,000 keys hold such a pair
+        raw = number.to_bytes(32, "big")
+        key_id = sha256(b"a\n\x04" + raw).digest()[:4]
+        if key_id in seen:
+            break
+        seen[key_id] = raw
+    pair = [VKey("a", SignatureType.COSIGNATURE_ED25519, each) for each in (raw, seen[key_id])]
+    assert pair[0].key_id == pair[1].key_id
+    with pytest.raises(LogError, match="one key id"):
+        Policy((), tuple(Witness(key.public.hex().encode(), key) for key in pair), (), None)
 
 
 def test_what_has_no_clear_meaning_is_no_policy() -> None:

@@ -74,6 +74,7 @@ def test_a_vkey_whose_name_is_not_ascii_is_read() -> None:
     [
         b"",
         b"quorum none",
+        b"# no quorum line\n",
         b"quorum none\nquorum none\n",
         b"quorum\n",
         b"quorum none # a comment\n",
@@ -135,6 +136,8 @@ def test_many_of_each_are_read_and_too_many_are_not(count: int) -> None:
     assert not policy.quorum_met(everybody - {b"w0"})  # at the far end of all the groups
     if count == MAX_EACH:
         more = f"log {key_of(MAX_EACH)}\n".encode()
+        assert code_of(f"{text}quorum none\n".encode() + more) == "bad-policy"
+        more = f"group x all w0\nlog {key_of(7)}\n".encode()
         assert code_of(f"{text}quorum none\n".encode() + more) == "bad-policy"
         more = f"witness x {key_of(7000, 4)}\n".encode()
         assert code_of(f"{text}quorum none\n".encode() + more) == "bad-policy"
