@@ -172,6 +172,15 @@ class Link:
         """
         return await self._get(stream, {"last_by_subj": subject})
 
+    async def get(self, stream: str, seq: int) -> Stored | None:
+        """Return message number `seq`, from the stream's leader; None if it is not there.
+
+        Raises:
+            Unreachable: No answer in time.
+            Refused: No such stream, or it is not this account's.
+        """
+        return await self._get(stream, {"seq": seq})
+
     async def get_next(self, stream: str, seq: int, subjects: str) -> Stored | None:
         """Return the first message from number `seq` on that `subjects` matches, if there is one.
 

@@ -132,11 +132,13 @@ class StreamState:
         created: When the server made it, as the server writes it.
         last_seq: Number of its newest message, whether or not that is still there.
         messages: How many it holds now.
+        first_seq: Number of the oldest that it holds.
     """
 
     created: str
     last_seq: int
     messages: int = 0
+    first_seq: int = 0
 
 
 async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamState]:
@@ -151,7 +153,7 @@ async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamStat
         for stream in page.get("streams") or ():
             state = stream["state"]
             found[stream["config"]["name"]] = StreamState(
-                stream["created"], state["last_seq"], state["messages"]
+                stream["created"], state["last_seq"], state["messages"], state["first_seq"]
             )
         if not page.get("streams") or len(found) >= page["total"]:
             return found

@@ -1,0 +1,171 @@
+"""What gateways decide becomes leaves: each once, in whatever order, and what is wrong is said."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from broker import clock
+from broker.ledger.commit import Committer
+from broker.ledger.errors import LedgerError
+from broker.ledger.intake import SEQUENCER, Witnessed
+from broker.ledger.sequencer import Sequencer
+from broker.log.audited import parse_audited
+from broker.log.commitments import check_opening
+from broker.log.leaf import Leaf, LeafKind, parse_leaf
+from broker.log.tiles import bundles_of
+from broker.transport.link import Link
+from broker.transport.streams import stream_states
+from keys.primitives.hashing import sha256
+from keys.primitives.signing import SignKey
+from schemas.receipt import DecisionReceipt
+from tests.ledger.growing import a_log
+from tests.support.envelopes import Made, make
+from tests.support.gateway import receipt, running_gateway, submit
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.region import TestRegion, make_region
+
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+
+
+@dataclass
+class Stage:
+    """SG submits, a gateway decides, a sequencer orders."""
+
+    region: TestRegion
+    hub: RunningHub
+    sg: Link
+    own: Link
+    gateway: Link
+    committer: Committer
+    sequencer: Sequencer
+    size: int = 0
+    sent: int = 0
+
+    @property
+    def stream(self) -> str:
+        return f"AUDIT_{clock.now().year}"
+
+    async def decide(self, count: int = 1) -> list[Made]:
+        """Have alerts decided, one after the other."""
+        made = []
+        for _ in range(count):
+            self.sent += 1
+            made.append(make(self.region, ("MY",), tail=self.sent, counter=self.sent))
+            await submit(self.sg, made[-1])
+            assert isinstance(await receipt(self.sg), DecisionReceipt)
+        return made
+
+    async def grow(self) -> list[Leaf]:
+        """Every leaf, after one step."""
+        self.size = await self.sequencer.step(self.size)
+        return self.leaves()
+
+    def leaves(self) -> list[Leaf]:
+        files = self.committer.files
+        return [parse_leaf(raw) for tile in bundles_of(self.size) for raw in files.read(tile)]
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    region = make_region(("SG", "MY"), now=clock.now())
+    tmp_path.chmod(0o700)  # noqa: ASYNC240 - once, before anything runs
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
+        gateway = await stack.enter_async_context(running_gateway(hub))
+        sg = await stack.enter_async_context(hub.member_link("SG"))
+        own = await stack.enter_async_context(hub.hub_link())
+        for link in (sg, own):
+            await link.wait_connected(BOUND_S)
+        committer = await stack.enter_async_context(a_log(tmp_path))
+        sequencer = sequencer_of(own, committer, region)
+        size = (await committer.recover()).size
+        yield Stage(region, hub, sg, own, gateway, committer, sequencer, size)
+
+
+def sequencer_of(own: Link, committer: Committer, region: TestRegion) -> Sequencer:
+    keys = (region.gateway_sign_key.public,)
+    return Sequencer(own, committer, lambda: keys, Witnessed(SignKey.generate()))
+
+
+async def test_each_decision_becomes_one_leaf(stage: Stage) -> None:
+    made = await stage.decide(5)
+    leaves = await stage.grow()
+    assert len(leaves) == 5
+    assert {leaf.signed.statement.kind for leaf in leaves} == {LeafKind.DECISION}
+    assert {leaf.signed.statement.seq for leaf in leaves} == set(range(5))
+    by_seq = {leaf.stream_seq: leaf for leaf in leaves}
+    for number, leaf in by_seq.items():
+        stored = await stage.own.get(stage.stream, number)
+        assert stored is not None
+        audited = parse_audited(stored.payload)
+        leaf.signed.verify(stage.region.gateway_sign_key.public)
+        check_opening(leaf.signed.statement, audited.decision)
+    assert len(by_seq) == len(made)
+    assert await stage.grow() == leaves  # nothing new, nothing twice
+    await stage.decide(2)
+    assert len(await stage.grow()) == 7
+
+
+async def test_the_same_id_again_voids_its_number(stage: Stage) -> None:
+    (made,) = await stage.decide()
+    await submit(stage.sg, made, attempt=2)
+    while (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq < 2:
+        pass  # each look is a request to the server
+    kinds = {leaf.signed.statement.seq: leaf.signed.statement.kind for leaf in await stage.grow()}
+    assert kinds == {0: LeafKind.DECISION, 1: LeafKind.VOID}
+
+
+async def test_a_new_sequencer_goes_on_where_the_old_one_died(stage: Stage) -> None:
+    await stage.decide(3)
+    before = await stage.grow()
+    await stage.decide(2)
+    stage.sequencer = sequencer_of(stage.own, stage.committer, stage.region)
+    stage.size = (await stage.committer.recover()).size
+    after = await stage.grow()
+    assert after[:3] == before
+    assert len(after) == 5
+
+
+async def test_what_no_gateway_signed_is_a_fault_and_not_dropped(stage: Stage) -> None:
+    await stage.decide()
+    subject = f"audit.{clock.now().year}.SG.forged"
+    await stage.own.publish_acked(subject, b"anything", msg_id="forged")
+    stored = await stage.own.get(stage.stream, 1)
+    assert stored is not None
+    stage.sequencer.gateway_keys = lambda: (SignKey.generate().public,)
+    leaves = [leaf.signed.statement for leaf in await stage.grow()]
+    assert {said.kind for said in leaves} == {LeafKind.FAULT}
+    assert {said.gateway for said in leaves} == {SEQUENCER}
+    assert {said.c_body for said in leaves} == {sha256(b"anything"), sha256(stored.payload)}
+
+
+async def test_a_message_that_is_gone_leaves_a_gap_that_is_said(stage: Stage) -> None:
+    await stage.decide(3)
+    await stage.own.api(f"STREAM.MSG.DELETE.{stage.stream}", {"seq": 2})
+    kinds = {leaf.stream_seq: leaf.signed.statement.kind for leaf in await stage.grow()}
+    assert kinds == {1: LeafKind.DECISION, 2: LeafKind.STREAM, 3: LeafKind.DECISION}
+
+
+async def test_a_stream_made_anew_stops_it(stage: Stage) -> None:
+    await stage.decide(3)
+    leaves = await stage.grow()
+    config = (await stage.own.api(f"STREAM.INFO.{stage.stream}", {}))["config"]
+    await stage.own.api(f"STREAM.DELETE.{stage.stream}", {})
+    await stage.own.api(f"STREAM.CREATE.{stage.stream}", config)
+    with pytest.raises(LedgerError) as caught:
+        await stage.grow()
+    assert caught.value.code == "stream-reset"
+    assert stage.leaves() == leaves
+
+
+async def test_a_backlog_is_taken_in_bounded_steps(stage: Stage) -> None:
+    subject = f"audit.{clock.now().year}.gateway.rubbish"
+    for number in range(300):
+        await stage.own.publish_acked(f"{subject}.{number}", b"%d" % number, msg_id=f"{number}")
+    assert len(await stage.grow()) == 256
+    assert len(await stage.grow()) == 300
+    assert (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq == 300
