@@ -63,10 +63,15 @@ _log = get_logger()
 
 
 class Kept(Strict):
-    """What is sealed in an inbox row."""
+    """What is sealed in an inbox row.
+
+    Attributes:
+        kid: The sender's node key; empty in rows older than this field.
+    """
 
     item: InboxItem
     original: Base64 | None
+    kid: Base64 = b""
 
 
 @dataclass
@@ -198,7 +203,11 @@ class Incoming:
             )
         )
         position = int((inserted.inserted_primary_key or (0,))[0])
-        kept = Kept(item=self._item(position, delivery, opened), original=opened.content.original)
+        kept = Kept(
+            item=self._item(position, delivery, opened),
+            original=opened.content.original,
+            kid=delivery.delivered.frame.kid,
+        )
         sealed = self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}")
         await connection.execute(
             update(tables.inbox).where(tables.inbox.c.position == position).values(sealed=sealed)

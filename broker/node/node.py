@@ -23,6 +23,7 @@ from broker.node.outgoing import Outgoing
 from broker.node.present import Present
 from broker.node.sealing import Sealer, incarnation_of
 from broker.node.service import NodeService
+from broker.node.standing import as_known_now
 from broker.node.upkeep import Upkeep
 from broker.node.vault import Vault
 from broker.store import tables
@@ -510,7 +511,8 @@ class Node(NodeService):
         return self._kept(row.id, row.sealed)
 
     def _kept(self, ident: str, sealed: bytes) -> Kept:
-        return Kept.model_validate_json(self._vault.open(sealed, name=f"inbox/{ident}"))
+        kept = Kept.model_validate_json(self._vault.open(sealed, name=f"inbox/{ident}"))
+        return kept.model_copy(update={"item": as_known_now(kept.item, kept.kid, self.present)})
 
 
 async def _same_request(connection: AsyncConnection, key: str, fingerprint: bytes) -> UUID | None:

@@ -55,6 +55,33 @@ async def test_an_alert_under_keys_that_ended_since_is_shown_as_such(
         assert {"key-revoked-since", "officer-revoked-since"} <= set(item.warnings)
 
 
+async def test_an_alert_whose_keys_end_after_it_arrived_is_shown_as_such_from_then_on(
+    hub: RunningHub, tmp_path: Path
+) -> None:
+    region = hub.region
+
+    def document(old: MemberDocument) -> MemberDocument:
+        gone = ended(region, RevocationReason.COMPROMISED)
+        keys = tuple(key.model_copy(update=gone) for key in old.verification_keys)
+        return old.model_copy(update={"verification_keys": keys})
+
+    def officers(old: OfficersDocument) -> OfficersDocument:
+        gone = ended(region, RevocationReason.LEFT_SERVICE)
+        left = tuple(officer.model_copy(update=gone) for officer in old.officers)
+        return old.model_copy(update={"officers": left})
+
+    made = make(region, ("MY",))
+    async with opened_node(hub, "MY", tmp_path) as my:
+        assert await my.incoming.take(delivery(region, made.sealed.raw, "MY"))
+        (before,) = (await my.inbox()).items
+        assert not {"key-revoked-since", "officer-revoked-since"} & set(before.warnings)
+        my.present.take(region.changed("SG", document=document))
+        assert "key-revoked-since" in (await my.item(before.id)).warnings
+        my.present.take(region.changed("SG", document=document, officers=officers))
+        (after,) = (await my.inbox()).items
+        assert {"key-revoked-since", "officer-revoked-since"} <= set(after.warnings)
+
+
 async def test_an_alert_under_a_key_stolen_since_is_quarantined_and_its_sender_told(
     hub: RunningHub, tmp_path: Path
 ) -> None:
