@@ -48,4 +48,5 @@ COMMANDS: Final = {
     "member": Command("broker.cli.admin.member", "Apply for and admit members.", REGION),
     "hub": Command("broker.cli.admin.hub", "Run the hub.", REGION),
     "gateway": Command("broker.cli.admin.gateway", "Run one gateway worker.", REGION),
+    "log": Command("broker.cli.admin.log", "Make and run the log of decisions.", REGION),
 }

@@ -19,9 +19,13 @@ _log = get_logger()
 
 def gateway_command(home: Path, worker: int) -> tuple[str, ...]:
     """Return how a gateway worker is started."""
+    return kentong_command(home, "gateway", "run", "--worker", str(worker))
+
+
+def kentong_command(home: Path, *words: str) -> tuple[str, ...]:
+    """Return how a command of ours is started in a process of its own."""
     start = "from broker.cli import main; main()"
-    place = ("--home", str(home))
-    return (sys.executable, "-c", start, *place, "gateway", "run", "--worker", str(worker))
+    return (sys.executable, "-c", start, "--home", str(home), *words)
 
 
 async def keep_running(

@@ -68,6 +68,7 @@ class Hub:
     command: Command
     on_ready: Callable[[Ready], None]
     environment: Mapping[str, str] | None = None
+    beside: Sequence[Sequence[str]] = ()  # Commands that run as long as the hub does.
     _view: DirectoryView | None = None  # Owned by `_watch`; nobody else writes it.
     _timestamp: bytes = b""
     _server: Server | None = None
@@ -118,6 +119,8 @@ class Hub:
                 command = self.command(place.home, worker)
                 task = keep_running(command, worker=worker, environment=self.environment)
                 group.create_task(task)
+            for command in self.beside:
+                group.create_task(keep_running(command, worker=0, environment=self.environment))
             group.create_task(self._keep_signing(source))
             group.create_task(self._keep_remembering(hub))
             group.create_task(_keep_sweeping(hub))

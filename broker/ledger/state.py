@@ -103,6 +103,11 @@ class LedgerState:
 
         await self.database.change(change)
 
+    async def is_founded(self) -> bool:
+        """Return whether there is a lock record; a database that was lost has none either."""
+        async with self.database.read() as connection:
+            return (await connection.execute(select(lock.c.id))).first() is not None
+
     async def locked(self) -> Locked:
         """Return the lock record.
 

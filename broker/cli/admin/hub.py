@@ -16,13 +16,14 @@ from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import country, say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
-from broker.hub.children import gateway_command
+from broker.hub.children import gateway_command, kentong_command
 from broker.hub.founding import init_hub, write_server
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
 from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
+from broker.ledger.place import LedgerPlace
 from broker.settings import home, settings
 from keys.directory import layout
 from keys.directory.holders import (
@@ -104,7 +105,8 @@ def run(
 ) -> None:
     """Run the hub until it is told to stop.
 
-    Starts nats-server and the gateway workers, and starts again what dies.
+    Starts nats-server, the gateway workers and the log if there is one here, and starts again
+    what dies.
     Writes JSON lines to standard error; says on standard output when it is ready.
 
     Example: [bold]kentong hub run --gateways 2[/bold]
@@ -133,6 +135,7 @@ def run(
         command=gateway_command,
         on_ready=tell,
         environment=_worker_environment(passphrase_file),
+        beside=_beside(place.home),
     )
     run_until_stopped(hub.run())
 
@@ -300,6 +303,12 @@ def _tell_suspension(member: str, entry: Suspension, *, as_json: bool) -> None:
     text = "{country} is cut off until {until}, unless two members revoke it or you resume it."
     said = say("hub-suspended", text, country=country(member), until=clock_text(entry.until))
     screen.line(said, bold=True)
+
+
+def _beside(folder: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that run beside the hub: its log, once that was founded."""
+    has_log = LedgerPlace(folder).config_file.exists()
+    return (kentong_command(folder, "log", "run"),) if has_log else ()
 
 
 def _worker_environment(passphrase_file: Path | None) -> Mapping[str, str] | None:

@@ -1,0 +1,198 @@
+"""`kentong log`: make and run the hub's log of decisions."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from broker import clock
+from broker.cli import screen
+from broker.cli.admin.processes import run_until_stopped
+from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.desk import AsJSON
+from broker.cli.text import say
+from broker.hub.children import keep_running, kentong_command
+from broker.hub.place import HubPlace
+from broker.ledger.errors import LedgerError
+from broker.ledger.intake import Witnessed
+from broker.ledger.place import LedgerConfig, LedgerPlace
+from broker.ledger.sequencer import Sequencer
+from broker.ledger.signer_socket import SignerClient, serving
+from broker.ledger.state import metadata
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.note import parse_note
+from broker.logs import configure
+from broker.settings import home, settings
+from broker.store.database import open_database
+from broker.transport.accounts import user_jwt
+from broker.transport.credentials import Credentials
+from broker.transport.link import Link
+from keys.directory.source import PublishedDirectory
+from keys.primitives.signing import SignKey, VerifyKey
+
+SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
+SIGNER_START_S = 30.0
+_POLL_S = 0.1
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def log() -> None:
+    """Make and run the log of decisions."""
+
+
+@app.command()
+def init(
+    origin: Annotated[
+        str, typer.Argument(help="Name of the log for ever, for example log.example.int/kentong.")
+    ],
+    database: Annotated[
+        str, typer.Option(help="URL of its database; a file of its own if not given.")
+    ] = "",
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Make the log's keys and its empty tree, beside the hub; explicit, and once.
+
+    Example: kentong log init log.example.int/kentong
+    """
+    secret = passphrase(passphrase_file)
+    hub = HubPlace(home()).open_hub(secret)
+    place, user = LedgerPlace(home()), SignKey.generate()
+    jwt = user_jwt(
+        hub.keys.account,
+        user.public.raw,
+        "sequencer",
+        now=clock.now(),
+        publish=SEQUENCER_PUBLISHES,
+    )
+    config = LedgerConfig(origin=origin, database=database)
+    keys = place.create(config, secret, user, jwt, log2n=settings().scrypt_log2n)
+    if as_json:
+        vkeys = [key.to_text() for key in keys.vkeys]
+        screen.as_json("log-init", origin=origin, vkeys=vkeys, file=str(place.vkeys_file))
+        return
+    screen.line(say("log-made", "The log {origin} is in {folder}.", origin=origin, folder=home()))
+    screen.line(
+        say(
+            "log-made-next",
+            "Give {file} to members and auditors; then: kentong log run",
+            file=place.vkeys_file,
+        )
+    )
+
+
+@app.command()
+def sign(passphrase_file: PassphraseFile = None) -> None:
+    """Run the signer, which alone holds the log's keys; `kentong log run` starts it by itself.
+
+    Example: kentong log sign --passphrase-file /etc/kentong/passphrase
+    """
+    configure("log-signer")
+    place = LedgerPlace(home())
+    signer = place.open_signer(passphrase(passphrase_file))
+
+    async def work() -> None:
+        async with serving(signer, place.socket):
+            await asyncio.get_running_loop().create_future()
+
+    run_until_stopped(work())
+
+
+@app.command()
+def run(
+    signer: Annotated[
+        bool, typer.Option(help="Start the signer too; it can run by itself: kentong log sign.")
+    ] = True,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Run the log: sequencer and signer, two processes. Either may be killed at any time.
+
+    Example: kentong log run --passphrase-file /etc/kentong/passphrase
+    """
+    configure("log-sequencer")
+    folder = home()
+    place, hub = LedgerPlace(folder), HubPlace(folder)
+    secrets = place.open_sequencer(passphrase(passphrase_file))
+    credentials = Credentials(
+        (hub.config().own_url,),
+        hub.authority_pem(),
+        secrets.jwt,
+        secrets.user,
+        "_INBOX",
+        "sequencer",
+    )
+
+    def gateway_keys() -> tuple[VerifyKey, ...]:
+        hub_document = PublishedDirectory.at(folder).view().hub
+        return tuple(VerifyKey(entry.key) for entry in hub_document.gateway_keys)
+
+    async def sequence() -> None:
+        async with (
+            Link(credentials) as link,
+            open_database(place.database_url, metadata) as database,
+        ):
+            await link.wait_connected()
+            committer = place.committer(database)
+            await _signer_there(committer.signer)
+            if not await committer.state.is_founded():
+                await committer.found()
+            screen.line(say("log-ready", "The log runs."))
+            await Sequencer(link, committer, gateway_keys, Witnessed(secrets.leaves)).run()
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            if signer:
+                group.create_task(keep_running(kentong_command(folder, "log", "sign"), worker=0))
+            group.create_task(sequence())
+
+    run_until_stopped(work())
+
+
+@app.command()
+def status(as_json: AsJSON = False) -> None:
+    """Show how large the log is, and whether its signer answers; ends with 4 if it does not.
+
+    Example: kentong log status
+    """
+    place = LedgerPlace(home())
+    origin = place.config().origin
+    raw = place.files.checkpoint()
+    published = None if raw is None else parse_checkpoint(parse_note(raw).text)
+    try:
+        signed: int | None = asyncio.run(SignerClient(place.socket).state())[0]
+    except LedgerError:
+        signed = None
+    size = 0 if published is None else published.size
+    root = "" if published is None else published.root.hex()
+    if as_json:
+        screen.as_json(
+            "log-status", ok=signed is not None, origin=origin, size=size, root=root, signed=signed
+        )
+    else:
+        answers = say("no", "NO") if signed is None else say("yes", "yes")
+        screen.table(
+            ("", ""),
+            [
+                (say("log-origin", "log"), origin),
+                (say("log-size", "leaves"), str(size)),
+                (say("log-root", "root"), root),
+                (say("log-signer", "signer answers"), answers),
+            ],
+        )
+    if signed is None:
+        raise typer.Exit(4)
+
+
+async def _signer_there(signer: SignerClient) -> None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SIGNER_START_S
+    while True:
+        try:
+            await signer.state()
+        except LedgerError:
+            if loop.time() > until:
+                raise
+            await asyncio.sleep(_POLL_S)
+        else:
+            return

@@ -1,0 +1,241 @@
+"""Where the log keeps its keys and files, under `$KENTONG_HOME/log`.
+
+config.toml                origin and database
+keys/signer.keystore       the log's two keys: for the signer process alone
+keys/sequencer.keystore    a confined NATS user, and the key that signs gaps and faults
+signer/                    the signer's state and its socket
+log.db                     lock record, positions, numbers
+tiles/                     what is published
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from broker.ledger.commit import Committer
+from broker.ledger.errors import LedgerError
+from broker.ledger.signer import Signer
+from broker.ledger.signer_socket import SignerClient
+from broker.ledger.state import LedgerState
+from broker.ledger.tilefiles import TileFiles
+from broker.log.checkpoint import Checkpoint
+from broker.log.errors import LogError
+from broker.log.note import Note, check_key_name
+from broker.log.notekeys import SignatureType, VKey
+from broker.log.notesigner import NoteSigner
+from broker.store.database import Database, sqlite_url
+from keys.files import make_private_folder, write_private
+from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
+from keys.primitives.hashing import random_bytes
+from keys.primitives.signing import SignKey
+from schemas.label import Strict
+
+ED25519: Final = "log/ed25519"
+MLDSA44: Final = "log/ml-dsa-44"
+LEAVES: Final = "sign/leaves"
+USER: Final = "nats/user"
+_SEED_BYTES: Final = 32
+
+
+class LedgerConfig(Strict):
+    """`log/config.toml`.
+
+    Attributes:
+        origin: The log's name: a URL without a scheme, unique in the world, and for ever.
+        database: URL of SQLAlchemy; empty for a file beside this one.
+    """
+
+    format: Literal[1] = 1
+    origin: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[a-z0-9][a-z0-9./-]*$")]
+    database: Annotated[str, Field(max_length=512)] = ""
+
+
+@dataclass(frozen=True)
+class LogKeys:
+    """The log's two signing keys: one that every tool reads, one for after quantum computers."""
+
+    ed25519: NoteSigner = field(repr=False)
+    mldsa44: NoteSigner = field(repr=False)
+
+    @classmethod
+    def of(cls, origin: str, ed25519: bytes, mldsa44: bytes) -> "LogKeys":
+        """Return the keys of these 32-byte seeds, under the log's name."""
+        return cls(
+            NoteSigner(origin, SignatureType.ED25519, ed25519),
+            NoteSigner(origin, SignatureType.COSIGNATURE_MLDSA44, mldsa44),
+        )
+
+    def sign(self, checkpoint: Checkpoint) -> Note:
+        """Return the checkpoint signed with both."""
+        text = checkpoint.to_text()
+        return checkpoint.signed(
+            (self.ed25519.sign(text), self.mldsa44.cosign(checkpoint, time_s=0))
+        )
+
+    @property
+    def vkeys(self) -> tuple[VKey, VKey]:
+        """What auditors and members need to verify checkpoints."""
+        return self.ed25519.vkey, self.mldsa44.vkey
+
+
+@dataclass(frozen=True)
+class SequencerSecrets:
+    """What the sequencer holds. Its `repr` is silent."""
+
+    leaves: SignKey
+    user: SignKey
+    jwt: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LedgerPlace:
+    """The log's part of a home folder."""
+
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """All of it."""
+        return self.home / "log"
+
+    @property
+    def config_file(self) -> Path:
+        """Settings."""
+        return self.folder / "config.toml"
+
+    @property
+    def socket(self) -> Path:
+        """The signer's door."""
+        return self.folder / "signer" / "socket"
+
+    @property
+    def vkeys_file(self) -> Path:
+        """The log's public keys, one a line."""
+        return self.folder / "log.vkeys"
+
+    @property
+    def files(self) -> TileFiles:
+        """The tiles."""
+        return TileFiles(self.folder / "tiles")
+
+    @property
+    def database_url(self) -> str:
+        """Where the sequencer's database is.
+
+        Raises:
+            LedgerError: As `config`.
+        """
+        return self.config().database or sqlite_url(self.folder / "log.db")
+
+    def config(self) -> LedgerConfig:
+        """Return the settings.
+
+        Raises:
+            LedgerError: `no-log`, or `bad-config` with the field.
+        """
+        try:
+            found = tomllib.loads(self.config_file.read_text("utf-8"))
+            return LedgerConfig.model_validate(found, strict=False)
+        except OSError as error:
+            raise LedgerError("no-log", f"{self.folder} holds no log: kentong log init") from error
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise LedgerError(
+                "bad-config", f"{self.config_file}: {where}: {first['msg']}"
+            ) from None
+        except ValueError as error:
+            raise LedgerError("bad-config", f"{self.config_file}: {error}") from None
+
+    def create(
+        self,
+        config: LedgerConfig,
+        passphrase: bytes,
+        user: SignKey,
+        jwt: str,
+        *,
+        log2n: int = DEFAULT_LOG2N,
+    ) -> LogKeys:
+        """Make the log's keys, its signer's state and its settings; explicit, and once.
+
+        Args:
+            config: How it is called.
+            passphrase: For both key stores.
+            user: The sequencer's user at the hub's NATS server.
+            jwt: That user's.
+            log2n: Cost of the key stores.
+
+        Raises:
+            LedgerError: `exists`: there is a log already; `bad-config`.
+            KeyFileError: A file cannot be written.
+        """
+        if self.config_file.exists():
+            raise LedgerError("exists", f"{self.folder} holds a log already")
+        try:
+            check_key_name(config.origin, code="bad-config")
+        except LogError as error:
+            raise LedgerError("bad-config", str(error)) from None
+        seeds = {ED25519: random_bytes(_SEED_BYTES), MLDSA44: random_bytes(_SEED_BYTES)}
+        keys = LogKeys.of(config.origin, seeds[ED25519], seeds[MLDSA44])
+        make_private_folder(self.folder)
+        make_private_folder(self.socket.parent)
+        KeyStore.create(
+            self._keys / "signer.keystore",
+            passphrase,
+            {name: Entry("symmetric", seed) for name, seed in seeds.items()},
+            log2n=log2n,
+        )
+        KeyStore.create(
+            self._keys / "sequencer.keystore",
+            passphrase,
+            {
+                LEAVES: Entry("ed25519", SignKey.generate().seed()),
+                USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
+            },
+            log2n=log2n,
+        )
+        Signer.create(self._signer_file, config.origin, keys.sign)
+        vkeys = "".join(f"{key.to_text()}\n" for key in keys.vkeys)
+        write_private(self.vkeys_file, vkeys.encode())
+        lines = (f'format = 1\norigin = "{config.origin}"\ndatabase = "{config.database}"\n',)
+        write_private(self.config_file, "".join(lines).encode())  # last: with it, the log is there
+        return keys
+
+    def open_signer(self, passphrase: bytes) -> Signer:
+        """Return the signer as it was left.
+
+        Raises:
+            LedgerError: Its state is missing or damaged.
+            KeyFileError: The key store is, or the passphrase is wrong.
+        """
+        origin = self.config().origin
+        store = KeyStore.open(self._keys / "signer.keystore", passphrase)
+        seeds = (store.get(name, "symmetric").secret for name in (ED25519, MLDSA44))
+        keys = LogKeys.of(origin, *seeds)
+        return Signer.open(self._signer_file, origin, keys.sign)
+
+    def open_sequencer(self, passphrase: bytes) -> SequencerSecrets:
+        """Return what the sequencer holds.
+
+        Raises:
+            KeyFileError: As `open_signer`.
+        """
+        store = KeyStore.open(self._keys / "sequencer.keystore", passphrase)
+        user = store.get(USER, "ed25519")
+        leaves = SignKey(store.get(LEAVES, "ed25519").secret)
+        return SequencerSecrets(leaves, SignKey(user.secret), user.facts["jwt"])
+
+    def committer(self, database: Database) -> Committer:
+        """Return what grows this log."""
+        return Committer(self.files, SignerClient(self.socket), LedgerState(database))
+
+    @property
+    def _keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def _signer_file(self) -> Path:
+        return self.folder / "signer" / "signer.json"

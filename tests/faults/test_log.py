@@ -1,0 +1,111 @@
+"""The log among real processes: its signer, its sequencer and the hub killed, and no leaf lost."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from broker import clock
+from broker.cli.demo import alerts
+from broker.cli.demo.region import NODES, DemoRegion
+from broker.client import Client
+from broker.hub.place import HubPlace
+from broker.ledger.place import LedgerPlace
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
+from broker.log.leaf import Leaf, LeafKind, parse_leaf
+from broker.log.merkle import tree_root
+from broker.log.note import parse_note
+from broker.log.notekeys import parse_vkey, verify_note
+from broker.log.tiles import bundles_of, lookup_in
+from broker.transport.link import Link
+from broker.transport.streams import stream_states
+from schemas.desk import DraftRequest
+from schemas.vocabulary import TLP, Purpose, Status
+from tests.cli.test_ceremonies import run
+from tests.support.processes import kill_child, running_region
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+COUNT = 30
+KILLS = ("log sign", "log run", "gateway run", "log sign", "log run")
+
+
+def with_log(region: DemoRegion) -> None:
+    made = run(region, region.hub, "log", "init", "log.example/region")
+    assert made.returncode == 0, made.stderr
+    assert "log.vkeys" in made.stdout
+
+
+async def send(client: Client, number: int) -> None:
+    request = DraftRequest(
+        status=Status.EXERCISE,
+        alert=alerts.cyber(clock.now().date(), number),
+        recipients=("MY", "VN"),
+        agency="POLICE",
+        tlp=TLP.AMBER,
+        purposes=(Purpose.WARN,),
+    )
+    submission = await client.submit(await client.prepare(request))
+    await submission.wait("accepted")
+
+
+def published(place: LedgerPlace) -> Checkpoint:
+    """The checkpoint in sight, both signatures verified."""
+    raw = place.files.checkpoint()
+    assert raw is not None
+    note = parse_note(raw)
+    keys = [parse_vkey(line) for line in place.vkeys_file.read_text().splitlines()]
+    assert len(verify_note(note, keys)) == 2
+    return parse_checkpoint(note.text)
+
+
+def leaves(place: LedgerPlace, checkpoint: Checkpoint) -> list[Leaf]:
+    """Every leaf, the tree under the checkpoint computed again."""
+    size, files = checkpoint.size, place.files
+    assert tree_root(size, lookup_in(files.read, size)) == checkpoint.root
+    return [parse_leaf(raw) for tile in bundles_of(size) for raw in files.read(tile)]
+
+
+async def test_every_decision_has_its_leaf_whatever_was_killed(tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(150),
+        running_region(tmp_path / "r", prepare=with_log) as (region, processes, clients),
+    ):
+        place, hub = LedgerPlace(region.hub), HubPlace(region.hub)
+        kills = iter(KILLS)
+        for number in range(COUNT):
+            await send(clients[NODES[0]], number)
+            if number % 6 == 5:
+                word = next(kills)
+                while not kill_child(processes, word):  # noqa: ASYNC110 - not started again yet
+                    await asyncio.sleep(0.1)
+        secrets = hub.open_hub(region.passphrase)
+        async with Link(secrets.hub_credentials(hub, hub.config())) as link:
+            await link.wait_connected()
+            while True:  # until all is in the tree that the stream holds
+                state = (await stream_states(link, "audit.>"))[f"AUDIT_{clock.now().year}"]
+                found = leaves(place, published(place))
+                seen = {leaf.stream_seq for leaf in found}
+                kinds = [leaf.signed.statement.kind for leaf in found]
+                beside = await without_leaf(link, state.last_seq, seen)
+                if kinds.count(LeafKind.EXERCISE) >= COUNT and not beside:
+                    break
+                await asyncio.sleep(0.2)
+        assert len(seen) == len(found)  # none twice
+        assert set(kinds) <= {LeafKind.EXERCISE, LeafKind.DECISION, LeafKind.VOID}
+        numbers = {
+            (leaf.signed.statement.gateway, leaf.signed.statement.boot, leaf.signed.statement.seq)
+            for leaf in found
+        }
+        assert len(numbers) == len(found)
+
+
+async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:
+    """Numbers of the decisions that no leaf speaks of yet."""
+    stream = f"AUDIT_{clock.now().year}"
+    missing = [seq for seq in range(1, last + 1) if seq not in seen]
+    stored = [await link.get(stream, seq) for seq in missing]
+    return [
+        each.seq
+        for each in stored
+        if each is not None and not {"once", "left"}.intersection(each.subject.split("."))
+    ]
