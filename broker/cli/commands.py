@@ -24,6 +24,7 @@ class Command(NamedTuple):
 OFFICER: Final = "For officers"
 MEMBER: Final = "For a member's administrator"
 REGION: Final = "For the region and the hub"
+AUDITOR: Final = "For auditors"
 
 COMMANDS: Final = {
     "send": Command("broker.cli.send", "Send an alert.", OFFICER),
@@ -48,5 +49,6 @@ COMMANDS: Final = {
     "member": Command("broker.cli.admin.member", "Apply for and admit members.", REGION),
     "hub": Command("broker.cli.admin.hub", "Run the hub.", REGION),
     "gateway": Command("broker.cli.admin.gateway", "Run one gateway worker.", REGION),
+    "audit": Command("broker.cli.admin.audit", "Verify the log by its files alone.", AUDITOR),
     "log": Command("broker.cli.admin.log", "Make and run the log of decisions.", REGION),
 }

@@ -117,6 +117,11 @@ class LedgerPlace:
         return self.folder / "log.vkeys"
 
     @property
+    def sequencer_file(self) -> Path:
+        """The public key under which the sequencer states gaps and faults."""
+        return self.folder / "sequencer.vkey"
+
+    @property
     def files(self) -> TileFiles:
         """The tiles."""
         return TileFiles(self.folder / "tiles")
@@ -188,11 +193,12 @@ class LedgerPlace:
             {name: Entry("symmetric", seed) for name, seed in seeds.items()},
             log2n=log2n,
         )
+        leaves = SignKey.generate()
         KeyStore.create(
             self._keys / "sequencer.keystore",
             passphrase,
             {
-                LEAVES: Entry("ed25519", SignKey.generate().seed()),
+                LEAVES: Entry("ed25519", leaves.seed()),
                 USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
             },
             log2n=log2n,
@@ -200,6 +206,8 @@ class LedgerPlace:
         Signer.create(self._signer_file, config.origin, keys.sign)
         vkeys = "".join(f"{key.to_text()}\n" for key in keys.vkeys)
         write_private(self.vkeys_file, vkeys.encode())
+        pen = VKey(f"{config.origin}/sequencer", SignatureType.ED25519, leaves.public.raw)
+        write_private(self.sequencer_file, f"{pen.to_text()}\n".encode())
         lines = (f'format = 1\norigin = "{config.origin}"\ndatabase = "{config.database}"\n',)
         write_private(self.config_file, "".join(lines).encode())  # last: with it, the log is there
         return keys

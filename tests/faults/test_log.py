@@ -1,6 +1,7 @@
 """The log among real processes: its signer, its sequencer and the hub killed, and no leaf lost."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,28 @@ async def test_every_decision_has_its_leaf_whatever_was_killed(tmp_path: Path) -
             for leaf in found
         }
         assert len(numbers) == len(found)
+        audited(region, place, tmp_path)
+
+
+def audited(region: DemoRegion, place: LedgerPlace, folder: Path) -> None:
+    """The log as files, verified by the commands an auditor has."""
+    bundle, policy, gateways = folder / "log.tar", folder / "policy", folder / "gateways"
+    done = run(region, region.hub, "audit", "export", str(bundle))
+    assert done.returncode == 0, done.stderr
+    keys = run(region, region.hub, "log", "keys")
+    assert keys.returncode == 0, keys.stderr
+    gateways.write_text(keys.stdout)
+    vkeys = place.vkeys_file.read_text().splitlines()
+    policy.write_text("".join(f"log {vkey}\n" for vkey in vkeys) + "quorum none\n")
+    words = ("audit", "verify", str(bundle), "--policy", str(policy), "--gateways", str(gateways))
+    done = run(region, folder / "nowhere", *words, "--json")
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    outcomes = {check["check"]: check["outcome"] for check in told["checks"]}
+    assert set(outcomes.values()) <= {"PASS", "SKIP", "WARN"}, told
+    assert (done.returncode, outcomes["gateway signatures"]) == (0, "PASS")
+    status = run(region, region.hub, "log", "status", "--json")
+    assert json.loads(status.stdout)["size"] >= told["size"]
 
 
 async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:

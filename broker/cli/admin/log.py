@@ -21,6 +21,7 @@ from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import metadata
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.note import parse_note
+from broker.log.notekeys import SignatureType, VKey
 from broker.logs import configure
 from broker.settings import home, settings
 from broker.store.database import open_database
@@ -147,6 +148,23 @@ def run(
             group.create_task(sequence())
 
     run_until_stopped(work())
+
+
+@app.command()
+def keys() -> None:
+    """Print the keys that sign leaves, one vkey a line: the gateways' and the sequencer's.
+
+    An auditor takes them from the members, who signed region/hub.toml, and not from the hub alone.
+
+    Example: kentong log keys > gateways.vkeys
+    """
+    folder = home()
+    place = LedgerPlace(folder)
+    origin = place.config().origin
+    for number, entry in enumerate(PublishedDirectory.at(folder).view().hub.gateway_keys, start=1):
+        key = VKey(f"{origin}/gateway-{number}", SignatureType.ED25519, entry.key)
+        typer.echo(key.to_text())  # whole, however long
+    typer.echo(place.sequencer_file.read_text("ascii").strip())
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""The auditor's side: everything verified offline, by trust roots of one's own."""

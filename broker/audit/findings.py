@@ -1,0 +1,66 @@
+"""What the checks found, and how the command ends."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+
+class Outcome(StrEnum):
+    """Of one check."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, no password
+    FAIL = "FAIL"
+    WARN = "WARN"
+    SKIP = "SKIP"
+
+
+class Exit(IntEnum):
+    """How `kentong audit verify` ends; the worst wins, in the order below from the top."""
+
+    FORK = 4
+    BROKEN = 1
+    UNREADABLE = 2
+    UNMET = 3
+    PASS = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: a check, how it ended, and numbers.
+
+    Attributes:
+        exit: What this finding alone would end with.
+    """
+
+    check: str
+    outcome: Outcome
+    detail: str
+    exit: Exit = Exit.PASS
+
+
+@dataclass
+class Findings:
+    """All checks run, whatever failed before."""
+
+    lines: list[Finding] = field(default_factory=list)
+
+    def passed(self, check: str, detail: str) -> None:
+        """Note a check that held."""
+        self.lines.append(Finding(check, Outcome.PASS, detail))
+
+    def failed(self, check: str, detail: str, end: Exit = Exit.BROKEN) -> None:
+        """Note a check that did not."""
+        self.lines.append(Finding(check, Outcome.FAIL, detail, end))
+
+    def warned(self, check: str, detail: str, end: Exit = Exit.PASS) -> None:
+        """Note what a person should look at."""
+        self.lines.append(Finding(check, Outcome.WARN, detail, end))
+
+    def skipped(self, check: str, detail: str) -> None:
+        """Note a check that could not be made, and why."""
+        self.lines.append(Finding(check, Outcome.SKIP, detail))
+
+    @property
+    def exit(self) -> Exit:
+        """The worst of all."""
+        ends = {line.exit for line in self.lines}
+        return next(end for end in Exit if end in ends or end is Exit.PASS)
