@@ -1,7 +1,5 @@
 """Turns a judgement into a signed decision, and a decision into what stands in the AUDIT stream."""
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,7 +7,7 @@ from broker.admission.judgement import Judged, RefusedWhole
 from broker.envelope.decision import commitments, sign_decision
 from broker.log.audited import Audited
 from broker.log.commitments import statement_of
-from broker.log.leaf import LeafKind, SignedStatement, Statement
+from broker.log.leaf import TIME_STEP_S, LeafKind, SignedStatement, Statement
 from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
 from schemas.decision import Decision, DecisionHeader
@@ -28,7 +26,22 @@ class Decider:
     kid: bytes
     key: SignKey
     boot: int = field(default_factory=lambda: int.from_bytes(random_bytes(8)))
-    _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
+    _open: dict[int, None] = field(default_factory=dict, repr=False)
+    _taken: list[int] = field(default_factory=lambda: [0], repr=False)  # How many: one element.
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next record takes."""
+        return self._taken[0]
+
+    @property
+    def settled_below(self) -> int:
+        """Every number below it stands or is void."""
+        return min(self._open, default=self.next_number)
+
+    def settled(self, statement: Statement) -> None:
+        """Note that the number of `statement` stands, or is void."""
+        self._open.pop(statement.seq, None)
 
     def sign(
         self,
@@ -72,7 +85,10 @@ class Decider:
 
         A number taken is a leaf promised: if the record does not stand, the number must be voided.
         """
-        statement = statement_of(decision, boot=self.boot, seq=next(self._numbers))
+        number = self._taken[0]
+        self._taken[0] += 1
+        self._open[number] = None
+        statement = statement_of(decision, boot=self.boot, seq=number)
         return Audited(statement.sign(self.key), decision.to_bytes(), decision)
 
     def void(self, statement: Statement) -> SignedStatement:
@@ -84,4 +100,11 @@ class Decider:
             statement.boot,
             statement.seq,
             snapshot=statement.snapshot,
+        ).sign(self.key)
+
+    def void_of(self, boot: int, seq: int, *, now: datetime) -> SignedStatement:
+        """Return the statement that a number of an earlier run stands for nothing."""
+        time_s = int(now.timestamp())
+        return Statement(
+            LeafKind.VOID, time_s - time_s % TIME_STEP_S, self.gateway, boot, seq
         ).sign(self.key)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.gateway import record
+from broker.gateway.boots import Boots
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
@@ -22,7 +23,12 @@ _log = get_logger()
 
 
 async def run_worker(
-    link: Link, directory: DirectoryInForce, decider: Decider, *, trial: Trial
+    link: Link,
+    directory: DirectoryInForce,
+    decider: Decider,
+    *,
+    trial: Trial,
+    runs: Path | None = None,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
 
@@ -31,14 +37,25 @@ async def run_worker(
         directory: What to judge by.
         decider: This instance's name and key.
         trial: For what failed before.
+        runs: Where this worker keeps its place; without it, the numbers of a run that was killed
+            stay open.
+
+    Raises:
+        BrokerError: The server does not answer, or the file is damaged.
+        KeyFileError: The file cannot be written.
     """
     trail = record.AuditTrail(link)
     dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
     worker = Worker(link, directory, decider, trail, dispatcher, trial)
     drain = HeldDrain(link, dispatcher)
+    boots = None if runs is None else Boots(runs, link, decider, trail)
+    if boots is not None:
+        await boots.begin()
     served: set[str] = set()
     async with asyncio.TaskGroup() as group:
         group.create_task(directory.keep_fresh())
+        if boots is not None:
+            group.create_task(boots.run())
         group.create_task(drain.run())
         group.create_task(drain.run_expired())
         while True:

@@ -31,6 +31,7 @@ from broker.gateway.dispatch import Copy, Dispatcher
 from broker.log.audited import Audited, parse_audited
 from broker.log.errors import LogError
 from broker.logs import get_logger
+from broker.transport.errors import TransportError
 from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.primitives.hashing import sha256
@@ -243,13 +244,25 @@ class Worker:
         """Return what stands on `subject`; a number that another record made needless is void."""
         mine = self.decider.audited(decision)
         raw = mine.to_bytes()
-        standing = await self.trail.stand(subject, raw)
-        if standing == raw:
-            return mine
-        given_up = mine.signed.statement
-        void = self.decider.void(given_up).to_bytes()
-        await self.trail.stand(record.void(given_up), void)
-        return _audited(standing)
+        standing = await self._stand_for_sure(subject, raw)
+        if standing != raw:
+            given_up = mine.signed.statement
+            void = self.decider.void(given_up).to_bytes()
+            await self._stand_for_sure(record.void(given_up), void)
+        self.decider.settled(mine.signed.statement)
+        return mine if standing == raw else _audited(standing)
+
+    async def _stand_for_sure(self, subject: str, raw: bytes) -> bytes:
+        """Return what stands; the same bytes again are the one way to know what became of them."""
+        while True:
+            try:
+                return await self.trail.stand(subject, raw)
+            except TransportError as error:
+                if error.retry != "later":
+                    raise
+                _log.warning("record-again", error_code=error.code)
+                await self.link.wait_connected()
+                await asyncio.sleep(PAUSE_S)
 
 
 def _audited(raw: bytes) -> Audited:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from broker.admission.judge import Arrival
 from broker.envelope.decision import Delivery, parse_delivery
@@ -34,16 +35,22 @@ async def nothing_to_try(_: Arrival) -> bool:
 
 @asynccontextmanager
 async def running_gateway(
-    hub: RunningHub, *, directory: DirectoryInForce | None = None, name: str = "gw-1"
+    hub: RunningHub,
+    *,
+    directory: DirectoryInForce | None = None,
+    name: str = "gw-1",
+    decider: Decider | None = None,
+    runs: Path | None = None,
 ) -> AsyncIterator[Link]:
     """One worker, stopped at once at the end, like a process that is killed."""
     region = hub.region
     directory = directory or DirectoryInForce.read(Source(region.view))
-    decider = Decider(name, region.gateway_kid, region.gateway_sign_key)
+    decider = decider or Decider(name, region.gateway_kid, region.gateway_sign_key)
     async with hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         loop = asyncio.get_running_loop()
-        worker = loop.create_task(run_worker(link, directory, decider, trial=nothing_to_try))
+        work = run_worker(link, directory, decider, trial=nothing_to_try, runs=runs)
+        worker = loop.create_task(work)
         try:
             yield link
         finally:

@@ -43,6 +43,12 @@ def run(
     async def work() -> None:
         async with Link(secrets.credentials(place, config, name)) as link:
             await link.wait_connected()
-            await run_worker(link, published(folder), decider, trial=child_trial(folder))
+            await run_worker(
+                link,
+                published(folder),
+                decider,
+                trial=child_trial(folder),
+                runs=place.folder / "runs" / f"{name}.json",
+            )
 
     run_until_stopped(work())

@@ -1,0 +1,145 @@
+"""Gives back the numbers of runs that ended without saying so: an honest crash is no fraud.
+
+While it runs, a worker writes down from where in the streams its open numbers would be found. The
+next run of the same worker reads from there, and voids the numbers that nothing stands under.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.gateway import record
+from broker.gateway.decide import Decider
+from broker.log.audited import parse_audited
+from broker.log.errors import LogError
+from broker.log.leaf import Statement, parse_signed
+from broker.logs import get_logger
+from broker.transport.link import Link
+from broker.transport.streams import stream_states
+from keys.errors import KeyFileError
+from keys.files import make_private_folder, read_private, write_private
+from schemas.label import Strict
+
+TICK_S: Final = 10.0
+MAX_TICKS: Final = 64
+READ_TOGETHER: Final = 64
+_MAX_BYTES: Final = 1024 * 1024
+_log = get_logger()
+
+
+class Run(Strict):
+    """One run of a worker.
+
+    Attributes:
+        boot: 64 bits in hexadecimal.
+        low: Every number below it is settled.
+        after: Numbers from `low` on stand, if anywhere, behind these messages of the streams.
+    """
+
+    boot: str = Field(pattern=r"^[0-9a-f]{16}$")
+    low: int = Field(ge=0)
+    after: dict[str, int]
+
+
+class _Runs(Strict):
+    runs: tuple[Run, ...] = ()
+
+
+@dataclass
+class Boots:
+    """The runs of one worker, in a file of its own."""
+
+    path: Path
+    link: Link
+    decider: Decider
+    trail: record.AuditTrail
+    _earlier: tuple[Run, ...] = ()
+    _ticks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
+
+    async def begin(self) -> None:
+        """Write this run down before it takes a number; to be called once.
+
+        Raises:
+            BrokerError: The server does not answer, or `damaged`.
+            KeyFileError: The file cannot be written: the worker must not run.
+        """
+        self._earlier = self._read()
+        await self._tick()
+
+    async def run(self) -> None:
+        """Void what earlier runs left open, and keep this one's place, for ever."""
+        while True:
+            try:
+                for run in self._earlier:
+                    voided = await self._void(run)
+                    _log.info("run-settled", boot=run.boot, voided=voided)
+                    self._earlier = tuple(each for each in self._earlier if each != run)
+                await self._tick()
+            except (BrokerError, KeyFileError) as error:
+                _log.warning("runs-not-kept", error_code=error.code)
+            await asyncio.sleep(TICK_S)
+
+    async def _tick(self) -> None:
+        # First the number, then the streams: what is taken from now on stands behind them.
+        states = await stream_states(self.link, "audit.>")
+        self._ticks.append(
+            (self.decider.next_number, {name: state.last_seq for name, state in states.items()})
+        )
+        low = self.decider.settled_below
+        while len(self._ticks) > 1 and self._ticks[1][0] <= low:
+            del self._ticks[0]
+        del self._ticks[1 : len(self._ticks) - MAX_TICKS]  # never the first: it is the one in force
+        number, after = self._ticks[0]
+        own = Run(boot=f"{self.decider.boot:016x}", low=number, after=after)
+        runs = _Runs(runs=(*self._earlier, own))
+        write_private(self.path, runs.model_dump_json(indent=1).encode())
+
+    def _read(self) -> tuple[Run, ...]:
+        make_private_folder(self.path.parent)
+        if not self.path.exists():
+            return ()
+        try:
+            raw = read_private(self.path, max_bytes=_MAX_BYTES)
+            return _Runs.model_validate_json(raw).runs
+        except ValidationError:
+            raise BrokerError("damaged", f"{self.path} is damaged") from None
+
+    async def _void(self, run: Run) -> int:
+        """Void every number between those that stand; return how many."""
+        stands: set[int] = set()
+        for name, state in (await stream_states(self.link, "audit.>")).items():
+            first = run.after.get(name, 0) + 1
+            for start in range(first, state.last_seq + 1, READ_TOGETHER):
+                stop = min(start + READ_TOGETHER, state.last_seq + 1)
+                read = (self.link.get(name, seq) for seq in range(start, stop))
+                found = await asyncio.gather(*read)
+                stands |= {
+                    said.seq
+                    for said in (_said(each.payload) for each in found if each is not None)
+                    if said is not None and self._is_of(run, said)
+                }
+        missing = sorted(set(range(run.low, max(stands, default=run.low))) - stands)
+        for seq in missing:
+            void = self.decider.void_of(int(run.boot, 16), seq, now=clock.now())
+            await self.trail.stand(record.void(void.statement), void.to_bytes())
+        return len(missing)
+
+    def _is_of(self, run: Run, said: Statement) -> bool:
+        return (said.gateway, said.boot) == (self.decider.gateway, int(run.boot, 16))
+
+
+def _said(raw: bytes) -> Statement | None:
+    """Return the statement in a message of the record, if it has one."""
+    try:
+        return parse_audited(raw).signed.statement
+    except LogError:
+        pass
+    try:
+        return parse_signed(raw).statement
+    except LogError:
+        return None

@@ -1,0 +1,111 @@
+"""A worker that was killed with a number in its hand: its next run gives the number back."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.gateway.boots import Boots
+from broker.gateway.decide import Decider
+from broker.gateway.record import AuditTrail
+from broker.log.audited import parse_audited
+from broker.log.errors import LogError
+from broker.log.leaf import LeafKind, Statement, parse_signed
+from broker.transport.link import Link
+from broker.transport.streams import stream_states
+from keys.files import make_private_folder, write_private
+from tests.support.envelopes import decide, make
+from tests.support.gateway import receipt, running_gateway, submit
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.region import TestRegion, make_region
+
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+
+
+def decider_of(region: TestRegion) -> Decider:
+    return Decider("gw-1", region.gateway_kid, region.gateway_sign_key)
+
+
+async def statements(link: Link) -> list[Statement]:
+    """Everything stated in the record, in order."""
+    name = f"AUDIT_{clock.now().year}"
+    last = (await stream_states(link, "audit.>"))[name].last_seq
+    found: list[Statement] = []
+    for seq in range(1, last + 1):
+        stored = await link.get(name, seq)
+        assert stored is not None
+        try:
+            found.append(parse_audited(stored.payload).signed.statement)
+        except LogError:
+            found.append(parse_signed(stored.payload).statement)
+    return found
+
+
+async def send(hub: RunningHub, sg: Link, numbers: range) -> None:
+    for number in numbers:
+        await submit(sg, make(hub.region, ("MY",), tail=number + 1, counter=number + 1))
+        await receipt(sg)
+
+
+async def test_the_next_run_voids_what_the_last_one_left(tmp_path: Path) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    first, second = decider_of(region), decider_of(region)
+    runs = tmp_path / "runs" / "gw-1.json"
+    async with (
+        running_hub(region, tmp_path / "hub") as hub,
+        hub.member_link("SG") as sg,
+        hub.hub_link() as own,
+    ):
+        for link in (sg, own):
+            await link.wait_connected(BOUND_S)
+        async with running_gateway(hub, decider=first, runs=runs):
+            await send(hub, sg, range(2))
+            first.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
+            await send(hub, sg, range(2, 4))
+            first.audited(decide(region, make(region, ("MY",), tail=98).sealed.raw))
+        assert first.settled_below == 2
+        before = await statements(own)
+        assert [(said.boot, said.seq) for said in before] == [
+            (first.boot, seq) for seq in (0, 1, 3, 4)
+        ]
+        async with running_gateway(hub, decider=second, runs=runs):
+            await send(hub, sg, range(4, 5))
+            while len(await statements(own)) < 6:
+                pass  # each look is a request to the server
+        after = await statements(own)
+        voids = [said for said in after if said.kind is LeafKind.VOID]
+        # Number 5 was taken last, and nothing stands behind it: that is no hole.
+        assert [(said.gateway, said.boot, said.seq) for said in voids] == [("gw-1", first.boot, 2)]
+        async with running_gateway(hub, decider=decider_of(region), runs=runs):
+            await send(hub, sg, range(5, 6))
+        assert len(await statements(own)) == 7  # nothing is voided twice
+
+
+def test_a_number_settles_in_any_order() -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    decider = decider_of(region)
+    decision = decide(region, make(region, ("MY",)).sealed.raw)
+    taken = [decider.audited(decision).signed.statement for _ in range(3)]
+    assert (decider.next_number, decider.settled_below) == (3, 0)
+    decider.settled(taken[1])
+    assert decider.settled_below == 0
+    decider.settled(taken[0])
+    assert decider.settled_below == 2
+    decider.settled(taken[2])
+    assert decider.settled_below == 3
+
+
+async def test_a_damaged_file_keeps_the_worker_from_running(tmp_path: Path) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    folder = tmp_path / "runs"
+    make_private_folder(folder)
+    async with running_hub(region, tmp_path / "hub") as hub, hub.hub_link() as own:
+        await own.wait_connected(BOUND_S)
+        boots = Boots(folder / "gw-1.json", own, decider_of(region), AuditTrail(own))
+        for wrong in (b"", b"[]", json.dumps({"runs": [{"boot": "x"}]}).encode()):
+            write_private(folder / "gw-1.json", wrong)
+            with pytest.raises(BrokerError) as caught:
+                await boots.begin()
+            assert caught.value.code == "damaged"
