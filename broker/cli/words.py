@@ -6,6 +6,7 @@ Codes without an entry are shown as they are: a raw code is better than a wrong 
 from datetime import UTC, datetime
 from typing import Final
 
+from broker.cli.reasons import REASONS
 from broker.cli.text import say
 from keys.directory.expiry import Expiring
 from schemas.desk import Alarm, RecipientOutcome, RecipientState, Submission, SubmissionState
@@ -110,23 +111,5 @@ def alarm_line(alarm: Alarm) -> str:
 
 def reason(code: str) -> str:
     """Return a sentence for a reason code, or the code itself."""
-    text = _REASONS.get(code)
+    text = REASONS.get(f"reason-{code}")
     return say(f"reason-{code}", text) if text else code
-
-
-_REASONS: Final = {
-    "hub-unreachable": "the hub cannot be reached; the node keeps trying",
-    "directory-expired": "the list of keys and rules is out of date; it will be fetched",
-    "directory-split": "the hub showed two different directories; call your administrator",
-    "no-directory": "the node has no directory yet; call your administrator",
-    "clock-skew": "this node's clock is wrong; call your administrator",
-    "quota": "too many alerts at once; the node sends it later",
-    "policy-changed": "the rules changed since you signed",
-    "officer-expired": "your officer certificate has expired; call your administrator",
-    "officer-revoked": "your officer certificate was revoked; call your administrator",
-    "unknown-officer": "your officer key is not in the directory; call your administrator",
-    "member-suspended": "the member is suspended",
-    "expired": "the alert's time has passed",
-    "too-large": "the alert is too large; send it without the original document",
-    "cancelled": "you cancelled it",
-}

@@ -110,8 +110,14 @@ class Outgoing:
     async def _hold(self, submission: Submission, code: str) -> None:
         if submission.waiting_for == code:
             return
-        held = submission.model_copy(update={"waiting_for": code, "retry_at": None})
-        await self.database.change(lambda c: submissions.save(c, held))
+
+        async def hold(connection: AsyncConnection) -> None:
+            now = await submissions.find(connection, submission.submission_id)
+            if now.state is SubmissionState.QUEUED:  # it may have been cancelled meanwhile
+                held = now.model_copy(update={"waiting_for": code, "retry_at": None})
+                await submissions.save(connection, held)
+
+        await self.database.change(hold)
         self.changes.happened()
 
     async def _seal_one(self, submission: Submission) -> None:

@@ -164,7 +164,8 @@ def with_outcomes(
         else outcome
         for outcome in submission.recipients
     )
-    return submission.model_copy(update={"recipients": outcomes, "state": _state(outcomes)})
+    state = _state(outcomes, before=submission.state)
+    return submission.model_copy(update={"recipients": outcomes, "state": state})
 
 
 def waiting_recipients(submission: Submission) -> tuple[str, ...]:
@@ -176,8 +177,10 @@ def waiting_recipients(submission: Submission) -> tuple[str, ...]:
     )
 
 
-def _state(outcomes: Iterable[RecipientOutcome]) -> SubmissionState:
+def _state(outcomes: Iterable[RecipientOutcome], *, before: SubmissionState) -> SubmissionState:
     states = {outcome.state for outcome in outcomes}
+    if before is SubmissionState.NEEDS_ATTENTION and RecipientState.QUEUED in states:
+        return before  # whatever the others answer, a person still decides about the rest
     if RecipientState.SUBMITTED in states:
         return SubmissionState.SUBMITTED
     if RecipientState.QUEUED in states:

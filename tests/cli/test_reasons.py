@@ -1,0 +1,65 @@
+"""Whoever refuses has words for it, and officers who read another language have theirs."""
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+
+from broker.admission.codes import RETRY
+from broker.cli import text
+from broker.cli.reasons import REASONS
+from broker.cli.words import reason
+from broker.envelope.errors import CODES
+
+ADMISSION = Path(__file__).parents[2] / "broker" / "admission"
+POLICY = {
+    f"policy-{stage}-{why}"
+    for stage in ("export", "agreement", "import")
+    for why in ("forbid", "default")
+}
+
+
+def refusals() -> set[str]:
+    """Every code with which the gateway's rules refuse, as the source has them."""
+    sources = "".join(path.read_text("utf-8") for path in ADMISSION.glob("*.py"))
+    pattern = r'(?:RefusedWhole|NotNow|_refuse|Refusal)\(\s*"([a-z0-9-]+)"'
+    return set(re.findall(pattern, sources))
+
+
+def test_every_code_has_its_sentence() -> None:
+    codes = {*CODES, *RETRY, *POLICY, *refusals()}
+    assert len(codes) > 60
+    missing = sorted(code for code in codes if f"reason-{code}" not in REASONS)
+    assert not missing, missing
+    for code in codes:
+        assert " " in reason(code)
+        assert len(reason(code)) <= 78
+
+
+def test_a_code_of_tomorrow_is_shown_as_it_is() -> None:
+    assert reason("something-new") == "something-new"
+
+
+@pytest.fixture
+def malay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue with one text, as a ministry would bring it."""
+    catalogue = Catalog(locale="ms", domain=text.DOMAIN)
+    catalogue.add("the hub is busy; the node sends it later", "hab sibuk", context="reason-busy")
+    folder = tmp_path / "ms" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    with (folder / f"{text.DOMAIN}.mo").open("wb") as file:
+        write_mo(file, catalogue)
+    monkeypatch.setattr(text, "CATALOGUES", tmp_path)
+    monkeypatch.setattr(text, "language", lambda: "ms")
+    text._catalogue.cache_clear()
+
+
+@pytest.mark.usefixtures("malay")
+def test_another_language_is_spoken_and_english_fills_the_gaps() -> None:
+    try:
+        assert reason("busy") == "hab sibuk"
+        assert reason("own-member") == "nobody sends to itself"
+    finally:
+        text._catalogue.cache_clear()
