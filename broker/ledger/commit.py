@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from broker.ledger.errors import LedgerError
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import LedgerState, Locked, Number, Position
-from broker.ledger.tilefiles import TileFiles, leaf_hashes
+from broker.store.tilefiles import TileFiles, leaf_hashes
 
 
 @dataclass(frozen=True)

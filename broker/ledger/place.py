@@ -20,13 +20,13 @@ from broker.ledger.errors import LedgerError
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import LedgerState
-from broker.ledger.tilefiles import TileFiles
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.note import Note, check_key_name
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.store.database import Database, sqlite_url
+from broker.store.tilefiles import TileFiles
 from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.hashing import random_bytes

@@ -15,12 +15,12 @@ from broker.ledger.commit import Committer, Entry
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import LedgerState, Locked, Number, Position, metadata
-from broker.ledger.tilefiles import TileFiles
 from broker.log.checkpoint import Checkpoint
 from broker.log.note import Note
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
 from broker.store.database import open_database, sqlite_url
+from broker.store.tilefiles import TileFiles
 
 ORIGIN = "log.example/kentong"
 KEY = NoteSigner(ORIGIN, SignatureType.ED25519, bytes(32))

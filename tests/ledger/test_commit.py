@@ -14,6 +14,7 @@ from broker.log.merkle import Frontier, leaf_hash, tree_root
 from broker.log.note import parse_note
 from broker.log.notekeys import verify_note
 from broker.log.tiles import bundles_of, lookup_in, tiles_of
+from broker.store.database import StoreError
 from tests.ledger.growing import BATCHES, KEY, STEPS, Position, a_log, entries
 
 pytestmark = pytest.mark.timeout(60)
@@ -133,11 +134,11 @@ async def test_a_damaged_tile_stops_it_before_anything_is_signed(folder: Path) -
         tile = committer.files.folder / "tile" / "0" / "000.p" / "2"
         raw = tile.read_bytes()
         tile.write_bytes(raw[:-1])
-        with pytest.raises(LedgerError) as caught:
+        with pytest.raises(StoreError) as caught:
             await committer.grow(2, entries(2, 1), {})
         assert caught.value.code == "tile-damaged"
         tile.unlink()
-        with pytest.raises(LedgerError) as caught:
+        with pytest.raises(StoreError) as caught:
             await committer.grow(2, entries(2, 1), {})
         assert caught.value.code == "tile-missing"
         tile.write_bytes(raw)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from broker.ledger.errors import LedgerError
 from broker.log.errors import LogError
 from broker.log.merkle import leaf_hash
 from broker.log.tiles import (
@@ -25,6 +24,7 @@ from broker.log.tiles import (
     parse_hashes,
     tile_root,
 )
+from broker.store.database import StoreError
 
 CHECKPOINT: Final = "checkpoint"
 NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
@@ -44,19 +44,19 @@ class TileFiles:
         """Return the hashes or the entries of a published tile.
 
         Raises:
-            LedgerError: `tile-missing` or `tile-damaged`.
+            StoreError: `tile-missing` or `tile-damaged`.
         """
         try:
             with (self.folder / tile.path).open("rb") as file:
                 raw = file.read(_MAX_BYTES)
         except OSError as error:
-            raise LedgerError("tile-missing", f"{tile.path} is not there") from error
+            raise StoreError("tile-missing", f"{tile.path} is not there") from error
         try:
             if tile.level is None:
                 return parse_bundle(raw, tile.width)
             return parse_hashes(raw, tile.width)
         except LogError as error:
-            raise LedgerError("tile-damaged", f"{tile.path}: {error}") from error
+            raise StoreError("tile-damaged", f"{tile.path}: {error}") from error
 
     def checkpoint(self) -> bytes | None:
         """Return the note published last, if there is one."""
@@ -74,7 +74,7 @@ class TileFiles:
             notes: Kept beside them, for whoever recovers.
 
         Raises:
-            LedgerError: `tile-missing` or `tile-damaged`: what stands there cannot be grown;
+            StoreError: `tile-missing` or `tile-damaged`: what stands there cannot be grown;
                 `log-disk`: the disk does not take it, and nothing is staged.
         """
         files = self._grown(old_size, entries)
@@ -89,7 +89,7 @@ class TileFiles:
             unfinished.rename(target)
             _sync(target.parent)
         except OSError as error:
-            raise LedgerError("log-disk", f"{self.folder} does not take it: {error}") from error
+            raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
 
     def staged_notes(self, size: int) -> bytes | None:
         """Return the notes of a growth to `size`; None if none is staged whole."""
@@ -102,7 +102,7 @@ class TileFiles:
         """Show the growth to `size`, then its checkpoint. Doing it again changes nothing.
 
         Raises:
-            LedgerError: `log-disk`.
+            StoreError: `log-disk`.
         """
         staged = self._staged(size)
         try:
@@ -124,7 +124,7 @@ class TileFiles:
             _sync(self.folder)
             self.discard_staged()
         except OSError as error:
-            raise LedgerError("log-disk", f"{self.folder} does not take it: {error}") from error
+            raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
 
     def discard_staged(self) -> None:
         """Forget growths that nobody signed."""
@@ -137,7 +137,7 @@ class TileFiles:
         try:
             files = dict(self._bundles(old_size, entries))
         except LogError as error:
-            raise LedgerError(error.code, str(error)) from error
+            raise StoreError(error.code, str(error)) from error
         added: list[bytes] = [leaf_hash(entry) for entry in entries]
         level, start = 0, old_size
         while added:
