@@ -16,6 +16,7 @@ from keys.errors import KeyFileError
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.kid import kid_of
 from keys.primitives.hashing import random_bytes
+from keys.primitives.mldsa import MLDSASignKey
 from keys.primitives.sealing import OpenKey
 from keys.primitives.signing import SignKey
 from schemas.directory import EncryptionKey
@@ -26,6 +27,7 @@ _OPEN: Final = "open/"
 _STORAGE: Final = "storage"
 _ACCOUNT: Final = "nats/account"
 _USER: Final = "nats/user"
+_WITNESS: Final = "witness"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class MemberIdentity:
         open_keys: Private encryption keys by key identifier.
         epochs: The epoch of each of them.
         storage_key: Wraps content keys at rest; 32 bytes.
+        witness_seed: Raw ML-DSA-44 seed, under which the node cosigns the log.
         nats_account_seed: Raw Ed25519 seed of the member's broker account.
         nats_user_seed: Raw Ed25519 seed of the node's broker user.
     """
@@ -48,6 +51,7 @@ class MemberIdentity:
     open_keys: Mapping[bytes, OpenKey] = field(repr=False)
     epochs: Mapping[bytes, str]
     storage_key: bytes = field(repr=False)
+    witness_seed: bytes = field(repr=False)
     nats_account_seed: bytes = field(repr=False)
     nats_user_seed: bytes = field(repr=False)
 
@@ -100,6 +104,7 @@ def create_identity(
         _STORAGE: Entry("symmetric", random_bytes(32), {"member": member}),
         _ACCOUNT: _seed(SignKey.generate(), now),
         _USER: _seed(SignKey.generate(), now),
+        _WITNESS: Entry("ml-dsa-44", MLDSASignKey.generate().seed(), {"made": now.isoformat()}),
         **_new_signing_key(now),
     }
     for epoch in epochs.wanted(now):
@@ -129,6 +134,7 @@ def identity_in(store: KeyStore) -> MemberIdentity:
             {kid: e.facts["epoch"] for kid, e in zip(open_keys, opening, strict=True)}
         ),
         storage_key=storage.secret,
+        witness_seed=store.get(_WITNESS, "ml-dsa-44").secret,
         nats_account_seed=store.get(_ACCOUNT, "ed25519").secret,
         nats_user_seed=store.get(_USER, "ed25519").secret,
     )

@@ -39,7 +39,7 @@ _SALT_BYTES: Final = 32
 _CHECK: Final = b"kentong/keystore/check/1\0"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9./-]{0,63}")
 
-Kind: TypeAlias = Literal["ed25519", "suite-1", "symmetric", "pem"]
+Kind: TypeAlias = Literal["ed25519", "ml-dsa-44", "suite-1", "symmetric", "pem"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ document has no field for it, so that nobody admits himself to a group. Parsing 
 nothing: the bytes come from a verified target.
 """
 
+import itertools
 import json
 import tomllib
 from collections.abc import Callable
@@ -39,6 +40,12 @@ PublicKey = Annotated[bytes, Field(min_length=32, max_length=32), *_HEX]
 
 EncryptionPublicKey = Annotated[bytes, Field(min_length=1216, max_length=1216), *_HEX]
 """A raw ML-KEM-768 and X25519 public key (suite 1); hexadecimal in the file."""
+
+LogPublicKey = Annotated[bytes, Field(min_length=1312, max_length=1312), *_HEX]
+"""A raw ML-DSA-44 public key; hexadecimal in the file."""
+
+LogOrigin = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[a-z0-9][a-z0-9./-]*$")]
+"""A log's name for ever: a URL without a scheme."""
 
 KeyId = Annotated[bytes, Field(min_length=16, max_length=16), *_HEX]
 Epoch = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
@@ -103,6 +110,12 @@ class EncryptionKey(Validity):
     epoch: Epoch
 
 
+class WitnessKey(Validity):
+    """A key under which a member's node cosigns the log. It is kept for ever, for auditors."""
+
+    key: LogPublicKey
+
+
 class Officer(Validity):
     """A certified officer or system, under a pseudonym that only its own state can resolve."""
 
@@ -137,7 +150,7 @@ class MemberDocument(Strict):
     ]
     encryption_keys: Annotated[tuple[EncryptionKey, ...], Field(max_length=MAX_KEYS)]
     nats: NatsKeys
-    witness: PublicKey | None = None
+    witness_keys: Annotated[tuple[WitnessKey, ...], Field(max_length=MAX_KEYS)] = ()
     reads: Annotated[
         dict[TypeName, Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=64)]],
         Field(max_length=64),
@@ -147,6 +160,7 @@ class MemberDocument(Strict):
     def _keys_differ(self) -> Self:
         _check_distinct(tuple(entry.key for entry in self.verification_keys))
         _check_distinct(tuple(entry.key for entry in self.encryption_keys))
+        _check_distinct(tuple(entry.key for entry in self.witness_keys))
         return self
 
 
@@ -169,7 +183,19 @@ class RegionMember(Strict):
     kind: MemberKind
     groups: Annotated[tuple[GroupName, ...], Field(max_length=32)] = ()
     flags: Annotated[tuple[GroupName, ...], Field(max_length=32)] = ()
-    witness: bool = False
+
+
+class WitnessSet(Strict):
+    """Whose cosignatures make the quorum, from a time on until the next set begins."""
+
+    since: Moment
+    members: Annotated[tuple[MemberCode, ...], Field(max_length=MAX_MEMBERS)]
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if len(set(self.members)) != len(self.members):
+            raise ValueError("a witness stands twice")
+        return self
 
 
 class Lifted(Strict):
@@ -185,18 +211,42 @@ class RegionMembers(Strict):
 
     Attributes:
         members: Who is a member, and what policies may rely on about each.
+        witness_sets: Who witnessed the log when, oldest first; past ones stay, for auditors.
         lifted: Suspensions void from now on; the entries themselves stay where they are.
     """
 
     format: Literal[1] = FORMAT
     members: Annotated[dict[MemberCode, RegionMember], Field(max_length=MAX_MEMBERS)]
+    witness_sets: Annotated[tuple[WitnessSet, ...], Field(max_length=1000)] = ()
     lifted: Annotated[tuple[Lifted, ...], Field(max_length=1000)] = ()
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        times = [each.since for each in self.witness_sets]
+        if any(later <= earlier for earlier, later in itertools.pairwise(times)):
+            raise ValueError("the sets of witnesses do not stand in the order of their times")
+        return self
 
 
 def _pem(value: str) -> str:
     if not value.startswith("-----BEGIN CERTIFICATE-----"):
         raise ValueError("not a certificate in PEM")
     return value
+
+
+class LogDocument(Strict):
+    """How the log is recognised: its name for ever, and the keys under which it is signed.
+
+    Attributes:
+        ed25519: Of the one signature on each checkpoint.
+        ml_dsa_44: Of the other.
+        sequencer: Under which the sequencer states gaps, faults and directory versions.
+    """
+
+    origin: LogOrigin
+    ed25519: PublicKey
+    ml_dsa_44: LogPublicKey
+    sequencer: PublicKey
 
 
 class HubDocument(Strict):
@@ -209,7 +259,7 @@ class HubDocument(Strict):
         operator_key: Raw public key of the broker's operator.
         account_key: Raw public key of the hub's own broker account.
         gateway_keys: Under which decisions are signed.
-        log_keys: Under which checkpoints of the log are signed.
+        log: The log of decisions; absent until it is founded, and then for ever there.
     """
 
     format: Literal[1] = FORMAT
@@ -219,7 +269,7 @@ class HubDocument(Strict):
     operator_key: PublicKey
     account_key: PublicKey
     gateway_keys: Annotated[tuple[VerificationKey, ...], Field(min_length=1, max_length=64)]
-    log_keys: Annotated[tuple[VerificationKey, ...], Field(max_length=64)] = ()
+    log: LogDocument | None = None
 
 
 class Revocation(Strict):

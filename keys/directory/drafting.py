@@ -5,7 +5,7 @@ signs nothing; what comes out is a `Proposal` for the ceremony.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from keys.directory import layout
@@ -23,7 +23,14 @@ from keys.directory.metadata import (
 from keys.directory.proposal import Application, DirectoryKey, Part, Proposal, proposed_content
 from keys.directory.toml_text import region_members_toml
 from keys.errors import DirectoryError
-from schemas.directory import Lifted, RegionMember, RegionMembers, Revocations, json_document
+from schemas.directory import (
+    Lifted,
+    RegionMember,
+    RegionMembers,
+    Revocations,
+    WitnessSet,
+    json_document,
+)
 
 
 class Draft:
@@ -97,6 +104,20 @@ class Draft:
         """Let the threshold sign who is a member."""
         self.region = region
         self.put_files(layout.TARGETS, {layout.MEMBERS_FILE: region_members_toml(region)})
+
+    def set_witnesses(self, members: Sequence[str]) -> None:
+        """Let these members witness the log from now on; past sets stay.
+
+        Raises:
+            DirectoryError: `unknown-member`, or `witness-set-exists`: one begins now or later.
+        """
+        if unknown := set(members) - set(self.region.members):
+            raise DirectoryError("unknown-member", f"no such member: {', '.join(sorted(unknown))}")
+        before = self.region.witness_sets
+        if before and before[-1].since >= self._now:
+            raise DirectoryError("witness-set-exists", "a set of witnesses begins later than this")
+        added = WitnessSet(since=self._now, members=tuple(sorted(members)))
+        self.put_region(self.region.model_copy(update={"witness_sets": (*before, added)}))
 
     def hold_root(self, key: Key) -> None:
         """Let the holder of `key` sign for the region."""

@@ -12,6 +12,7 @@ from keys.epochs import past_keeping
 from keys.errors import DirectoryError
 from keys.identity import MemberIdentity, encryption_keys
 from keys.kid import kid_of
+from keys.primitives.mldsa import MLDSASignKey
 from keys.primitives.signing import SignKey
 from schemas.directory import (
     Contact,
@@ -25,9 +26,11 @@ from schemas.directory import (
     RevocationReason,
     Revocations,
     VerificationKey,
+    WitnessKey,
 )
 
 SIGNING_KEY_LASTS: Final = timedelta(days=400)  # a yearly rotation with a month to spare
+WITNESS_KEY_LASTS: Final = timedelta(days=3660)  # it never seals, and changes by a ceremony
 OFFICER_LASTS: Final = timedelta(days=365)
 OVERLAP: Final = timedelta(days=35)  # a sealed envelope may wait 35 days for its decision
 
@@ -47,6 +50,7 @@ def new_member_document(
         contacts=tuple(contacts),
         verification_keys=(_verification_key(identity.sign_key.public.raw, now),),
         encryption_keys=encryption_keys(identity),
+        witness_keys=(_witness_key(identity, now),),
         nats=NatsKeys(
             account=SignKey(identity.nats_account_seed).public.raw,
             users=(SignKey(identity.nats_user_seed).public.raw,),
@@ -204,6 +208,11 @@ def with_suspension(
     """Return the region's revocations with one more: of a key, or of a whole member."""
     entry = Revocation(member=member, kid=kid, at=at, reason=reason)
     return document.model_copy(update={"entries": (*document.entries, entry)})
+
+
+def _witness_key(identity: MemberIdentity, not_before: datetime) -> WitnessKey:
+    public = MLDSASignKey(identity.witness_seed).public.raw
+    return WitnessKey(key=public, not_before=not_before, not_after=not_before + WITNESS_KEY_LASTS)
 
 
 def _verification_key(public: bytes, not_before: datetime) -> VerificationKey:

@@ -109,6 +109,7 @@ def found_region(
     passphrase: bytes,
     now: datetime,
     threshold: int | None = None,
+    witnesses: Sequence[str] | None = None,
     log2n: int = DEFAULT_LOG2N,
 ) -> FoundedRegion:
     """Found a region: keys for every founder, one proposal, all signatures, published.
@@ -121,6 +122,7 @@ def found_region(
         passphrase: Opens every key store made here.
         now: From when everything holds.
         threshold: How many signatures the region's own roles need; by default a majority.
+        witnesses: As `complete_founding`.
         log2n: Cost of the key stores.
 
     Raises:
@@ -141,7 +143,12 @@ def found_region(
         )
         draft.admit(application, founder.region, holds_root=founder.holds_root)
     proposal = complete_founding(
-        draft, hub=hub_toml(hub), agreement=agreement, online=online, threshold=threshold
+        draft,
+        hub=hub_toml(hub),
+        agreement=agreement,
+        online=online,
+        threshold=threshold,
+        witnesses=witnesses,
     )
     signers = {code: _opened(ministry, passphrase) for code, ministry in ministries.items()}
     for signer in signers.values():
@@ -177,6 +184,7 @@ def complete_founding(
     agreement: bytes,
     online: OnlineSigners,
     threshold: int | None = None,
+    witnesses: Sequence[str] | None = None,
 ) -> Proposal:
     """Return the founding proposal of a draft to which all founders were admitted.
 
@@ -186,12 +194,14 @@ def complete_founding(
         agreement: The bytes of `agreement.toml`.
         online: The hub's online keys; only their public halves go in.
         threshold: By default a majority of those who hold the root.
+        witnesses: Who witnesses the log; by default all members.
 
     Raises:
         DirectoryError: A rule is broken.
     """
     draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub, layout.AGREEMENT_FILE: agreement})
     draft.put_revocations(Revocations(entries=()))
+    draft.set_witnesses(tuple(draft.region.members) if witnesses is None else witnesses)
     draft.set_online_keys(
         snapshot=online.snapshot.public_key, timestamp=online.timestamp.public_key
     )

@@ -6,7 +6,7 @@ from typing import TypeVar
 from keys.directory.trust import TrustedDirectory
 from keys.directory.validity import STOLEN
 from keys.errors import DirectoryError
-from schemas.directory import Officer, Validity, VerificationKey
+from schemas.directory import Officer, Validity, VerificationKey, WitnessKey
 
 
 def check_succession(old: TrustedDirectory, new: TrustedDirectory) -> None:
@@ -39,16 +39,21 @@ def check_history_stands(old: TrustedDirectory, new: TrustedDirectory) -> None:
         raise DirectoryError("suspension-vanished", "a suspension was removed, not lifted")
     before, after = old.content.hub, new.content.hub
     _check_entries("the region", before.gateway_keys, after.gateway_keys)
-    _check_entries("the region", before.log_keys, after.log_keys)
+    if before.log is not None and after.log != before.log:
+        raise DirectoryError("history-rewritten", "the log's name or keys would change")
+    sets = old.content.region.witness_sets
+    if new.content.region.witness_sets[: len(sets)] != sets:
+        raise DirectoryError("history-rewritten", "past witnesses would change")
     for code, files in old.content.documents.items():
         newer = new.content.documents.get(code)
         if newer is None:
             raise DirectoryError("history-rewritten", f"{code} and its keys would vanish")
         _check_entries(code, files.document.verification_keys, newer.document.verification_keys)
+        _check_entries(code, files.document.witness_keys, newer.document.witness_keys)
         _check_entries(code, files.officers.officers, newer.officers.officers)
 
 
-EntryT = TypeVar("EntryT", VerificationKey, Officer)
+EntryT = TypeVar("EntryT", VerificationKey, WitnessKey, Officer)
 
 
 def _check_entries(whose: str, before: Iterable[EntryT], after: Iterable[EntryT]) -> None:

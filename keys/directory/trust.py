@@ -119,6 +119,7 @@ class TrustedDirectory:
                 layout.TARGETS: content.targets.expires,
                 **{name: role.expires for name, role in content.roles.items()},
             },
+            witness_sets=content.region.witness_sets,
         )
 
     def _role(self, name: str, raw: bytes, delegator: Root | Targets) -> Targets:

@@ -29,6 +29,7 @@ from schemas.directory import (
     RevocationReason,
     Validity,
     VerificationKey,
+    WitnessSet,
 )
 from schemas.label import DirectoryVersion
 from schemas.policy import PolicyDocument
@@ -148,6 +149,7 @@ class DirectoryView:
         fresh_until: Expiry of the timestamp; from then on the view is stale.
         agreement_hash: SHA-256 of the regional agreement's bytes.
         expiries: Until when each role holds that people sign.
+        witness_sets: Who witnessed the log when, oldest first.
     """
 
     version: DirectoryVersion
@@ -157,6 +159,7 @@ class DirectoryView:
     agreement: PolicyDocument
     agreement_hash: bytes
     expiries: Mapping[str, datetime] = field(default_factory=dict)
+    witness_sets: tuple[WitnessSet, ...] = ()
     _gateway_keys: Mapping[bytes, KeyEntry] = field(init=False, repr=False)
     _groups: Mapping[str, frozenset[str]] = field(init=False, repr=False)
 
@@ -189,6 +192,21 @@ class DirectoryView:
     def expiring(self, now: datetime) -> tuple[Expiring, ...]:
         """Return the roles that people must sign again soon, the most urgent first."""
         return expiring(self.expiries, now)
+
+    def witnesses_at(self, at: datetime) -> tuple[str, ...]:
+        """Return who witnesses the log at `at`, sorted; nobody before the first set begins."""
+        sets = [each for each in self.witness_sets if each.since <= at]
+        return tuple(sorted(sets[-1].members)) if sets else ()
+
+    def witness_keys(self, *, at: datetime) -> Mapping[str, bytes]:
+        """Return the newest ML-DSA-44 key that holds at `at`, of each witness that has one."""
+        found: dict[str, bytes] = {}
+        for code in self.witnesses_at(at):
+            listed = self.member(code).document.witness_keys
+            holding = [key for key in listed if Standing.of(key).holds(at=at)]
+            if holding:
+                found[code] = max(holding, key=lambda key: (key.not_before, key.key)).key
+        return found
 
     def members(self) -> tuple[str, ...]:
         """Return the codes of all members, sorted."""

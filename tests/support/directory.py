@@ -197,4 +197,5 @@ def _member(home: Path, code: str) -> TestMember:
         system_key=officer.sign_key,
         nats_account=SignKey(identity.nats_account_seed),
         nats_user=SignKey(identity.nats_user_seed),
+        witness_seed=identity.witness_seed,
     )

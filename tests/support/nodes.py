@@ -42,6 +42,7 @@ def identity_of(region: TestRegion, code: str) -> MemberIdentity:
         open_keys=member.open_keys,
         epochs=dict.fromkeys(member.open_keys, "2026-11"),
         storage_key=member.storage_key,
+        witness_seed=member.witness_seed,
         nats_account_seed=member.nats_account.seed(),
         nats_user_seed=member.nats_user.seed(),
     )

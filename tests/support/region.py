@@ -9,6 +9,7 @@ from keys.epochs import bounds, wanted
 from keys.kid import kid_of
 from keys.primitives.certificates import make_ca
 from keys.primitives.hashing import random_bytes, sha256
+from keys.primitives.mldsa import MLDSASignKey
 from keys.primitives.sealing import OpenKey
 from keys.primitives.signing import SignKey
 from schemas.directory import (
@@ -23,6 +24,7 @@ from schemas.directory import (
     RegionMember,
     Revocation,
     VerificationKey,
+    WitnessKey,
 )
 from schemas.label import DirectoryVersion
 from schemas.policy import Direction, Effect, PolicyDocument, Rule
@@ -46,6 +48,7 @@ class TestMember:
     system_key: SignKey
     nats_account: SignKey
     nats_user: SignKey
+    witness_seed: bytes
 
     @property
     def kid(self) -> bytes:
@@ -167,6 +170,7 @@ def _member(code: str, now: datetime) -> TestMember:
         system_key=SignKey.generate(),
         nats_account=SignKey.generate(),
         nats_user=SignKey.generate(),
+        witness_seed=random_bytes(32),
     )
 
 
@@ -212,6 +216,13 @@ def _document(member: TestMember, now: datetime) -> MemberDocument:
             for epoch, key in epochs
         ),
         nats=NatsKeys(account=member.nats_account.public.raw, users=(member.nats_user.public.raw,)),
+        witness_keys=(
+            WitnessKey(
+                key=MLDSASignKey(member.witness_seed).public.raw,
+                not_before=now - YEAR,
+                not_after=now + YEAR,
+            ),
+        ),
         reads={kind.value: (1,) for kind in AlertType},
     )
 
