@@ -31,6 +31,7 @@ from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
+from schemas.directory import LogDocument, LogOrigin
 from schemas.label import Strict
 
 ED25519: Final = "log/ed25519"
@@ -49,7 +50,7 @@ class LedgerConfig(Strict):
     """
 
     format: Literal[1] = 1
-    origin: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[a-z0-9][a-z0-9./-]*$")]
+    origin: LogOrigin
     database: Annotated[str, Field(max_length=512)] = ""
 
 
@@ -163,8 +164,11 @@ class LedgerPlace:
         jwt: str,
         *,
         log2n: int = DEFAULT_LOG2N,
-    ) -> LogKeys:
+    ) -> LogDocument:
         """Make the log's keys, its signer's state and its settings; explicit, and once.
+
+        Returns:
+            What the directory shall say of it.
 
         Args:
             config: How it is called.
@@ -210,7 +214,12 @@ class LedgerPlace:
         write_private(self.sequencer_file, f"{pen.to_text()}\n".encode())
         lines = (f'format = 1\norigin = "{config.origin}"\ndatabase = "{config.database}"\n',)
         write_private(self.config_file, "".join(lines).encode())  # last: with it, the log is there
-        return keys
+        return LogDocument(
+            origin=config.origin,
+            ed25519=keys.ed25519.vkey.public,
+            ml_dsa_44=keys.mldsa44.vkey.public,
+            sequencer=leaves.public.raw,
+        )
 
     def open_signer(self, passphrase: bytes) -> Signer:
         """Return the signer as it was left.

@@ -137,6 +137,10 @@ def propose(
     hub: Annotated[
         Path | None, typer.Option(help="New hub.toml: its keys, its address; needs the threshold.")
     ] = None,
+    witnesses: Annotated[
+        str,
+        typer.Option(help="Members that witness the log from now on, with commas; the threshold."),
+    ] = "",
     lift: Annotated[
         str, typer.Option(help="Member whose suspensions end; needs the threshold.")
     ] = "",
@@ -163,6 +167,8 @@ def propose(
         raw = read_file(hub, layout.MAX_FILE_BYTES)
         parse_toml_document(HubDocument, raw)
         draft.put_files(layout.TARGETS, {layout.HUB_FILE: raw})
+    if witnesses:
+        draft.set_witnesses([code.strip() for code in witnesses.split(",")])
     if lift:
         draft.lift(lift)
     write_proposal(draft.proposal(), out)

@@ -1,6 +1,7 @@
 """`kentong log`: make and run the hub's log of decisions."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,7 +30,10 @@ from broker.transport.accounts import user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.directory.source import PublishedDirectory
+from keys.directory.toml_text import hub_toml
+from keys.files import write_private
 from keys.primitives.signing import SignKey, VerifyKey
+from schemas.directory import HubDocument, parse_toml_document
 
 SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
 SIGNER_START_S = 30.0
@@ -58,29 +62,46 @@ def init(
     Example: kentong log init log.example.int/kentong
     """
     secret = passphrase(passphrase_file)
-    hub = HubPlace(home()).open_hub(secret)
-    place, user = LedgerPlace(home()), SignKey.generate()
-    jwt = user_jwt(
-        hub.keys.account,
-        user.public.raw,
-        "sequencer",
-        now=clock.now(),
-        publish=SEQUENCER_PUBLISHES,
-    )
-    config = LedgerConfig(origin=origin, database=database)
-    keys = place.create(config, secret, user, jwt, log2n=settings().scrypt_log2n)
+    document = found_log(home(), secret, LedgerConfig(origin=origin, database=database))
+    place = LedgerPlace(home())
     if as_json:
-        vkeys = [key.to_text() for key in keys.vkeys]
-        screen.as_json("log-init", origin=origin, vkeys=vkeys, file=str(place.vkeys_file))
+        vkeys = place.vkeys_file.read_text("utf-8").split()
+        screen.as_json(
+            "log-init", origin=origin, vkeys=vkeys, file=str(place.vkeys_file), hub=str(document)
+        )
         return
     screen.line(say("log-made", "The log {origin} is in {folder}.", origin=origin, folder=home()))
     screen.line(
         say(
             "log-made-next",
-            "Give {file} to members and auditors; then: kentong log run",
+            "{hub} names it now: the members sign that file when the region is founded, or by"
+            " kentong directory propose --hub. Auditors get {file}.",
+            hub=document,
             file=place.vkeys_file,
         )
     )
+
+
+def found_log(folder: Path, secret: bytes, config: LedgerConfig) -> Path:
+    """Make a log beside the hub in `folder`; return the hub's document, which names it now.
+
+    Raises:
+        BrokerError: There is no hub, or a log already.
+        KeysError: A key store does not open, or a file cannot be written.
+    """
+    hub, place, user = HubPlace(folder), LedgerPlace(folder), SignKey.generate()
+    document = parse_toml_document(HubDocument, hub.hub_document.read_bytes())
+    jwt = user_jwt(
+        hub.open_hub(secret).keys.account,
+        user.public.raw,
+        "sequencer",
+        now=clock.now(),
+        publish=SEQUENCER_PUBLISHES,
+    )
+    log = place.create(config, secret, user, jwt, log2n=settings().scrypt_log2n)
+    named = document.model_copy(update={"log": log})
+    write_private(hub.hub_document, hub_toml(named))
+    return hub.hub_document
 
 
 @app.command()
