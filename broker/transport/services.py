@@ -8,6 +8,7 @@ compared, and a notice only shown.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 from broker.errors import BrokerError
@@ -22,6 +23,14 @@ REQUEST_TIMEOUT_S: Final = 5.0
 MISSING: Final = "missing"
 BUSY: Final = "busy"
 Fields = Mapping[str, canonical.Value]
+
+
+class Witnessing(StrEnum):
+    """What a witness asks of the hub, `hub.<CC>.witness.<what>`."""
+
+    NEXT = "next"
+    SUBMIT = "submit"
+    LATEST = "latest"
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,37 @@ class HubServices:
             Refused: The answer breaks the rules.
             BrokerError: `busy`: the hub asks to wait.
         """
+        return await self._file(f"dir.{path}", max_bytes)
+
+    async def log_file(self, path: str, *, max_bytes: int) -> bytes | None:
+        """Return a file of the log as `tlog-tiles` lays it out, or None if there is none.
+
+        Raises:
+            BrokerError: As `read`.
+        """
+        return await self._file(f"log.{path}", max_bytes)
+
+    async def witness(self, what: Witnessing, body: bytes) -> bytes:
+        """Return the hub's answer to a witness; it is not trusted.
+
+        Args:
+            what: `NEXT` asks what to cosign and tells the size cosigned last; `SUBMIT` hands in a
+                status and a body; `LATEST` hands in the note cosigned last.
+            body: As `broker.log.witness`.
+
+        Raises:
+            BrokerError: As `read`; a log that does not run is `Unreachable`.
+        """
+        subject = f"hub.{self.member}.witness.{what}"
+        raw = await self.link.request(subject, body, timeout_s=REQUEST_TIMEOUT_S)
+        if raw == busy_answer():
+            raise BrokerError(BUSY, "the hub asks to wait", retry="later")
+        return raw
+
+    async def _file(self, name: str, max_bytes: int) -> bytes | None:
         raw = b""
         while True:
-            found = await self._ask(f"dir.{path}", {"offset": len(raw)})
+            found = await self._ask(name, {"offset": len(raw)})
             match dict(found):
                 case {"error": "missing"}:
                     return None
@@ -116,6 +153,28 @@ def read_fields(raw: bytes) -> Fields:
     if not isinstance(value, dict):
         raise Refused(0, "not a map")
     return value
+
+
+def asked_by(subject: str) -> str:
+    """Return the member whose service `subject` is; its account alone may ask there."""
+    return subject.split(".", 2)[1]
+
+
+def asked_file(subject: str) -> str:
+    """Return the path that `hub.<CC>.<service>.<path>` names."""
+    return subject.split(".", 3)[3]
+
+
+def asked_offset(payload: bytes) -> int:
+    """Return from where on a file is asked for.
+
+    Raises:
+        BrokerError: `bad-request`, or what `read_fields` raises.
+    """
+    offset = read_fields(payload).get("offset")
+    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+        raise BrokerError("bad-request", "an offset is missing")
+    return offset
 
 
 def piece_of(raw: bytes | None, offset: int) -> bytes:

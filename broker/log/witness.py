@@ -1,0 +1,166 @@
+r"""What a witness decides about a checkpoint that it shall cosign. Source: C2SP tlog-witness.
+
+request   "old <size>\n", up to 63 lines of a hash in Base64, "\n", the checkpoint's note
+answer    a status of HTTP and a body: the cosignature's line, the size known, or a reason
+
+The same bytes travel over NATS. Everything here is pure: who calls it keeps what was seen, moves
+it on by compare-and-swap, and syncs it before the cosignature leaves the process.
+"""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
+from broker.log.errors import LogError
+from broker.log.line import read_base64, read_number, write_base64
+from broker.log.merkle import MAX_PROOF_HASHES, check_hashes, verify_consistency
+from broker.log.note import MAX_NOTE_BYTES, Note, parse_note
+from broker.log.notekeys import VKey, verify_note
+
+MAX_REQUEST_BYTES: Final = MAX_NOTE_BYTES + 45 * MAX_PROOF_HASHES + 64
+SIZE_TYPE: Final = "text/x.tlog.size"
+_CODE: Final = "bad-witness-request"
+_OLD: Final = "old "
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The largest tree of one log that a witness cosigned, or none yet.
+
+    Attributes:
+        root: None before the first.
+        time_s: Of the last cosignature; a clock behind it signs nothing.
+    """
+
+    size: int = 0
+    root: bytes | None = None
+    time_s: int = 0
+
+
+@dataclass(frozen=True)
+class WitnessRequest:
+    """A request to cosign; nothing in it is verified."""
+
+    old: int
+    proof: tuple[bytes, ...]
+    note: Note = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Return the body."""
+        lines = [f"{_OLD}{self.old}", *map(write_base64, self.proof), ""]
+        return "".join(f"{line}\n" for line in lines).encode() + self.note.to_bytes()
+
+
+@dataclass(frozen=True)
+class Acceptable:
+    """A checkpoint that may be cosigned, once it is kept.
+
+    Attributes:
+        checkpoint: Sign this, which was parsed, and not the bytes that came.
+        note: The checkpoint under the log's verified signatures alone.
+    """
+
+    checkpoint: Checkpoint
+    note: Note = field(repr=False)
+
+
+@dataclass(frozen=True)
+class WitnessRefusal:
+    """Why a checkpoint is not cosigned.
+
+    Attributes:
+        status: Of HTTP, as the specification has it.
+        body: The size known, for a status of 409; else a reason.
+        evidence: The log signed it, and nothing shows that it extends what was seen: keep it.
+    """
+
+    status: HTTPStatus
+    body: bytes
+    evidence: bool = False
+
+
+def parse_request(raw: bytes) -> WitnessRequest:
+    """Return the request in a body.
+
+    Raises:
+        LogError: `bad-witness-request`, or of the note.
+    """
+    if len(raw) > MAX_REQUEST_BYTES:
+        raise LogError(_CODE, "a request of that length has no checkpoint in it")
+    head, blank, note = raw.partition(b"\n\n")
+    try:
+        first, *rows = head.decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        raise LogError(_CODE, "a request begins with plain text") from None
+    if not blank or not first.startswith(_OLD):
+        raise LogError(_CODE, "a request begins with the size that the log believes known")
+    if len(rows) > MAX_PROOF_HASHES:
+        raise LogError(_CODE, f"a proof has at most {MAX_PROOF_HASHES} hashes")
+    proof = tuple(read_base64(row, code=_CODE) for row in rows)
+    check_hashes(proof)
+    return WitnessRequest(
+        read_number(first.removeprefix(_OLD), code=_CODE), proof, parse_note(note)
+    )
+
+
+def judge(raw: bytes, *, keys: tuple[VKey, ...], seen: Seen) -> Acceptable | WitnessRefusal:
+    """Return whether the checkpoint in `raw` extends what was seen, in the order of the checks.
+
+    Args:
+        raw: The body of the request, not trusted.
+        keys: Of the one log that is witnessed; every one of them must have signed.
+        seen: What this witness cosigned last.
+    """
+    try:
+        request = parse_request(raw)
+        checkpoint = parse_checkpoint(request.note.text)
+    except LogError as error:
+        return _refused(HTTPStatus.BAD_REQUEST, str(error))
+    if checkpoint.origin not in {key.name for key in keys}:
+        return _refused(HTTPStatus.NOT_FOUND, "unknown log")
+    try:
+        verified = {each.key for each in verify_note(request.note, keys)}
+    except LogError as error:
+        return _refused(HTTPStatus.FORBIDDEN, str(error))
+    if len(verified) < len(keys) or checkpoint.extensions:
+        return _refused(HTTPStatus.FORBIDDEN, "not signed with every key of the log")
+    refusal = _against(request, checkpoint, seen)
+    if refusal is not None:
+        return refusal
+    own = tuple(line for line in request.note.signatures if any(k.matches(line) for k in keys))
+    return Acceptable(checkpoint, checkpoint.signed(own))
+
+
+def _against(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -> WitnessRefusal | None:
+    if request.old > checkpoint.size:
+        return _refused(HTTPStatus.BAD_REQUEST, "the old size is larger than the new one")
+    if request.old != seen.size:
+        return WitnessRefusal(HTTPStatus.CONFLICT, f"{seen.size}\n".encode())
+    try:
+        checkpoint.check_empty_root()
+        _check_growth(request, checkpoint, seen)
+    except LogError as error:
+        reason = f"{error.code}: {error}\n".encode()
+        return WitnessRefusal(HTTPStatus.UNPROCESSABLE_ENTITY, reason, evidence=True)
+    return None
+
+
+def _check_growth(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -> None:
+    if not seen.size:
+        if request.proof:
+            raise LogError("consistency-failed", "nothing needs no proof")
+        return
+    if seen.root is None:
+        raise LogError(_CODE, "a size without a root")
+    verify_consistency(
+        old=seen.size,
+        new=checkpoint.size,
+        proof=request.proof,
+        old_root=seen.root,
+        new_root=checkpoint.root,
+    )
+
+
+def _refused(status: HTTPStatus, reason: str) -> WitnessRefusal:
+    return WitnessRefusal(status, f"{reason}\n".encode())
