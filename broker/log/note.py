@@ -111,7 +111,7 @@ def parse_note(raw: bytes) -> Note:
     if not blank or not lines.endswith("\n"):
         raise LogError(_CODE, "no empty line, or nothing that ends in a line feed behind it")
     rows = lines[:-1].split("\n", MAX_SIGNATURES)
-    return Note(f"{text}\n", tuple(_parse_line(row) for row in rows))
+    return Note(f"{text}\n", tuple(parse_line(row) for row in rows))
 
 
 def check_text(text: str) -> None:
@@ -150,7 +150,12 @@ def check_unicode(text: str, *, code: str) -> None:
         raise LogError(code, "a lone surrogate, which UTF-8 cannot carry") from None
 
 
-def _parse_line(row: str) -> SignatureLine:
+def parse_line(row: str) -> SignatureLine:
+    """Return the signature line that `row`, without its line feed, is.
+
+    Raises:
+        LogError: `bad-note`.
+    """
     name, space, encoded = row.removeprefix(_MARK).partition(" ")
     if not row.startswith(_MARK) or not space:
         raise LogError(_CODE, "a line behind the empty line is no signature")

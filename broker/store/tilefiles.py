@@ -3,6 +3,8 @@
     staging/<size>/   what a growth to that size adds, whole and synced, or not there
     tile/...          what is published; no file ever changes
     checkpoint        the note published last
+    cosigned          the newest note that a quorum of witnesses cosigned
+    checkpoints/N     some older ones, of N leaves, kept for auditors
 
 Source: C2SP tlog-tiles.
 """
@@ -27,6 +29,8 @@ from broker.log.tiles import (
 from broker.store.database import StoreError
 
 CHECKPOINT: Final = "checkpoint"
+COSIGNED: Final = "cosigned"  # the newest note that a quorum of witnesses cosigned
+_OLDER: Final = "checkpoints"
 NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
 _STAGING: Final = "staging"
 _UNFINISHED: Final = "unfinished"
@@ -64,6 +68,33 @@ class TileFiles:
             return (self.folder / CHECKPOINT).read_bytes()
         except FileNotFoundError:
             return None
+
+    def raw(self, path: str) -> bytes | None:
+        """Return a published file as it is, or None if there is none.
+
+        Args:
+            path: Of a tile or of a note; the caller has checked that it is one.
+        """
+        try:
+            with (self.folder / path).open("rb") as file:
+                return file.read(_MAX_BYTES)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+    def publish_note(self, name: str, note: bytes) -> None:
+        """Show a note under `name`, in place of the one that is there.
+
+        Raises:
+            StoreError: `log-disk`.
+        """
+        target = self.folder / name
+        aside = target.with_name(f".{target.name}")
+        try:
+            _write(aside, note)
+            aside.rename(target)
+            _sync(target.parent)
+        except OSError as error:
+            raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
 
     def stage(self, old_size: int, entries: Sequence[bytes], notes: bytes) -> None:
         """Write aside what `entries` add to a tree of `old_size` leaves, and sync it.
@@ -118,10 +149,7 @@ class TileFiles:
                     )
             for folder in touched:
                 _sync(folder)
-            aside = self.folder / f".{CHECKPOINT}"
-            _write(aside, note)
-            aside.rename(self.folder / CHECKPOINT)
-            _sync(self.folder)
+            self.publish_note(CHECKPOINT, note)
             self.discard_staged()
         except OSError as error:
             raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
@@ -161,6 +189,11 @@ class TileFiles:
             part = row[place : place + TILE_WIDTH]
             made[Tile(None, index + place // TILE_WIDTH, len(part)).path] = encode_bundle(part)
         return made
+
+
+def older_name(size: int) -> str:
+    """Return the name under which the checkpoint of `size` leaves is kept."""
+    return f"{_OLDER}/{size}"
 
 
 def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
