@@ -1,8 +1,10 @@
 """A bundle: a log as files, in a folder or a tar, from whoever it came. Nothing in it is trusted.
 
-checkpoint            the newest
-checkpoints/<size>    older ones
-tile/...              as C2SP tlog-tiles has them
+checkpoint             the newest
+checkpoints/<size>     older ones
+tile/...               as C2SP tlog-tiles has them
+openings/<index>       what the leaf at that index speaks of, as far as the exporter may show it
+proofs/*.tlog-proof    proofs of single leaves; proofs/<name>.leaf is the leaf, if it is there
 """
 
 import tarfile
@@ -13,23 +15,26 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from broker.errors import BrokerError
-from broker.log.note import MAX_NOTE_BYTES
 from broker.log.tiles import MAX_BUNDLE_BYTES
 
 CHECKPOINT: Final = "checkpoint"
-OLDER: Final = "checkpoints/"
-MAX_OLDER: Final = 10_000
+OLDER: Final = "checkpoints"
+OPENINGS: Final = "openings"
+PROOFS: Final = "proofs"
+TILES: Final = "tile/"
+_SUMDB_CHECKPOINT: Final = "latest"
+_SUMDB_TILES: Final = "tile/8/"
 
 
 class Bundle(Protocol):
     """Files by their path inside the bundle."""
 
     def read(self, path: str) -> bytes | None:
-        """Return the file's bytes; None if it is not there."""
+        """Return the file's bytes, cut off beyond what any of ours can have; None if not there."""
         ...
 
-    def older(self) -> list[str]:
-        """Return the paths of older checkpoints, in order."""
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder of the bundle, sorted."""
         ...
 
 
@@ -38,53 +43,111 @@ class _Folder:
     folder: Path
 
     def read(self, path: str) -> bytes | None:
+        place = self.folder / path
         try:
-            with (self.folder / path).open("rb") as file:
+            if not place.is_file():  # a pipe would never end
+                return None
+            with place.open("rb") as file:
                 return file.read(MAX_BUNDLE_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
             raise BrokerError("bad-bundle", f"{path} cannot be read") from error
 
-    def older(self) -> list[str]:
-        folder = self.folder / OLDER
-        names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
-        return sorted(f"{OLDER}{name}" for name in names)[:MAX_OLDER]
+    def names(self, folder: str) -> list[str]:
+        place = self.folder / folder
+        try:
+            return sorted(each.name for each in place.iterdir()) if place.is_dir() else []
+        except OSError as error:
+            raise BrokerError("bad-bundle", f"{folder} cannot be read") from error
 
 
 @dataclass(frozen=True)
 class _Tar:
     archive: tarfile.TarFile
-    members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    members: dict[str, tarfile.TarInfo] = field(repr=False)
 
     def read(self, path: str) -> bytes | None:
         member = self.members.get(path)
-        file = None if member is None else self.archive.extractfile(member)
-        if file is None:
-            return None
         try:
+            file = None if member is None else self.archive.extractfile(member)
+            if file is None:
+                return None
             with file:
-                return file.read(max(MAX_BUNDLE_BYTES, MAX_NOTE_BYTES) + 1)
+                return file.read(MAX_BUNDLE_BYTES + 1)
         except (OSError, tarfile.TarError) as error:
             raise BrokerError("bad-bundle", f"{path} cannot be read") from error
 
-    def older(self) -> list[str]:
-        return sorted(name for name in self.members if name.startswith(OLDER))[:MAX_OLDER]
+    def names(self, folder: str) -> list[str]:
+        parts = (name.rpartition("/") for name in self.members)
+        return sorted(name for within, _, name in parts if within == folder)
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A bundle that an earlier one completes: its tiles are taken where the newer has none."""
+
+    newer: Bundle
+    earlier: Bundle
+
+    def read(self, path: str) -> bytes | None:
+        """Return the file's bytes from the one or the other."""
+        found = self.newer.read(path)
+        return self.earlier.read(path) if found is None and path.startswith(TILES) else found
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in the folder of the newer."""
+        return self.newer.names(folder)
+
+
+@dataclass(frozen=True)
+class SumDB:
+    """A bundle in the layout of the Go checksum database, older than tlog-tiles and else alike."""
+
+    bundle: Bundle
+
+    def read(self, path: str) -> bytes | None:
+        """Return the file's bytes."""
+        return self.bundle.read(_in_sumdb(path))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in the folder."""
+        return self.bundle.names(_in_sumdb(folder))
+
+
+def anybodys(bundle: Bundle) -> Bundle:
+    """Return the bundle of another's log, in the layout of tlog-tiles."""
+    other = bundle.read(CHECKPOINT) is None and bundle.read(_SUMDB_CHECKPOINT) is not None
+    return SumDB(bundle) if other else bundle
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Bundle]:
-    """Give the bundle at `path`, wherever it lies.
+    """Give the bundle at `path`, wherever it lies. Of a tar, the list of its members is held.
 
     Raises:
-        BrokerError: `bad-bundle`: neither a folder nor a tar.
+        BrokerError: `bad-bundle`: neither a folder nor a plain tar; a compressed one cannot be
+            read in any other order than its own.
     """
     if path.is_dir():
         yield _Folder(path)
         return
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, "r:") as archive:
             files = [member for member in archive.getmembers() if member.isreg()]
             yield _Tar(archive, {member.name.removeprefix("./"): member for member in files})
     except (OSError, tarfile.TarError) as error:
-        raise BrokerError("bad-bundle", f"{path} is neither a folder nor a tar") from error
+        said = f"{path} is neither a folder nor a tar; unpack it if it is compressed"
+        raise BrokerError("bad-bundle", said) from error
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a folder or a tar."""
+    try:
+        return path.is_dir() or tarfile.is_tarfile(path)
+    except OSError:
+        return False
+
+
+def _in_sumdb(path: str) -> str:
+    if path == CHECKPOINT:
+        return _SUMDB_CHECKPOINT
+    return _SUMDB_TILES + path.removeprefix(TILES) if path.startswith(TILES) else path

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Final
+
+_SHOWN: Final = 3
 
 
 class Outcome(StrEnum):
@@ -21,6 +24,25 @@ class Exit(IntEnum):
     UNREADABLE = 2
     UNMET = 3
     PASS = 0
+
+
+@dataclass
+class Places:
+    """How many places something was found at, and the first of them: memory has a bound."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, place: object) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < _SHOWN:
+            self.first.append(str(place))
+
+    @property
+    def shown(self) -> str:
+        """The first of them, to be read by a person."""
+        return ", ".join(self.first) + (", ..." if self.count > len(self.first) else "")
 
 
 @dataclass(frozen=True)
@@ -55,9 +77,16 @@ class Findings:
         """Note what a person should look at."""
         self.lines.append(Finding(check, Outcome.WARN, detail, end))
 
-    def skipped(self, check: str, detail: str) -> None:
+    def skipped(self, check: str, detail: str, end: Exit = Exit.PASS) -> None:
         """Note a check that could not be made, and why."""
-        self.lines.append(Finding(check, Outcome.SKIP, detail))
+        self.lines.append(Finding(check, Outcome.SKIP, detail, end))
+
+    def told(self, check: str, good: str, bad: Places, end: Exit = Exit.BROKEN) -> None:
+        """Note a check of many things, and where the first ones are that fail it."""
+        if bad.count:
+            self.failed(check, f"{bad.count} do not, at {bad.shown}", end)
+        else:
+            self.passed(check, good)
 
     @property
     def exit(self) -> Exit:

@@ -2,40 +2,84 @@
 
 All checks run, even after a failure. What this shows is that one history stands under the
 checkpoint, and who said so; not that a gateway logged all that it decided.
+
+Of a log of any size are held: a few bundles of entries, what `tree` and `counters` name, the older
+checkpoints, the proofs, and of a tar the list of its members.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
-from broker.audit.bundle import CHECKPOINT, Bundle
-from broker.audit.counters import check_counters, tell
-from broker.audit.findings import Exit, Findings
-from broker.audit.tree import check_tiles, read_entries, read_leaf_hashes
-from broker.log.checkpoint import Checkpoint
+from broker.audit.bundle import CHECKPOINT, Bundle, anybodys
+from broker.audit.counters import Counters
+from broker.audit.findings import Exit, Findings, Places
+from broker.audit.history import UNREADABLE, Fork, History
+from broker.audit.leafread import LeavesRead
+from broker.audit.openings import Entries, Openings, refers_well
+from broker.audit.pool import SMALL, read_in_order
+from broker.audit.proofs import Proofs
+from broker.audit.tally import Tally
+from broker.audit.tree import Tree
+from broker.audit.walk import Walk, read_tile
+from broker.audit.witnessing import check_age, check_order, check_witnesses, quorum_time
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
-from broker.log.leaf import Leaf, LeafKind, parse_leaf
-from broker.log.merkle import Frontier, leaf_hash
+from broker.log.leaf import LeafKind
+from broker.log.merkle import leaf_hash
+from broker.log.note import parse_note
 from broker.log.policy import Policy, SignedCheckpoint
+from broker.log.tiles import HASH_BYTES, TILE_WIDTH, Tile
 from keys.primitives.signing import VerifyKey
+
+_REST: Final = ("witnesses", "age", "entries", "root", "tiles", "older checkpoints", "leaves",
+                "gateway signatures", "counters", "times", "openings", "erasures", "proofs",
+                "cosignature times")  # fmt: skip
 
 
 @dataclass
 class Audited:
-    """What was found about one bundle."""
+    """What was found about one bundle.
+
+    Attributes:
+        checkpoint: The newest, as the bundle says; believe it only if the findings pass.
+        signed: The same, if its log signed it.
+    """
 
     findings: Findings = field(default_factory=Findings)
+    checkpoint: Checkpoint | None = None
     signed: SignedCheckpoint | None = None
-    kinds: Counter[str] = field(default_factory=Counter)
-    first_s: int | None = None
-    last_s: int | None = None
-    forks: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    forks: list[Fork] = field(default_factory=list)
 
-    @property
-    def checkpoint(self) -> Checkpoint | None:
-        """The newest, if its log signed it."""
-        return None if self.signed is None else self.signed.checkpoint
+
+@dataclass
+class _Leaves:
+    """What was found of the leaves."""
+
+    counters: Counters = field(default_factory=Counters)
+    bad: Places = field(default_factory=Places)
+    forged: Places = field(default_factory=Places)
+    refs: Places = field(default_factory=Places)
+    erasures: int = 0
+    count: int = 0
+
+    def take(self, read: LeavesRead, tally: Tally) -> None:
+        refs = dict(read.refs)
+        for index, kind, time_s, gateway, boot, seq in read.said:
+            tally.leaf(kind, time_s)
+            self.counters.take(index, gateway=gateway, boot=boot, seq=seq, time_s=time_s)
+            self.erasures += kind == LeafKind.ERASURE
+            if (refs or kind == LeafKind.ERASURE) and not refers_well(
+                kind, refs.get(index, bytes(HASH_BYTES))
+            ):
+                self.refs.add(index)
+        self.count += len(read.said)
+        for index in read.bad:
+            self.bad.add(index)
+        for index in read.forged:
+            self.forged.add(index)
 
 
 @dataclass(frozen=True)
@@ -44,15 +88,21 @@ class Auditor:
 
     Attributes:
         policy: Trusted keys and the quorum; the auditor's own.
+        policy_hash: SHA-256 of the policy's file, to be told.
         gateways: Keys under which leaves are signed; empty: leaves are not checked for them.
-        max_age: Of the newest cosignature; None: any.
+        max_age: Since when a quorum must have cosigned; None: any time.
         tiles_only: The tiles and checkpoints of any C2SP log, its entries unread.
+        processes: How many may check signatures at once.
+        progress: Told how many leaves are done, of how many.
     """
 
     policy: Policy
+    policy_hash: bytes
     gateways: Sequence[VerifyKey] = ()
     max_age: timedelta | None = None
     tiles_only: bool = False
+    processes: int = 1
+    progress: Callable[[int, int], None] = lambda _, __: None
 
     def verify(self, bundle: Bundle, *, now: datetime, since: bytes = b"") -> Audited:
         """Run every check; nothing that the bundle holds raises anything.
@@ -61,137 +111,105 @@ class Auditor:
             bundle: Not trusted.
             now: The auditor's clock.
             since: A checkpoint that the auditor kept from before, which must lead to this one.
+
+        Raises:
+            BrokerError: `bad-bundle`: a file cannot be read; `worker-died`.
         """
         audited = Audited()
+        audited.findings.passed("policy", f"SHA-256 {self.policy_hash.hex()}")
+        files = anybodys(bundle) if self.tiles_only else bundle
+        self._checkpoint(audited, files)
+        if audited.checkpoint is None:
+            for check in _REST:
+                audited.findings.skipped(check, "there is no checkpoint to hold it against")
+            return audited
+        if audited.signed is None:
+            for check in _REST[:2]:
+                audited.findings.skipped(check, "the log did not sign the checkpoint")
+        else:
+            check_witnesses(audited.findings, self.policy, audited.signed)
+            check_age(audited.findings, self.policy, audited.signed, now=now, max_age=self.max_age)
+        self._below(audited, audited.checkpoint, files, since)
+        return audited
+
+    def _checkpoint(self, audited: Audited, bundle: Bundle) -> None:
         note = bundle.read(CHECKPOINT)
         if note is None:
             audited.findings.failed("checkpoint", "there is none", Exit.UNREADABLE)
-            return audited
+            return
         try:
+            audited.checkpoint = parse_checkpoint(parse_note(note).text)
             audited.signed = self.policy.verify_log(note, every_key=not self.tiles_only)
         except LogError as error:
-            unreadable = error.code in {"bad-note", "bad-checkpoint", "bad-hash"}
-            end = Exit.UNREADABLE if unreadable else Exit.BROKEN
+            end = Exit.UNREADABLE if error.code in UNREADABLE else Exit.BROKEN
             audited.findings.failed("checkpoint", f"{error} [{error.code}]", end)
-            return audited
-        self._checkpoint(audited, audited.signed, now)
-        hashes, leaves = self._tree(audited, bundle, audited.signed.checkpoint)
-        if hashes is not None:
-            self._older(audited, bundle, note, hashes, since)
-        if leaves is not None:
-            self._leaves(audited, leaves)
-        return audited
+        else:
+            said = f"{audited.checkpoint.origin}, {audited.checkpoint.size} leaves"
+            signatures = f"{len(audited.signed.log_signatures)} signatures of the log"
+            audited.findings.passed("checkpoint", f"{said}, {signatures}")
 
-    def _checkpoint(self, audited: Audited, signed: SignedCheckpoint, now: datetime) -> None:
-        findings, checkpoint = audited.findings, signed.checkpoint
-        findings.passed(
-            "checkpoint",
-            f"{checkpoint.origin}, {checkpoint.size} leaves, {len(signed.log_signatures)} log"
-            " signatures",
-        )
-        total = len(self.policy.witnesses)
-        try:
-            self.policy.require_quorum(signed)
-        except LogError:
-            said = f"{len(signed.cosigned)} of {total} witnesses: no quorum"
-            findings.failed("witnesses", said, Exit.UNMET)
-        else:
-            findings.passed("witnesses", f"{len(signed.cosigned)} of {total} cosigned")
-        if self.max_age is None:
-            return
-        newest = max(signed.cosigned.values(), default=0)
-        age_s = int(now.timestamp()) - newest
-        if newest and age_s <= self.max_age.total_seconds():
-            findings.passed("age", f"cosigned {age_s} s ago")
-        else:
-            said = f"cosigned {age_s} s ago" if newest else "nobody says when"
-            findings.failed("age", said, Exit.UNMET)
-
-    def _tree(
-        self, audited: Audited, bundle: Bundle, checkpoint: Checkpoint
-    ) -> tuple[list[bytes] | None, list[bytes] | None]:
-        """Return leaf hashes and entries, as far as they are there and sound."""
-        findings, size = audited.findings, checkpoint.size
-        entries: list[bytes] | None = None
-        if self.tiles_only:
-            findings.skipped("entries", "tiles only")
-            hashes = read_leaf_hashes(findings, bundle, size)
-        else:
-            entries = read_entries(findings, bundle, size)
-            hashes = None if entries is None else [leaf_hash(entry) for entry in entries]
-        if hashes is None:
-            return None, None
-        root = Frontier().append(hashes).root()
-        if root == checkpoint.root:
-            findings.passed("root", f"computed from {size} leaves: {root.hex()}")
-        else:
-            findings.failed("root", f"computed {root.hex()}, signed {checkpoint.root.hex()}")
-        check_tiles(findings, bundle, hashes)
-        return hashes, entries
-
-    def _older(
-        self, audited: Audited, bundle: Bundle, newest: bytes, hashes: Sequence[bytes], since: bytes
+    def _below(
+        self, audited: Audited, checkpoint: Checkpoint, bundle: Bundle, since: bytes
     ) -> None:
-        findings, good = audited.findings, 0
-        grown = Frontier()
-        notes = [(path, bundle.read(path) or b"") for path in bundle.older()]
-        notes += [("the one kept", since)] if since else []
-        read: list[tuple[Checkpoint, str, bytes]] = []
-        for path, note in notes:
-            try:
-                signed = self.policy.verify_log(note, every_key=not self.tiles_only)
-            except LogError as error:
-                findings.failed("older checkpoint", f"{path}: {error} [{error.code}]")
-            else:
-                read.append((signed.checkpoint, path, note))
-        for checkpoint, path, note in sorted(read, key=lambda item: item[0].size):
-            if checkpoint.size > len(hashes):
-                said = f"{path}: {checkpoint.size} leaves, the newest has {len(hashes)}"
-                findings.failed("older checkpoint", said, Exit.FORK)
-                audited.forks.append((path, newest, note))
-                continue
-            grown = grown.append(hashes[grown.size : checkpoint.size])
-            if grown.root() == checkpoint.root:
-                good += 1
-                continue
-            said = f"{path}: the log signed another tree of {checkpoint.size} leaves"
-            findings.failed("FORK", said, Exit.FORK)
-            audited.forks.append((path, newest, note))
-        if notes:
-            findings.passed("older checkpoints", f"{good} of {len(notes)} lead to the newest")
+        """Check all that the checkpoint stands for."""
+        findings, size = audited.findings, checkpoint.size
+        every_key = not self.tiles_only
+        history = History(self.policy, checkpoint, audited.signed, every_key)
+        history.read_older(bundle, since)
+        entries = Entries(bundle, size)
+        proofs = Proofs(bundle, self.policy, every_key, self._hashes(entries))
+        proofs.read(history)
+        walk = Walk(bundle, size, self.tiles_only)
+        tree, leaves = Tree(walk, history.sizes()), _Leaves()
+        self._walk(walk, tree, leaves, audited.tally)
+        rooted = tree.finish(findings, checkpoint.root, kept=history.kept)
+        proven = rooted and audited.signed is not None
+        history.compare(findings, tree.roots, proven=proven)
+        audited.forks = history.forks
+        if self.tiles_only:
+            for check in _REST[6:12]:
+                findings.skipped(check, "tiles only")
         else:
-            findings.skipped("older checkpoints", "the bundle has none")
+            self._leaves(audited, walk, leaves)
+            openings = Openings(entries, audited.tally.decision)
+            openings.check(findings, erasures=leaves.erasures, refs=leaves.refs)
+        proofs.check(findings, history, tree.roots)
+        check_order(findings, history.all_signed())
 
-    def _leaves(self, audited: Audited, entries: Sequence[bytes]) -> None:
-        findings = audited.findings
-        leaves: list[Leaf] = []
-        bad: list[int] = []
-        for index, entry in enumerate(entries):
-            try:
-                leaves.append(parse_leaf(entry))
-            except LogError:
-                bad.append(index)
-        tell(findings, "leaves", f"{len(leaves)} read", bad)
+    def _walk(self, walk: Walk, tree: Tree, leaves: _Leaves, tally: Tally) -> None:
+        keys = tuple(key.raw for key in self.gateways)
+        processes = self.processes if walk.size >= SMALL and not self.tiles_only else 1
+        for step, read in read_in_order(walk.steps(), keys, processes=processes):
+            tree.take(step, read)
+            if read is not None:
+                leaves.take(read, tally)
+            self.progress(step.first + step.width, walk.size)
+
+    def _leaves(self, audited: Audited, walk: Walk, leaves: _Leaves) -> None:
+        findings, signed = audited.findings, audited.signed
+        findings.told("leaves", f"{leaves.count} read", leaves.bad)
         if self.gateways:
-            forged = [index for index, leaf in enumerate(leaves) if not self._is_signed(leaf)]
-            tell(findings, "gateway signatures", f"{len(leaves) - len(forged)} verify", forged)
+            good = f"{leaves.count - leaves.forged.count} verify"
+            findings.told("gateway signatures", good, leaves.forged)
         else:
             findings.skipped("gateway signatures", "no keys of gateways were given")
-        for leaf in leaves:
-            audited.kinds[leaf.signed.statement.kind.name.lower()] += 1
-        times = [leaf.signed.statement.time_s for leaf in leaves]
-        if times:
-            audited.first_s, audited.last_s = min(times), max(times)
-        check_counters(findings, leaves)
+        cosigned = None if signed is None else quorum_time(self.policy, signed.cosigned)
+        leaves.counters.finish(findings, cosigned_s=cosigned or 0, whole=walk.read == walk.size)
         for kind in (LeafKind.STREAM, LeafKind.FAULT):
-            if count := audited.kinds[kind.name.lower()]:
-                findings.warned("events", f"{count} leaves say {kind.name.lower()}: ask the hub")
+            name = kind.name.lower()
+            if count := audited.tally.kinds.get(name):
+                findings.warned("events", f"{count} leaves say {name}: ask the hub")
 
-    def _is_signed(self, leaf: Leaf) -> bool:
-        for key in self.gateways:
-            try:
-                leaf.signed.verify(key)
-            except LogError:
-                continue
-            return True
-        return False
+    def _hashes(self, entries: Entries) -> Callable[[int], bytes | None]:
+        def hash_at(index: int) -> bytes | None:
+            number, offset = divmod(index, TILE_WIDTH)
+            if index >= entries.size:
+                return None
+            if not self.tiles_only:
+                entry = entries.at(index)
+                return None if entry is None else leaf_hash(entry)
+            width = min(TILE_WIDTH, entries.size - number * TILE_WIDTH)
+            raw = read_tile(entries.bundle, Tile(0, number, width)) or b""
+            return raw[offset * HASH_BYTES : (offset + 1) * HASH_BYTES] or None
+
+        return hash_at

@@ -159,7 +159,7 @@ def test_two_histories_are_a_fork_and_kept(made: Path, bundle: Path, tmp_path: P
     assert run(made, bundle)[0] == 4  # the same size, another root
     shutil.copy(made / "log.bundle" / "checkpoint", bundle / "checkpoints" / "600")
     shutil.copy(made / "log.older", bundle / "checkpoint")
-    assert run(made, bundle)[0] == 4  # a log that shrank
+    assert run(made, bundle)[0] == 3  # smaller than what was seen: stale, but no second history
 
 
 def test_a_quorum_that_is_missing_is_not_a_broken_log(made: Path, bundle: Path) -> None:
@@ -231,6 +231,20 @@ def test_no_bundle_at_all_is_told(made: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no tar")
     assert run(made, tmp_path / "file")[0] == 2
     assert run(made, tmp_path / "nothing")[0] == 2
+
+
+def test_a_compressed_tar_is_told_to_be_unpacked(made: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "log.tar.gz", "w:gz") as archive:
+        archive.add(made / "log.bundle", ".")
+    code, output = run(made, tmp_path / "log.tar.gz")
+    assert code == 2
+    assert "unpack it" in output
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "witness.example+00000000+AAAA"])
+def test_keys_of_gateways_that_are_none_are_told(made: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+    assert run(made, made / "log.bundle", "--gateways", str(tmp_path / "keys"))[0] == 2
 
 
 def proof_of(made: Path, index: int) -> InclusionProof:

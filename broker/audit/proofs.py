@@ -1,0 +1,88 @@
+"""The single proofs that lie in a bundle: each holds, and under a checkpoint of the one history."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.audit.bundle import PROOFS, Bundle
+from broker.audit.findings import Exit, Findings, Places
+from broker.audit.history import History
+from broker.log.errors import LogError
+from broker.log.merkle import leaf_hash
+from broker.log.policy import Policy
+from broker.log.proof import MAX_PROOF_BYTES, InclusionProof, parse_proof
+
+PROOF_ENDS: Final = ".tlog-proof"
+LEAF_ENDS: Final = ".leaf"
+
+
+@dataclass
+class Proofs:
+    """The proofs of a bundle, which are held.
+
+    Attributes:
+        hash_at: Leaf hash at an index of the bundle; None if it is not there.
+    """
+
+    bundle: Bundle
+    policy: Policy
+    every_key: bool
+    hash_at: Callable[[int], bytes | None]
+    _read: dict[str, InclusionProof] = field(default_factory=dict)
+    _bad: Places = field(default_factory=Places)
+
+    def read(self, history: History) -> None:
+        """Read them, and give their checkpoints to the history."""
+        for name in self.bundle.names(PROOFS):
+            if not name.endswith(PROOF_ENDS):
+                continue
+            raw = self.bundle.read(f"{PROOFS}/{name}") or b""
+            try:
+                proof = parse_proof(raw[: MAX_PROOF_BYTES + 1])
+                self._read[name] = proof
+            except LogError as error:
+                self._bad.add(f"{name} [{error.code}]")
+            else:
+                history.read(f"{PROOFS}/{name}", proof.note)
+
+    def check(self, findings: Findings, history: History, roots: Mapping[int, bytes]) -> None:
+        """Verify each, and say how it ended."""
+        good, unmet, unseen = 0, Places(), Places()
+        for name, proof in self._read.items():
+            try:
+                known = self._verified(name, proof, history, roots)
+            except LogError as error:
+                (unmet if error.code == "quorum-unmet" else self._bad).add(f"{name} [{error.code}]")
+            else:
+                good += known
+                if not known:
+                    unseen.add(name)
+        if self._bad.count:
+            findings.failed("proofs", f"{self._bad.count} do not verify: {self._bad.shown}")
+        if unmet.count:
+            findings.failed("proofs", f"{unmet.count} without a quorum: {unmet.shown}", Exit.UNMET)
+        if unseen.count:
+            said = f"{unseen.count} of leaves or sizes that are not there: {unseen.shown}"
+            findings.skipped("proofs", said, Exit.UNMET)
+        if good:
+            findings.passed("proofs", f"{good} verify")
+        elif not (self._bad.count or unmet.count or unseen.count):
+            findings.skipped("proofs", "the bundle has none")
+
+    def _verified(
+        self, name: str, proof: InclusionProof, history: History, roots: Mapping[int, bytes]
+    ) -> bool:
+        """Return whether all that the proof needs is there; what it needs holds."""
+        leaf = self._leaf(name, proof.index)
+        if leaf is None:
+            return False
+        checkpoint = proof.verify(leaf, self.policy, every_key=self.every_key).checkpoint
+        newest = history.newest
+        known = newest.root if checkpoint.size == newest.size else roots.get(checkpoint.size)
+        if checkpoint.origin != newest.origin or known not in {None, checkpoint.root}:
+            raise LogError("other-history", "the proof is of another history than the bundle")
+        return known is not None
+
+    def _leaf(self, name: str, index: int) -> bytes | None:
+        entry = self.bundle.read(f"{PROOFS}/{name.removesuffix(PROOF_ENDS)}{LEAF_ENDS}")
+        return self.hash_at(index) if entry is None else leaf_hash(entry)

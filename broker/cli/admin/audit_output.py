@@ -1,0 +1,137 @@
+"""What an auditor reads after a verification: every check, what the log is, what is not proven."""
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from broker.audit.findings import Exit
+from broker.audit.verify import Audited
+from broker.audit.witnessing import fewest, moment, shown
+from broker.cli import screen
+from broker.cli.text import say
+from broker.errors import BrokerError
+from broker.log.policy import Policy
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Give what shows, on a terminal, how many leaves are done; in a pipe it shows nothing."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    shown_bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with shown_bar as bar:
+        task = bar.add_task(say("leaves-checked", "leaves"), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show(audited: Audited, trust: Policy, *, as_json: bool, evidence: Path | None) -> None:
+    """Print the checks, the log in numbers, and the limits of all this."""
+    if as_json:
+        _as_json(audited, trust)
+        return
+    show_checks(audited)
+    checkpoint, tally = audited.checkpoint, audited.tally
+    if checkpoint is not None:
+        cosigned = 0 if audited.signed is None else len(audited.signed.cosigned)
+        kinds = ", ".join(f"{name} {count}" for name, count in sorted(tally.kinds.items()))
+        rows = [
+            (say("log-origin", "log"), checkpoint.origin),
+            (say("log-size", "leaves"), str(checkpoint.size)),
+            (say("log-root", "root"), checkpoint.root.hex()),
+            (say("log-from", "from"), moment(tally.first_s) or "-"),
+            (say("log-to", "to"), moment(tally.last_s) or "-"),
+            (say("log-kinds", "kinds"), kinds or "-"),
+            (say("log-witnesses", "witnesses"), f"{cosigned} / {len(trust.witnesses)}"),
+        ]
+        screen.table(("", ""), rows)
+    for number, fork in enumerate(audited.forks, start=1):
+        if evidence is None:  # else it lies there
+            typer.echo(screen.clean(f"\nfork {number}: {fork.path}\n"))
+            for note in (fork.newest, fork.other):
+                typer.echo(screen.clean(note.decode()))
+    screen.line(say("not-proven", "This does not prove:"))
+    for limit in _limits(trust):
+        screen.line(f"- {limit}")
+
+
+def show_checks(audited: Audited) -> None:
+    """Print one line a check, however long."""
+    for line in audited.findings.lines:
+        typer.echo(screen.clean(f"{line.outcome:4} {line.check}: {line.detail}"))
+
+
+def keep_evidence(audited: Audited, evidence: Path | None) -> None:
+    """Write both sides of each fork out, if the auditor said where.
+
+    Raises:
+        BrokerError: `bad-file`.
+    """
+    if evidence is None or not audited.forks:
+        return
+    try:
+        evidence.mkdir(parents=True, exist_ok=True)
+        for number, fork in enumerate(audited.forks, start=1):
+            (evidence / f"fork-{number}-newest").write_bytes(fork.newest)
+            (evidence / f"fork-{number}-other").write_bytes(fork.other)
+    except OSError as error:
+        raise BrokerError("bad-file", f"{evidence} cannot be written") from error
+
+
+def unreadable(error: BrokerError) -> typer.Exit:
+    """Return the end of a command whose files cannot be read, having said why."""
+    typer.echo(screen.clean(f"FAIL {error} [{error.code}]"))
+    return typer.Exit(Exit.UNREADABLE)
+
+
+def _limits(trust: Policy) -> list[str]:
+    return [
+        say("not-proven-all", "that a gateway logged all that it decided"),
+        say("not-proven-true", "that contents are true"),
+        say(
+            "not-proven-witnesses",
+            "that fewer than k witnesses collude (k is {count} in this policy)",
+            count=fewest(trust),
+        ),
+        say("not-proven-later", "anything after the last checkpoint"),
+    ]
+
+
+def _as_json(audited: Audited, trust: Policy) -> None:
+    checkpoint, tally = audited.checkpoint, audited.tally
+    cosigned = {} if audited.signed is None else audited.signed.cosigned
+    screen.as_json(
+        "audit-verify",
+        ok=audited.findings.exit is Exit.PASS,
+        exit=int(audited.findings.exit),
+        checks=[
+            {"check": line.check, "outcome": line.outcome, "detail": line.detail}
+            for line in audited.findings.lines
+        ],
+        origin=None if checkpoint is None else checkpoint.origin,
+        size=None if checkpoint is None else checkpoint.size,
+        root=None if checkpoint is None else checkpoint.root.hex(),
+        kinds=tally.kinds,
+        first=moment(tally.first_s),
+        last=moment(tally.last_s),
+        witnesses=[
+            {"name": shown(name), "time": moment(cosigned[name])} for name in sorted(cosigned)
+        ],
+        witnesses_known=len(trust.witnesses),
+        quorum=fewest(trust),
+        forks=[
+            {"path": fork.path, "newest": _text(fork.newest), "other": _text(fork.other)}
+            for fork in audited.forks
+        ],
+        not_proven=_limits(trust),
+    )
+
+
+def _text(note: bytes) -> str:
+    """Return a note in Base64: JSON would not carry it byte for byte in all hands."""
+    return base64.b64encode(note).decode()
