@@ -89,7 +89,9 @@ class Policy:
         Args:
             raw: The note, not trusted.
             every_key: Whether all keys of that log must have signed. Without, any one will do, as
-                tlog-policy has it; only for logs of others, who may list an old and a new key.
+                tlog-policy has it; only for logs of others, who may list an old and a new key. An
+                origin that no key is named after may then be any known log's, since a key's name
+                only should match it (tlog-checkpoint): the Go checksum database's does not.
 
         Raises:
             LogError: `bad-note`, `bad-checkpoint`, `bad-hash`; `unknown-log`: an origin without a
@@ -100,6 +102,9 @@ class Policy:
         note = parse_note(raw)
         checkpoint = parse_checkpoint(note.text)
         own = {log.key for log in self.logs if log.key.name == checkpoint.origin}
+        if not own and not every_key:
+            lines = {(line.name, line.key_id) for line in note.signatures}
+            own = {log.key for log in self.logs if (log.key.name, log.key.key_id) in lines}
         if not own:
             raise LogError("unknown-log", f"no key is known for the log {checkpoint.origin!a}")
         keys = [log.key for log in self.logs] + [witness.key for witness in self.witnesses]
