@@ -31,6 +31,10 @@ class _Boot:
 
     def take(self, seq: int, time_s: int) -> bool:
         """Note a number; False if it was taken before."""
+        if self.runs and self.runs[-1].last == seq - 1:  # as nearly always
+            self.runs[-1].last = seq
+            self.runs[-1].earliest_s = min(self.runs[-1].earliest_s, time_s)
+            return True
         at = bisect_right(self.runs, seq, key=lambda run: run.first)
         before = self.runs[at - 1] if at else None
         after = self.runs[at] if at < len(self.runs) else None
@@ -79,7 +83,9 @@ class Counters:
 
     def take(self, index: int, *, gateway: str, boot: int, seq: int, time_s: int) -> None:
         """Note one leaf."""
-        found = self._boots.setdefault((gateway, boot), _Boot())
+        found = self._boots.get((gateway, boot))
+        if found is None:
+            found = self._boots[gateway, boot] = _Boot()
         if not found.take(seq, time_s):
             self._twice.add(index)
         latest = self._latest.get(gateway, 0)

@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from broker.log.errors import LogError
-from broker.log.leaf import ZERO, Leaf, parse_leaf
+from broker.log.leaf import ZERO, parse_leaf, signed_bytes
 from broker.log.merkle import leaf_hash
 from broker.log.tiles import TILE_WIDTH, parse_bundle, tile_root
+from keys.errors import SignatureError
 from keys.primitives.signing import VerifyKey
 
 Said: TypeAlias = tuple[int, int, int, str, int, int]
@@ -25,7 +26,7 @@ class LeavesRead:
         said: Of all entries that are leaves.
         bad: Indices of those that are none.
         forged: Indices of leaves that no known gateway signed.
-        refs: Of the leaves that refer to another.
+        refs: Indices of leaves that refer to another.
     """
 
     hashes: tuple[bytes, ...]
@@ -33,7 +34,7 @@ class LeavesRead:
     said: list[Said]
     bad: list[int]
     forged: list[int]
-    refs: list[tuple[int, bytes]]
+    refs: list[int]
 
 
 def read_bundles(
@@ -55,17 +56,19 @@ class _Keyring:
         self._keys = [VerifyKey(raw) for raw in keys]
         self._last: dict[str, VerifyKey] = {}
 
-    def signed(self, leaf: Leaf) -> bool:
-        gateway = leaf.signed.statement.gateway
+    def signed(self, gateway: str, entry: bytes) -> bool:
+        if not self._keys:
+            return True
+        signature, message = signed_bytes(entry)
         last = self._last.get(gateway)
-        for key in (*(() if last is None else (last,)), *self._keys):
+        for key in (last, *self._keys) if last is not None else self._keys:
             try:
-                leaf.signed.verify(key)
-            except LogError:
+                key.verify(signature, message)
+            except SignatureError:
                 continue
             self._last[gateway] = key
             return True
-        return not self._keys
+        return False
 
 
 @lru_cache(maxsize=1)
@@ -84,9 +87,9 @@ def _read(first: int, entries: tuple[bytes, ...], keyring: _Keyring) -> LeavesRe
             read.bad.append(index)
             continue
         said = leaf.signed.statement
-        read.said.append((index, int(said.kind), said.time_s, said.gateway, said.boot, said.seq))
+        read.said.append((index, said.kind.value, said.time_s, said.gateway, said.boot, said.seq))
         if said.ref != ZERO:
-            read.refs.append((index, said.ref))
-        if not keyring.signed(leaf):
+            read.refs.append(index)
+        if not keyring.signed(said.gateway, entry):
             read.forged.append(index)
     return read

@@ -12,15 +12,14 @@ from typing import Final
 from broker.audit.bundle import OPENINGS, Bundle
 from broker.audit.findings import Exit, Findings, Places
 from broker.audit.walk import read_tile
-from broker.envelope.decision import verdict_hash
 from broker.log.commitments import check_opening
 from broker.log.errors import LogError
-from broker.log.leaf import ZERO, Leaf, LeafKind, parse_leaf
+from broker.log.leaf import Leaf, LeafKind, parse_leaf
 from broker.log.line import read_number
 from broker.log.merkle import leaf_hash
 from broker.log.tiles import TILE_WIDTH, Tile, parse_bundle
 from keys.primitives.hashing import equal, hmac_sha256
-from schemas.decision import Decision, parse_decision
+from schemas.decision import ROUTE_CONTEXT, Decision, Opening, parse_decision
 from schemas.errors import SchemaError
 
 _CODE: Final = "bad-opening"
@@ -155,7 +154,7 @@ def opened_decision(leaf: Leaf, raw: bytes) -> Decision:
         raise LogError(_CODE, f"not a decision: {error}") from None
     check_opening(statement, decision)
     for opening, committed in zip(decision.openings, decision.header.slots, strict=True):
-        if opening is not None and not equal(verdict_hash(opening), committed):
+        if opening is not None and not equal(_commitment(opening), committed):
             raise LogError("opening-mismatch", "a verdict is not the one decided")
     return decision
 
@@ -177,6 +176,6 @@ def parse_erasure(raw: bytes) -> tuple[bytes, int]:
     return salt, index
 
 
-def refers_well(kind: int, ref: bytes) -> bool:
-    """Whether a leaf refers to another if, and only if, it is an erasure."""
-    return (kind == LeafKind.ERASURE) == (ref != ZERO)
+def _commitment(opening: Opening) -> bytes:
+    """Return what a header commits to a record by (schemas/SPEC.md section 8)."""
+    return hmac_sha256(opening.salt, ROUTE_CONTEXT + opening.record_bytes)

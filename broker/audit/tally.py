@@ -33,7 +33,7 @@ class Tally:
     """What was counted.
 
     Attributes:
-        months: Leaves by month, as 2026-11 in UTC, and kind.
+        months: Leaves by month, as 2026-11 in UTC, and kind, a `LeafKind`.
         shown: Of openings: what, its value, whether an exercise. Messages and senders are counted
             once a decision; verdicts, refusals and recipients once a recipient shown, and once
             for a decision that was refused as a whole.
@@ -42,7 +42,7 @@ class Tally:
         last_s: The latest.
     """
 
-    months: Counter[tuple[str, LeafKind]] = field(default_factory=Counter)
+    months: Counter[tuple[str, int]] = field(default_factory=Counter)
     shown: Counter[tuple[Shown, str, bool]] = field(default_factory=Counter)
     opened: Counter[bool] = field(default_factory=Counter)
     first_s: int | None = None
@@ -50,7 +50,7 @@ class Tally:
 
     def leaf(self, kind: int, time_s: int) -> None:
         """Count a leaf."""
-        self.months[_month(time_s // _DAY_S), LeafKind(kind)] += 1
+        self.months[_month(time_s // _DAY_S), kind] += 1
         if self.first_s is None or time_s < self.first_s:
             self.first_s = time_s
         if self.last_s is None or time_s > self.last_s:
@@ -82,7 +82,7 @@ class Tally:
         """Leaves by kind."""
         kinds: Counter[str] = Counter()
         for (_, kind), count in self.months.items():
-            kinds[kind.name.lower()] += count
+            kinds[LeafKind(kind).name.lower()] += count
         return dict(kinds)
 
 

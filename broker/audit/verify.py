@@ -17,7 +17,7 @@ from broker.audit.counters import Counters
 from broker.audit.findings import Exit, Findings, Places
 from broker.audit.history import UNREADABLE, Fork, History
 from broker.audit.leafread import LeavesRead
-from broker.audit.openings import Entries, Openings, refers_well
+from broker.audit.openings import Entries, Openings
 from broker.audit.pool import SMALL, read_in_order
 from broker.audit.proofs import Proofs
 from broker.audit.tally import Tally
@@ -36,6 +36,7 @@ from keys.primitives.signing import VerifyKey
 _REST: Final = ("witnesses", "age", "entries", "root", "tiles", "older checkpoints", "leaves",
                 "gateway signatures", "counters", "times", "openings", "erasures", "proofs",
                 "cosignature times")  # fmt: skip
+_ERASURE: Final = int(LeafKind.ERASURE)
 
 
 @dataclass
@@ -66,14 +67,12 @@ class _Leaves:
     count: int = 0
 
     def take(self, read: LeavesRead, tally: Tally) -> None:
-        refs = dict(read.refs)
+        refs = set(read.refs)
         for index, kind, time_s, gateway, boot, seq in read.said:
             tally.leaf(kind, time_s)
             self.counters.take(index, gateway=gateway, boot=boot, seq=seq, time_s=time_s)
-            self.erasures += kind == LeafKind.ERASURE
-            if (refs or kind == LeafKind.ERASURE) and not refers_well(
-                kind, refs.get(index, bytes(HASH_BYTES))
-            ):
+            self.erasures += kind == _ERASURE
+            if (index in refs) != (kind == _ERASURE):
                 self.refs.add(index)
         self.count += len(read.said)
         for index in read.bad:

@@ -48,6 +48,9 @@ class LeafKind(IntEnum):
     EXERCISE = 8
 
 
+_KINDS: Final = {int(kind): kind for kind in LeafKind}  # quicker than asking the enumeration
+
+
 @dataclass(frozen=True)
 class Statement:
     """What a gateway signs.
@@ -166,7 +169,8 @@ def parse_signed(raw: bytes) -> SignedStatement:
     if not _HEAD.size < len(raw) <= MAX_LEAF_BYTES:
         raise LogError("bad-leaf", "a leaf of another size")
     version, kind, time_s, length = _HEAD.unpack_from(raw)
-    if version != LEAF_VERSION or kind not in iter(LeafKind):
+    known = _KINDS.get(kind)
+    if version != LEAF_VERSION or known is None:
         raise LogError("unknown-leaf", f"a leaf of version {version} and kind {kind}")
     end = _HEAD.size + length
     if not 0 < length <= MAX_NAME_BYTES or len(raw) != end + _REST - _FOUND.size:
@@ -180,6 +184,10 @@ def parse_signed(raw: bytes) -> SignedStatement:
     sigtype, signature = _TAIL.unpack_from(raw, end + _COUNTERS.size + _HASHES.size)
     if sigtype != _ED25519 or time_s % TIME_STEP_S:
         raise LogError("bad-leaf", "a field of the leaf is out of its bounds")
-    return SignedStatement(
-        Statement(LeafKind(kind), time_s, gateway, boot, seq, *hashes), signature
-    )
+    return SignedStatement(Statement(known, time_s, gateway, boot, seq, *hashes), signature)
+
+
+def signed_bytes(raw: bytes) -> tuple[bytes, bytes]:
+    """Return the signature of a leaf that `parse_leaf` reads, and the message under it."""
+    end = len(raw) - _FOUND.size
+    return raw[end - _SIGNATURE_BYTES : end], LEAF_CONTEXT + raw[: end - _TAIL.size]

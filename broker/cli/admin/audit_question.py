@@ -14,7 +14,6 @@ from broker import clock
 from broker.audit.bundle import CHECKPOINT, Bundle, Layered, is_bundle, opened
 from broker.audit.verify import Audited, Auditor
 from broker.cli.admin.audit_output import progress_bar, unreadable
-from broker.cli.admin.changes import read_file
 from broker.errors import BrokerError
 from broker.log.errors import LogError
 from broker.log.note import MAX_NOTE_BYTES
@@ -41,6 +40,7 @@ MaxAge: TypeAlias = Annotated[
 Processes: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="How many check signatures; one for each core.")
 ]
+AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Question:
         if self.since is None:
             return files, b""
         if not is_bundle(self.since):
-            return files, read_file(self.since, MAX_NOTE_BYTES)
+            return files, read_whole(self.since, MAX_NOTE_BYTES)
         earlier = stack.enter_context(opened(self.since))
         note = earlier.read(CHECKPOINT)
         if note is None:
@@ -98,7 +98,7 @@ def read_policy(path: Path) -> tuple[Policy, bytes]:
     Raises:
         BrokerError: `bad-file`, or what `parse_policy` raises.
     """
-    raw = read_file(path, MAX_POLICY_BYTES)
+    raw = read_whole(path, MAX_POLICY_BYTES)
     return parse_policy(raw), sha256(raw)
 
 
@@ -108,7 +108,11 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
     Raises:
         BrokerError: `bad-file`: it cannot be read, or is larger than that.
     """
-    raw = read_file(path, max_bytes)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise BrokerError("bad-file", f"{path} cannot be read") from error
     if len(raw) > max_bytes:
         raise BrokerError("bad-file", f"{path} has more than {max_bytes} bytes")
     return raw
@@ -121,7 +125,7 @@ def _cores() -> int:
 
 def _gateways(path: Path) -> tuple[VerifyKey, ...]:
     try:
-        keys = [parse_vkey(line) for line in read_file(path, MAX_POLICY_BYTES).decode().split()]
+        keys = [parse_vkey(line) for line in read_whole(path, MAX_POLICY_BYTES).decode().split()]
     except (LogError, UnicodeDecodeError) as error:
         raise BrokerError("bad-vkey", f"{path}: {error}") from None
     found = tuple(VerifyKey(key.public) for key in keys if key.type is SignatureType.ED25519)
