@@ -1,19 +1,17 @@
 """`kentong audit`: the log as files, and verified by them alone."""
 
-import io
-import shutil
-import tarfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from broker.audit.bundle import CHECKPOINT
+from broker.audit.bundle import opened
+from broker.audit.export import Export, Place
 from broker.audit.findings import Exit
 from broker.cli import screen
 from broker.cli.admin.audit_output import keep_evidence, show, unreadable
 from broker.cli.admin.audit_question import (
+    AsJSON,
     GatewayFile,
     MaxAge,
     PolicyFile,
@@ -23,20 +21,16 @@ from broker.cli.admin.audit_question import (
     read_policy,
     read_whole,
 )
-from broker.cli.admin.changes import read_file
-from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
-from broker.ledger.place import LedgerPlace
-from broker.log.checkpoint import parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import leaf_hash
-from broker.log.note import parse_note
+from broker.log.note import MAX_NOTE_BYTES
 from broker.log.proof import MAX_PROOF_BYTES, parse_proof
-from broker.log.tiles import bundles_of, tiles_of
 from broker.settings import home
 
-MAX_LEAF_BYTES = 64 * 1024 * 1024  # of anybody's log: tlog-proof has no limit
+TILES: Final = "log/tiles"  # of the home folder, as broker.ledger.place has it
+MAX_LEAF_BYTES: Final = 64 * 1024 * 1024  # of anybody's log: tlog-proof has no limit
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -48,28 +42,53 @@ def audit() -> None:
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="Folder to make, or a file that ends in .tar.")],
+    since: Annotated[
+        Path | None, typer.Option(help="A checkpoint that the auditor kept: what is new since.")
+    ] = None,
+    openings: Annotated[
+        Path | None, typer.Option(help="Folder of what you may show, a file <index> each.")
+    ] = None,
+    proofs: Annotated[
+        Path | None, typer.Option(help="Folder of .tlog-proof files, and .leaf files beside.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Write the whole log as a bundle, at the hub; anybody can then verify it.
+    """Write the log as a bundle, at the hub; anybody can then verify it.
 
-    Example: kentong audit export log-2026-11.tar
+    The bundle ends at the newest checkpoint that a quorum of witnesses cosigned, if there is one.
+
+    Example: kentong audit export log-2026-11.tar --since log-2026-10.checkpoint
     """
-    place = LedgerPlace(home())
-    note = place.files.checkpoint()
-    if note is None:
-        raise BrokerError("no-log", "there is no log yet: kentong log run")
-    if out.exists():
-        raise BrokerError("exists", f"{out} exists already")
-    size = parse_checkpoint(parse_note(note).text).size
-    paths = [tile.path for tile in (*tiles_of(size), *bundles_of(size))]
-    try:
-        _write(place.files.folder, paths, note, out)
-    except OSError as error:
-        raise BrokerError("bad-file", f"{out} cannot be written") from error
+    kept = b"" if since is None else read_whole(since, MAX_NOTE_BYTES)
+    with opened(home() / TILES) as tiles:
+        made = Export.of(Place(tiles, openings, proofs), kept)
+        files = made.write(out)
     if as_json:
-        screen.as_json("audit-export", bundle=str(out), size=size)
+        screen.as_json(
+            "audit-export",
+            bundle=str(out),
+            size=made.size,
+            since=made.since,
+            files=files,
+            witnessed=made.witnessed,
+        )
         return
-    screen.line(say("exported", "{size} leaves are in {out}.", size=size, out=out))
+    screen.line(say("exported", "{size} leaves are in {out}.", size=made.size, out=out))
+    if made.since:
+        screen.line(
+            say(
+                "exported-since",
+                "Of these the auditor has verified {since}; they are not written out again.",
+                since=made.since,
+            )
+        )
+    if not made.witnessed:
+        screen.line(
+            say(
+                "exported-unwitnessed",
+                "No checkpoint has a quorum of witnesses yet; this is the newest of all.",
+            )
+        )
     screen.line(say("exported-next", "Next: kentong audit verify {out} --policy POLICY", out=out))
 
 
@@ -122,7 +141,7 @@ def verify_proof(
     try:
         trust, _ = read_policy(policy)
         entry = read_whole(leaf, MAX_LEAF_BYTES)
-        found = parse_proof(read_file(proof, MAX_PROOF_BYTES))
+        found = parse_proof(read_whole(proof, MAX_PROOF_BYTES))
     except BrokerError as error:
         raise unreadable(error) from error
     try:
@@ -140,25 +159,12 @@ def verify_proof(
             "verify-proof", origin=checkpoint.origin, index=found.index, size=checkpoint.size
         )
         return
-    text = "PASS leaf {index} of {size} in {origin}"
     screen.line(
-        say("proof-holds", text, index=found.index, size=checkpoint.size, origin=checkpoint.origin)
+        say(
+            "proof-holds",
+            "PASS leaf {index} of {size} in {origin}",
+            index=found.index,
+            size=checkpoint.size,
+            origin=checkpoint.origin,
+        )
     )
-
-
-def _write(source: Path, paths: Sequence[str], note: bytes, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".tar":
-        with tarfile.open(out, "w") as archive:
-            for path in paths:
-                archive.add(source / path, path)
-            named = tarfile.TarInfo(CHECKPOINT)  # the one that was read: a newer may lie there
-            named.size = len(note)
-            archive.addfile(named, io.BytesIO(note))
-        return
-    for path in paths:
-        target = out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / path, target)
-    out.mkdir(exist_ok=True)
-    (out / CHECKPOINT).write_bytes(note)
