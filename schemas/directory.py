@@ -260,6 +260,8 @@ class HubDocument(Strict):
         account_key: Raw public key of the hub's own broker account.
         gateway_keys: Under which decisions are signed.
         log: The log of decisions; absent until it is founded, and then for ever there.
+        auditors_key: To which each decision's opening is sealed; only a threshold of members can
+            open it.
     """
 
     format: Literal[1] = FORMAT
@@ -270,6 +272,7 @@ class HubDocument(Strict):
     account_key: PublicKey
     gateway_keys: Annotated[tuple[VerificationKey, ...], Field(min_length=1, max_length=64)]
     log: LogDocument | None = None
+    auditors_key: EncryptionPublicKey | None = None
 
 
 class Revocation(Strict):

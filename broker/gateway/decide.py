@@ -8,7 +8,9 @@ from broker.envelope.decision import commitments, sign_decision
 from broker.log.audited import Audited
 from broker.log.commitments import statement_of
 from broker.log.leaf import TIME_STEP_S, LeafKind, SignedStatement, Statement
+from broker.log.opening import OpeningSealer
 from keys.primitives.hashing import random_bytes
+from keys.primitives.sealing import SealKey
 from keys.primitives.signing import SignKey
 from schemas.decision import Decision, DecisionHeader
 from schemas.label import DirectoryVersion
@@ -26,6 +28,7 @@ class Decider:
     kid: bytes
     key: SignKey
     boot: int = field(default_factory=lambda: int.from_bytes(random_bytes(8)))
+    _openings: OpeningSealer = field(default_factory=OpeningSealer, repr=False)
     _open: dict[int, None] = field(default_factory=dict, repr=False)
     _taken: list[int] = field(default_factory=lambda: [0], repr=False)  # How many: one element.
 
@@ -80,16 +83,24 @@ class Decider:
         )
         return sign_decision(header, openings, kid=self.kid, key=self.key)
 
-    def audited(self, decision: Decision) -> Audited:
+    def audited(
+        self, decision: Decision, *, auditors: tuple[bytes, SealKey] | None = None
+    ) -> Audited:
         """Return the decision with its statement, which takes the next number of this boot.
 
         A number taken is a leaf promised: if the record does not stand, the number must be voided.
+
+        Args:
+            decision: Made by this gateway.
+            auditors: Identifier and key to which its opening is sealed.
         """
         number = self._taken[0]
         self._taken[0] += 1
         self._open[number] = None
         statement = statement_of(decision, boot=self.boot, seq=number)
-        return Audited(statement.sign(self.key), decision.to_bytes(), decision)
+        signed = statement.sign(self.key)
+        sealed = b"" if auditors is None else self._openings.seal(signed, decision, auditors)
+        return Audited(signed, decision.to_bytes(), decision, sealed)
 
     def void(self, statement: Statement) -> SignedStatement:
         """Return the statement that the number of `statement` stands for nothing."""

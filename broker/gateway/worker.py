@@ -242,7 +242,7 @@ class Worker:
 
     async def _stand(self, subject: str, decision: Decision) -> Audited:
         """Return what stands on `subject`; a number that another record made needless is void."""
-        mine = self.decider.audited(decision)
+        mine = self.decider.audited(decision, auditors=self.directory.view.auditors)
         raw = mine.to_bytes()
         standing = await self._stand_for_sure(subject, raw)
         if standing != raw:

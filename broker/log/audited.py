@@ -1,19 +1,20 @@
 """A decision as it stands on the AUDIT stream: with the statement that becomes its leaf.
 
-wire  [1, signed statement, decision]
+wire  [1, signed statement, decision, opening sealed to the auditors, or no bytes]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from broker.log.errors import LogError
 from broker.log.leaf import SignedStatement, parse_signed
+from broker.log.opening import MAX_SEALED_BYTES, SealedOpening, sealed_opening
 from schemas import canonical
 from schemas.decision import MAX_DECISION_BYTES, Decision, parse_decision
 from schemas.errors import SchemaError
 
 AUDITED_VERSION: Final = 1
-MAX_AUDITED_BYTES: Final = MAX_DECISION_BYTES + 512
+MAX_AUDITED_BYTES: Final = MAX_DECISION_BYTES + MAX_SEALED_BYTES + 512
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,28 @@ class Audited:
 
     Attributes:
         decision_bytes: Exactly as signed and as told to its sender.
+        sealed: The opening for auditors; empty while the region has no key of theirs.
     """
 
     signed: SignedStatement
     decision_bytes: bytes
     decision: Decision
+    sealed: bytes = field(default=b"", repr=False)
+
+    @property
+    def opening(self) -> SealedOpening | None:
+        """What the hub may give to auditors, if there is anything.
+
+        Raises:
+            LogError: `bad-opening`.
+        """
+        return sealed_opening(self.signed, self.sealed) if self.sealed else None
 
     def to_bytes(self) -> bytes:
         """Return the wire form."""
-        return canonical.encode([AUDITED_VERSION, self.signed.to_bytes(), self.decision_bytes])
+        return canonical.encode(
+            [AUDITED_VERSION, self.signed.to_bytes(), self.decision_bytes, self.sealed]
+        )
 
 
 def parse_audited(raw: bytes) -> Audited:
@@ -41,8 +55,11 @@ def parse_audited(raw: bytes) -> Audited:
     """
     try:
         match canonical.decode(raw, max_bytes=MAX_AUDITED_BYTES):
-            case [int(version), bytes(statement), bytes(decision)] if version == AUDITED_VERSION:
-                return Audited(parse_signed(statement), decision, parse_decision(decision))
+            case [int(version), bytes(statement), bytes(decision), bytes(sealed)] if (
+                version == AUDITED_VERSION and version is not True
+            ):
+                signed = parse_signed(statement)
+                return Audited(signed, decision, parse_decision(decision), sealed)
             case _:
                 raise LogError("bad-audited", "not a decision with its statement")
     except SchemaError as error:

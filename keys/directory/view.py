@@ -150,6 +150,7 @@ class DirectoryView:
         agreement_hash: SHA-256 of the regional agreement's bytes.
         expiries: Until when each role holds that people sign.
         witness_sets: Who witnessed the log when, oldest first.
+        auditors: Identifier and key to which openings of decisions are sealed, if there is one.
     """
 
     version: DirectoryVersion
@@ -160,6 +161,7 @@ class DirectoryView:
     agreement_hash: bytes
     expiries: Mapping[str, datetime] = field(default_factory=dict)
     witness_sets: tuple[WitnessSet, ...] = ()
+    auditors: tuple[bytes, SealKey] | None = field(init=False, repr=False)
     _gateway_keys: Mapping[bytes, KeyEntry] = field(init=False, repr=False)
     _groups: Mapping[str, frozenset[str]] = field(init=False, repr=False)
 
@@ -172,6 +174,7 @@ class DirectoryView:
         }
         object.__setattr__(self, "member_views", MappingProxyType(dict(self.member_views)))
         object.__setattr__(self, "expiries", MappingProxyType(dict(self.expiries)))
+        object.__setattr__(self, "auditors", _auditors(self.hub.auditors_key))
         object.__setattr__(self, "_gateway_keys", gateway_keys)
         object.__setattr__(self, "_groups", MappingProxyType(groups))
 
@@ -376,6 +379,10 @@ def _officer_entry(entry: Officer, cut: Suspensions) -> OfficerEntry:
 def _standing(entry: Validity, kid: bytes, cut: Suspensions) -> Standing:
     whole = cut.get(None)
     return Standing.of(entry, cut.get(kid), stolen=whole is not None and whole[1] in STOLEN)
+
+
+def _auditors(raw: bytes | None) -> tuple[bytes, SealKey] | None:
+    return None if raw is None else (kid_of(raw), _key(SealKey, raw))
 
 
 def _key(kind: type[KeyT], raw: bytes) -> KeyT:
