@@ -25,7 +25,7 @@ from broker.transport.server import Server
 from broker.transport.services import Notice
 from broker.transport.streams import check_disk, stream_states, years_at
 from keys.directory.repository import OnlineSigners
-from keys.directory.source import PublishedDirectory
+from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError
 from keys.files import write_private
@@ -70,7 +70,6 @@ class Hub:
     environment: Mapping[str, str] | None = None
     beside: Sequence[Sequence[str]] = ()  # Commands that run as long as the hub does.
     _view: DirectoryView | None = None  # Owned by `_watch`; nobody else writes it.
-    _timestamp: bytes = b""
     _server: Server | None = None
     _suspensions: Suspensions = field(default_factory=Suspensions)  # Owned by `_watch` too.
 
@@ -85,7 +84,7 @@ class Hub:
             await self._run()
 
     async def _run(self) -> None:
-        source = PublishedDirectory.at(self.place.home)
+        source = LatestDirectory(PublishedDirectory.at(self.place.home))
         await self._resign(source)
         self._suspensions = read_suspensions(self.place.suspensions_file)
         server = None if self.config.nats_url else self._prepared_server(source, now=clock.now())
@@ -102,7 +101,7 @@ class Hub:
             if server is not None:  # last: what is under way at the gateways can still end
                 await server.stop()
 
-    async def _serve(self, group: asyncio.TaskGroup, source: PublishedDirectory) -> None:
+    async def _serve(self, group: asyncio.TaskGroup, source: LatestDirectory) -> None:
         secrets, place, config = self.secrets, self.place, self.config
         async with (
             Link(secrets.system_credentials(place, config)) as system,
@@ -114,7 +113,7 @@ class Hub:
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
             await self._remember(hub)
-            await MemberServices(source.repository, self._notices).serve(hub)
+            await MemberServices(source.published.repository, self._notices).serve(hub)
             for worker in range(1, config.gateways + 1):
                 command = self.command(place.home, worker)
                 task = keep_running(command, worker=worker, environment=self.environment)
@@ -127,7 +126,7 @@ class Hub:
             self._tell_ready()
             await self._watch(source, enrolment)
 
-    def _prepared_server(self, source: PublishedDirectory, *, now: datetime) -> Server:
+    def _prepared_server(self, source: LatestDirectory, *, now: datetime) -> Server:
         place = self.place.server(self.config)
         sizes, members = self.config.store.sizes(), self._read(source).members()
         write_server(self.place, self.config, self.secrets, now=now, members=members)
@@ -145,7 +144,7 @@ class Hub:
             await server.start()
             self._write_state()
 
-    async def _watch(self, source: PublishedDirectory, enrolment: Enrolment) -> None:
+    async def _watch(self, source: LatestDirectory, enrolment: Enrolment) -> None:
         """Follow directory and suspensions for ever."""
         while True:
             await asyncio.sleep(POLL_S)
@@ -158,11 +157,8 @@ class Hub:
                 _log.error("not-applied", error_code=error.code)
                 await asyncio.sleep(RETRY_APPLY_S)
 
-    def _read(self, source: PublishedDirectory) -> DirectoryView:
-        """Return the directory, verified again if anything in it changed."""
-        timestamp = source.repository.read("metadata/timestamp.json") or b""
-        if self._view is None or timestamp != self._timestamp:
-            self._view, self._timestamp = source.view(), timestamp
+    def _read(self, source: LatestDirectory) -> DirectoryView:
+        self._view = source.view()
         return self._view
 
     def _read_suspensions(self, now: datetime) -> Suspensions:
@@ -176,7 +172,7 @@ class Hub:
     def _notices(self, now: datetime) -> tuple[Notice, ...]:
         return tuple(entry.notice() for entry in self._suspensions.in_force(now).values())
 
-    async def _keep_signing(self, source: PublishedDirectory) -> None:
+    async def _keep_signing(self, source: LatestDirectory) -> None:
         """Sign the directory's timestamp again for ever."""
         pause_s = RESIGN_S
         while True:
@@ -207,9 +203,9 @@ class Hub:
         if after != before:
             write_memory(path, after)
 
-    async def _resign(self, source: PublishedDirectory) -> None:
+    async def _resign(self, source: LatestDirectory) -> None:
         await asyncio.to_thread(
-            source.repository.renew_timestamp, online=self.online, now=clock.now()
+            source.published.repository.renew_timestamp, online=self.online, now=clock.now()
         )
 
     def _tell_ready(self) -> None:

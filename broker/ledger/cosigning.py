@@ -8,6 +8,7 @@ Before the log's first growth after a start, `Standing.compare` asks what enough
 last: a log put back from a backup would otherwise fork honestly.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,11 +31,11 @@ from broker.transport.limited import Limited
 from broker.transport.link import Link
 from broker.transport.services import Witnessing, asked_by, asked_file, asked_offset, piece_of
 
-ROUND: Final = timedelta(seconds=10)
 AGAIN: Final = timedelta(minutes=10)  # without growth, so that cosignatures stay fresh
 KEEP_OLDER: Final = timedelta(hours=1)  # between checkpoints kept for auditors
 WARN_AFTER: Final = timedelta(minutes=1)  # without a quorum
 ALARM_AFTER: Final = timedelta(minutes=15)
+AGREE_POLL_S: Final = 0.25
 RATE_PER_S: Final = 100.0
 BURST: Final = 1_000.0
 TELL_LATEST: Final = b"latest\n"
@@ -59,6 +60,7 @@ class Cosigning:
 
     Attributes:
         files: The published log.
+        round_s: Least time between two checkpoints put to the witnesses.
         policy: Its keys, its witnesses and their quorum, as the directory has them now.
         latest: What each witness showed since this start as the last that it cosigned; None: it
             says that it never did.
@@ -67,6 +69,7 @@ class Cosigning:
 
     files: TileFiles
     policy: Callable[[], Policy]
+    round_s: float = 10.0
     now: Callable[[], datetime] = clock.now
     latest: dict[bytes, SignedCheckpoint | None] = field(default_factory=dict)
     behind: bool = False
@@ -179,6 +182,27 @@ class Cosigning:
         shown = sum(witness.name in self.latest for witness in policy.witnesses)
         return not needed or shown >= len(policy.witnesses) - needed + 1
 
+    async def wait_agreed(self, size: int) -> None:
+        """Return once `compare` does; until then the log does not grow, and traffic goes on.
+
+        Raises:
+            LedgerError: As `compare`.
+        """
+        began = self.now()
+        said = began
+        while not self.compare(size):
+            await asyncio.sleep(AGREE_POLL_S)
+            now = self.now()
+            if now - began >= WARN_AFTER and now - said >= WARN_AFTER:
+                said = now
+                _log.error("log-waits", shown=len(self.latest), alarm="log-waits")
+
+    async def watch_quorum(self) -> None:
+        """Say for ever when the quorum is missing."""
+        while True:
+            await asyncio.sleep(WARN_AFTER.total_seconds())
+            self.say_unmet()
+
     def say_unmet(self) -> None:
         """Warn after a minute without a quorum, and raise an alarm after fifteen."""
         if self._unmet_since is None:
@@ -200,7 +224,7 @@ class Cosigning:
         if current is not None:
             age = now - current.begun_at
             grown = checkpoint.size > current.checkpoint.size
-            if not (age >= AGAIN or (grown and age >= ROUND)):
+            if not (age >= AGAIN or (grown and age.total_seconds() >= self.round_s)):
                 return current
         if not checkpoint.size:
             return None

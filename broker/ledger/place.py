@@ -27,6 +27,7 @@ from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.store.database import Database, sqlite_url
 from broker.store.tilefiles import TileFiles
+from keys.directory.toml_text import toml
 from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.hashing import random_bytes
@@ -47,11 +48,13 @@ class LedgerConfig(Strict):
     Attributes:
         origin: The log's name: a URL without a scheme, unique in the world, and for ever.
         database: URL of SQLAlchemy; empty for a file beside this one.
+        round_s: Least seconds between two checkpoints put to the witnesses.
     """
 
     format: Literal[1] = 1
     origin: LogOrigin
     database: Annotated[str, Field(max_length=512)] = ""
+    round_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
 
 
 @dataclass(frozen=True)
@@ -212,8 +215,8 @@ class LedgerPlace:
         write_private(self.vkeys_file, vkeys.encode())
         pen = VKey(f"{config.origin}/sequencer", SignatureType.ED25519, leaves.public.raw)
         write_private(self.sequencer_file, f"{pen.to_text()}\n".encode())
-        lines = (f'format = 1\norigin = "{config.origin}"\ndatabase = "{config.database}"\n',)
-        write_private(self.config_file, "".join(lines).encode())  # last: with it, the log is there
+        settings = toml(config.model_dump(mode="json"))
+        write_private(self.config_file, settings)  # last: with it, the log is there
         return LogDocument(
             origin=config.origin,
             ed25519=keys.ed25519.vkey.public,

@@ -6,7 +6,7 @@ lost, repeats or restarts its messages cannot fork what was signed: it can only 
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,6 +36,7 @@ class Sequencer:
     committer: Committer
     gateway_keys: Callable[[], Sequence[VerifyKey]]
     pen: Witnessed
+    agreed: Callable[[int], Awaitable[None]] | None = None  # With the witnesses; then it may grow.
 
     async def run(self) -> None:
         """Recover, then grow the log for ever.
@@ -46,6 +47,8 @@ class Sequencer:
         """
         size = (await self.committer.recover()).size
         _log.info("log-recovered", size=size)
+        if self.agreed is not None and size:
+            await self.agreed(size)
         while True:
             grown = await self.step(size)
             if grown == size:

@@ -23,6 +23,7 @@ MAX_CONNECTIONS: Final = 8  # of one member: its node, a spare, and those a dyin
 MAX_SUBSCRIPTIONS: Final = 256
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 _UNLIMITED: Final = -1
+_ANSWER_WITHIN_NS: Final = 10_000_000_000
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def user_jwt(
     now: datetime,
     member: str | None = None,
     publish: Sequence[str] | None = None,
+    serve: Sequence[str] = (),
 ) -> str:
     """Return a user's JWT, signed by its account.
 
@@ -192,8 +194,16 @@ def user_jwt(
         now: Time of issue.
         member: Confines the user to what a member's node needs; None for the hub's own users.
         publish: Confines a user of the hub to these subjects; None for all.
+        serve: Beside its own inbox, all that a confined user of the hub may read; it may answer
+            once to each request there.
     """
-    permissions: dict[str, Any] = {} if publish is None else {"pub": {"allow": list(publish)}}
+    permissions: dict[str, Any] = {}
+    if publish is not None:
+        permissions = {
+            "pub": {"allow": list(publish)},
+            "sub": {"allow": ["_INBOX.>", *serve]},
+            "resp": {"max": 1, "ttl": _ANSWER_WITHIN_NS},
+        }
     if member is not None:
         permissions = {
             "pub": {"allow": [subject for subject, _ in services(member)]},

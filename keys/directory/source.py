@@ -1,6 +1,6 @@
 """The published directory as the hub's own processes read it: verified, like any other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keys.directory.repository import DirectoryRepository
@@ -35,3 +35,23 @@ class PublishedDirectory:
         """
         trusted = TrustedDirectory(self.repository.bundle(), pinned_root=self.pinned_root)
         return trusted.view()
+
+
+@dataclass
+class LatestDirectory:
+    """The published directory in memory, verified again whenever anything in it changed."""
+
+    published: PublishedDirectory
+    _view: DirectoryView | None = field(default=None, repr=False)
+    _timestamp: bytes = field(default=b"", repr=False)
+
+    def view(self) -> DirectoryView:
+        """Return the newest version.
+
+        Raises:
+            DirectoryError: As `PublishedDirectory.view`.
+        """
+        timestamp = self.published.repository.read("metadata/timestamp.json") or b""
+        if self._view is None or timestamp != self._timestamp:
+            self._view, self._timestamp = self.published.view(), timestamp
+        return self._view

@@ -71,8 +71,8 @@ def _value(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case int():
-            return str(value)
+        case int() | float():
+            return repr(value)
         case datetime():
             return value.isoformat()
         case str():

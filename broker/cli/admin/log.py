@@ -14,6 +14,7 @@ from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.hub.children import keep_running, kentong_command
 from broker.hub.place import HubPlace
+from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import Witnessed
 from broker.ledger.place import LedgerConfig, LedgerPlace
@@ -23,19 +24,22 @@ from broker.ledger.state import metadata
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.note import parse_note
 from broker.log.notekeys import SignatureType, VKey
+from broker.log.policy import Policy
+from broker.log.regional import regional_policy
 from broker.logs import configure
 from broker.settings import home, settings
 from broker.store.database import open_database
 from broker.transport.accounts import user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
-from keys.directory.source import PublishedDirectory
+from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.toml_text import hub_toml
 from keys.files import write_private
 from keys.primitives.signing import SignKey, VerifyKey
 from schemas.directory import HubDocument, parse_toml_document
 
 SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
+SEQUENCER_SERVES = ("hub.*.log.>", "hub.*.witness.*")
 SIGNER_START_S = 30.0
 _POLL_S = 0.1
 app = typer.Typer(no_args_is_help=True)
@@ -97,6 +101,7 @@ def found_log(folder: Path, secret: bytes, config: LedgerConfig) -> Path:
         "sequencer",
         now=clock.now(),
         publish=SEQUENCER_PUBLISHES,
+        serve=SEQUENCER_SERVES,
     )
     log = place.create(config, secret, user, jwt, log2n=settings().scrypt_log2n)
     named = document.model_copy(update={"log": log})
@@ -145,9 +150,13 @@ def run(
         "sequencer",
     )
 
+    latest = LatestDirectory(PublishedDirectory.at(folder))
+
     def gateway_keys() -> tuple[VerifyKey, ...]:
-        hub_document = PublishedDirectory.at(folder).view().hub
-        return tuple(VerifyKey(entry.key) for entry in hub_document.gateway_keys)
+        return tuple(VerifyKey(entry.key) for entry in latest.view().hub.gateway_keys)
+
+    def trust() -> Policy:
+        return regional_policy(latest.view(), at=clock.now())
 
     async def sequence() -> None:
         async with (
@@ -159,8 +168,15 @@ def run(
             await _signer_there(committer.signer)
             if not await committer.state.is_founded():
                 await committer.found()
+            named = latest.view().hub.log is not None  # Else no member knows of the log yet.
+            cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)
+            if named:
+                await cosigning.serve(link)
             screen.line(say("log-ready", "The log runs."))
-            await Sequencer(link, committer, gateway_keys, Witnessed(secrets.leaves)).run()
+            pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
+            async with asyncio.TaskGroup() as group:
+                group.create_task(cosigning.watch_quorum())
+                group.create_task(Sequencer(link, committer, gateway_keys, pen, agreed).run())
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
