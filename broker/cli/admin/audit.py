@@ -8,8 +8,10 @@ import typer
 from broker.audit.bundle import opened
 from broker.audit.export import Export, Place
 from broker.audit.findings import Exit
+from broker.audit.report import report_of
 from broker.cli import screen
 from broker.cli.admin.audit_output import keep_evidence, show, unreadable
+from broker.cli.admin.audit_page import page
 from broker.cli.admin.audit_question import (
     AsJSON,
     GatewayFile,
@@ -21,6 +23,7 @@ from broker.cli.admin.audit_question import (
     read_policy,
     read_whole,
 )
+from broker.cli.admin.audit_report import Format, as_csv, as_table, print_json, refuse, write_out
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.log.errors import LogError
@@ -120,6 +123,39 @@ def verify(
     keep_evidence(audited, evidence)
     show(audited, trust, as_json=as_json, evidence=evidence)
     raise typer.Exit(audited.findings.exit)
+
+
+@app.command()
+def report(
+    bundle: Annotated[Path, typer.Argument(help="Folder or tar of a log.")],
+    policy: PolicyFile,
+    gateways: GatewayFile = None,
+    since: Since = None,
+    max_age: MaxAge = None,
+    form: Annotated[Format, typer.Option("--format", help="What it is written as.")] = Format.TABLE,
+    out: Annotated[Path | None, typer.Option(help="File to make; else it is printed.")] = None,
+    processes: Processes = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Count what a log holds: by month and kind, and of decisions shown by verdict and country.
+
+    Exercises are counted apart. A log that does not verify has no report: the command then ends
+    as `kentong audit verify` does.
+
+    Example: kentong audit report log-2026-11.tar --policy trust.policy --format html --out log.html
+    """
+    audited, _ = Question(policy, gateways, since, max_age, processes).answer(bundle)
+    if audited.findings.exit is not Exit.PASS:
+        raise refuse(audited, as_json=as_json)
+    made = report_of(audited.tally)
+    if as_json:
+        print_json(made, audited)
+    elif form is Format.CSV:
+        write_out(as_csv(made), out)
+    elif form is Format.HTML:
+        write_out(page(made, audited), out)
+    else:
+        write_out(as_table(made, audited), out)
 
 
 @app.command("verify-proof")
