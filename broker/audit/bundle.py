@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, Protocol
 
 from broker.errors import BrokerError
@@ -45,10 +46,13 @@ class _Folder:
     def read(self, path: str) -> bytes | None:
         place = self.folder / path
         try:
-            if not place.is_file():  # a pipe would never end
+            found = place.stat()
+            if not S_ISREG(found.st_mode):  # a pipe would never end
                 return None
-            with place.open("rb") as file:
-                return file.read(MAX_BUNDLE_BYTES + 1)
+            with place.open("rb") as file:  # asked for more, Python takes the room for more
+                return file.read(min(found.st_size, MAX_BUNDLE_BYTES + 1))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             raise BrokerError("bad-bundle", f"{path} cannot be read") from error
 
@@ -67,12 +71,14 @@ class _Tar:
 
     def read(self, path: str) -> bytes | None:
         member = self.members.get(path)
+        if member is None:
+            return None
         try:
-            file = None if member is None else self.archive.extractfile(member)
+            file = self.archive.extractfile(member)
             if file is None:
                 return None
             with file:
-                return file.read(MAX_BUNDLE_BYTES + 1)
+                return file.read(min(member.size, MAX_BUNDLE_BYTES + 1))
         except (OSError, tarfile.TarError) as error:
             raise BrokerError("bad-bundle", f"{path} cannot be read") from error
 
