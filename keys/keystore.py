@@ -39,7 +39,7 @@ _SALT_BYTES: Final = 32
 _CHECK: Final = b"kentong/keystore/check/1\0"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9./-]{0,63}")
 
-Kind: TypeAlias = Literal["ed25519", "ml-dsa-44", "suite-1", "symmetric", "pem"]
+Kind: TypeAlias = Literal["ed25519", "ml-dsa-44", "suite-1", "symmetric", "share", "pem"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Entry:
     """One private key.
 
     Attributes:
-        kind: What `secret` is: an Ed25519 seed, a suite 1 private key, 32 bytes, or PEM text.
+        kind: What `secret` is: an Ed25519 seed, a suite 1 private key, 32 bytes, a share of a
+            private key, or PEM text.
         secret: The private bytes; silent in `repr`.
         facts: What is public about it, such as its epoch.
     """

@@ -23,6 +23,8 @@ from broker.cli.words import expiry_line
 from broker.errors import BrokerError
 from broker.hub.rekeying import take_up_decision_key
 from broker.settings import home
+from keys.auditors import MAX_FILE_BYTES as MAX_AUDITORS_BYTES
+from keys.auditors import parse_auditors
 from keys.directory import layout
 from keys.directory.ceremony import progress, sign_proposal
 from keys.directory.client import DirectoryClient
@@ -30,6 +32,7 @@ from keys.directory.edits import with_suspension
 from keys.directory.holders import load_online_signers, take_up_online_keys
 from keys.directory.repository import DirectoryRepository
 from keys.directory.source import PublishedDirectory
+from keys.directory.toml_text import hub_toml
 from keys.directory.trust import TrustedDirectory
 from keys.directory.view import DirectoryView
 from keys.files import replace_file
@@ -141,6 +144,10 @@ def propose(
         str,
         typer.Option(help="Members that witness the log from now on, with commas; the threshold."),
     ] = "",
+    auditors: Annotated[
+        Path | None,
+        typer.Option(help="auditors.json: to whom decisions are sealed; the threshold."),
+    ] = None,
     lift: Annotated[
         str, typer.Option(help="Member whose suspensions end; needs the threshold.")
     ] = "",
@@ -167,6 +174,9 @@ def propose(
         raw = read_file(hub, layout.MAX_FILE_BYTES)
         parse_toml_document(HubDocument, raw)
         draft.put_files(layout.TARGETS, {layout.HUB_FILE: raw})
+    if auditors is not None:
+        named = _with_auditors(known.content.hub, auditors)
+        draft.put_files(layout.TARGETS, {layout.HUB_FILE: named})
     if witnesses:
         draft.set_witnesses([code.strip() for code in witnesses.split(",")])
     if lift:
@@ -227,6 +237,12 @@ def publish(
     taken = take_up_online_keys(place.hub_keys, secret, root=new.root)
     if take_up_decision_key(place.hub_keys, secret, new.content.hub) or taken:
         screen.line(say("restart-hub", "The hub has new keys: restart it now, to use them."))
+
+
+def _with_auditors(document: HubDocument, file: Path) -> bytes:
+    """Return hub.toml as it is in force, with another key of auditors."""
+    key = parse_auditors(read_file(file, MAX_AUDITORS_BYTES)).key
+    return hub_toml(document.model_copy(update={"auditors_key": key}))
 
 
 def _view(folder: Path) -> DirectoryView:
