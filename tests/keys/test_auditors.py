@@ -1,4 +1,4 @@
-"""The auditors' key is nobody's: a threshold of its holders joins it, and says who brought rubbish."""
+"""The auditors' key is nobody's: a threshold of holders joins it; who brought rubbish is named."""
 
 from itertools import combinations
 

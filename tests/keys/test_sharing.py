@@ -1,6 +1,7 @@
 """Any threshold of shares gives the secret; one fewer fits every secret there could be."""
 
 from itertools import combinations
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 from keys.errors import KeyFileError
 from keys.primitives.sharing import MAX_SHARES, join, split
 
+Made: TypeAlias = tuple[bytes, int, dict[int, bytes]]
 SECRETS = st.binary(min_size=1, max_size=12)
 
 
 @st.composite
-def shared(draw: st.DrawFn) -> tuple[bytes, int, dict[int, bytes]]:
+def shared(draw: st.DrawFn) -> Made:
     """A secret, its threshold, and its shares by number."""
     secret = draw(SECRETS)
     count = draw(st.integers(1, 6))
@@ -24,7 +26,7 @@ def shared(draw: st.DrawFn) -> tuple[bytes, int, dict[int, bytes]]:
 
 @given(shared())
 def test_any_threshold_of_shares_gives_the_secret(
-    made: tuple[bytes, int, dict[int, bytes]],
+    made: Made,
 ) -> None:
     secret, threshold, shares = made
     for chosen in combinations(shares, threshold):
@@ -33,9 +35,7 @@ def test_any_threshold_of_shares_gives_the_secret(
 
 
 @given(shared(), st.data())
-def test_one_share_fewer_fits_any_secret(
-    made: tuple[bytes, int, dict[int, bytes]], data: st.DataObject
-) -> None:
+def test_one_share_fewer_fits_any_secret(made: Made, data: st.DataObject) -> None:
     """For any other secret there is a last share with which these give it: they tell nothing."""
     secret, threshold, shares = made
     if threshold == 1:
@@ -48,7 +48,7 @@ def test_one_share_fewer_fits_any_secret(
 
 @given(shared())
 def test_the_polynomial_through_the_shares_is_the_one_that_made_them(
-    made: tuple[bytes, int, dict[int, bytes]],
+    made: Made,
 ) -> None:
     secret, threshold, shares = made
     enough = dict(list(shares.items())[:threshold])
