@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "keys": Command("broker.cli.admin.keys", "Rotate and destroy keys.", MEMBER),
     "policy": Command("broker.cli.admin.policy", "Check, explain, sign a policy.", MEMBER),
     "directory": Command("broker.cli.admin.directory", "Propose, sign, publish, verify.", MEMBER),
+    "witness": Command("broker.cli.admin.witness", "See how the log stands here.", MEMBER),
     "region": Command("broker.cli.admin.region", "Found a region, trust its root.", REGION),
     "member": Command("broker.cli.admin.member", "Apply for and admit members.", REGION),
     "hub": Command("broker.cli.admin.hub", "Run the hub.", REGION),

@@ -29,6 +29,7 @@ from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
 from broker.node.ids import to_ms
 from broker.node.present import Present
+from broker.node.proofs import expect
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
@@ -179,6 +180,7 @@ class Incoming:
             if not await _is_new(connection, label.id, digest, "delivered"):
                 return False
             await self._arrived(connection, delivery)
+            await self._expect(connection, delivery)
             await self._store(connection, delivery, opened)
             told = Told(Kind.DELIVERED, self.present.now())
             await self._answer(connection, _Spoken.of(delivery), told)
@@ -304,6 +306,7 @@ class Incoming:
             if not await _is_new(connection, label.id, digest, "control"):
                 return
             await self._arrived(connection, delivery)
+            await self._expect(connection, delivery)
             await self._apply(connection, label, message)
 
         await self.database.change(change)
@@ -343,6 +346,14 @@ class Incoming:
         peer = delivery.delivered.frame.label.sender.member
         await pairs.arrived(connection, peer, slot.pair_seq, now=self.present.now())
 
+    async def _expect(self, connection: AsyncConnection, delivery: Delivery) -> None:
+        """Let the log prove what let this copy through."""
+        if self.present.view.hub.log is None:
+            return
+        label = delivery.delivered.frame.label
+        envelope = b"" if label.kind.is_control else delivery.delivered_bytes
+        await expect(connection, label.id, delivery.decision, sent=False, envelope=envelope)
+
     async def _quarantine(self, raw: bytes, delivery: Delivery | None, code: str) -> None:
         """Keep what was refused as evidence, and tell its sender if it can be told."""
         digest = sha256(raw) if delivery is None else delivery.delivered.frame.digest
@@ -366,6 +377,7 @@ class Incoming:
             )
             if delivery is not None and self._is_decided(delivery):
                 await self._arrived(connection, delivery)
+                await self._expect(connection, delivery)
             if decided is not None and not await _is_known(connection, decided):
                 # A damaged copy leaves its number open: whatever arrived was not the alert.
                 message = Rejected(self.present.now(), code[:64])

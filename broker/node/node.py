@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from broker.node.errors import NodeError
 from broker.node.evidence import EvidenceFolder
 from broker.node.ids import from_ms, new_id, to_ms
 from broker.node.incoming import Incoming, Kept
+from broker.node.logwatch import LogWatch
 from broker.node.outgoing import Outgoing
 from broker.node.present import Present
 from broker.node.sealing import Sealer, incarnation_of
@@ -74,6 +76,7 @@ class Node(NodeService):
     database: Database
     link: Link
     directory: DirectoryClient | None = None
+    log_folder: Path | None = None
     changes: Changes = field(default_factory=Changes)  # Of submissions.
     mail: Changes = field(default_factory=Changes)  # Of the inbox.
 
@@ -99,6 +102,13 @@ class Node(NodeService):
             self.mail,
             self.outgoing.sealed,
         )
+        self.log = (
+            None
+            if self.log_folder is None
+            else LogWatch(
+                self.present, self.database, self.link, self.identity.witness_seed, self.log_folder
+            )
+        )
         self.upkeep = Upkeep(
             self.present,
             self.database,
@@ -119,6 +129,8 @@ class Node(NodeService):
         """Send, receive and keep up, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.upkeep.run())
+            if self.log is not None:
+                group.create_task(self.log.run())
             group.create_task(self._seal())
             group.create_task(self.outgoing.submit_for_ever())
             group.create_task(self.outgoing.read_receipts_for_ever())
@@ -368,6 +380,7 @@ class Node(NodeService):
             quarantined=in_quarantine,
             gaps=gaps,
             alarms=(*alarms.unsaid_alarms(self.present), *missing, *raised),
+            log=None if self.log is None else await self.log.shown(),
         )
 
     @override

@@ -26,6 +26,7 @@ from broker.node.errors import NodeError
 from broker.node.evidence import named_by_gateway
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
+from broker.node.proofs import expect
 from broker.node.sealing import Sealer, forget, settle_numbers
 from broker.node.vault import Vault
 from broker.store import tables
@@ -331,6 +332,9 @@ class Outgoing:
                 await self._moved(connection, row.submission_id, copies)
             return
         ident = UUID(row.id)
+        if self.present.view.hub.log is not None:
+            raw = b"" if row.submission_id is None else await _waiting_bytes(connection, ident)
+            await expect(connection, ident, decision, sent=True, envelope=raw)
         accepted = [record.recipient for record in decision.records if record.accepted]
         sent_to = await _peers_of(connection, ident)
         await settle_numbers(
@@ -483,6 +487,12 @@ async def _refused_unread(
     found = await connection.execute(select(table.c.raw).where(table.c.id == str(about)))
     raw = found.scalar_one_or_none()
     return raw is not None and sha256(raw) == header.digest
+
+
+async def _waiting_bytes(connection: AsyncConnection, ident: UUID) -> bytes:
+    table = tables.outbox
+    found = await connection.execute(select(table.c.raw).where(table.c.id == str(ident)))
+    return found.scalar_one_or_none() or b""
 
 
 async def _peers_of(connection: AsyncConnection, ident: UUID) -> list[str]:

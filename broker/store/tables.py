@@ -171,4 +171,42 @@ alarm_details = Table(  # the newest, by the alarm's code
     Column("code", String(64), primary_key=True),
     Column("detail", String(1024), nullable=False),
 )
+witnessed = Table(  # what this node cosigned last, of each log
+    "witnessed",
+    metadata,
+    Column("origin", String(200), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("time_s", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False),  # under the log's signatures and our own
+)
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("origin", String(200), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("proven", BigInteger, nullable=False),  # leaves under the quorum's checkpoint `note`
+    Column("note", LargeBinary, nullable=False),
+)
+leaves = Table(  # where the leaf of a commitment, or of a directory snapshot, stands
+    "leaves",
+    metadata,
+    Column("about", LargeBinary, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+)
+proofs = Table(  # every decision about what this node sent or received
+    "proofs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("about", LargeBinary, primary_key=True),  # the leaf's `c_route`
+    Column("sent", Integer, nullable=False),
+    Column("decided_ms", BigInteger, nullable=False),
+    Column("decision", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("number", BigInteger),  # of its leaf; none until it is proven
+    Column("size", BigInteger),
+    Column("path", LargeBinary),
+    Column("overdue", Integer, nullable=False, default=0),
+)
+Index("proofs_open", proofs.c.number)
 Index("inbox_by_type", inbox.c.type, inbox.c.position)

@@ -11,7 +11,8 @@ Source: C2SP tlog-tiles.
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,7 @@ NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
 _STAGING: Final = "staging"
 _UNFINISHED: Final = "unfinished"
 _FOLDER_MODE: Final = 0o700
+_SYNC_TOGETHER: Final = 16
 _MAX_BYTES: Final = TILE_WIDTH * 65_537
 
 
@@ -91,8 +93,27 @@ class TileFiles:
         aside = target.with_name(f".{target.name}")
         try:
             _write(aside, note)
+            _sync((aside,))
             aside.rename(target)
-            _sync(target.parent)
+            _sync((target.parent,))
+        except OSError as error:
+            raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
+
+    def add(self, old_size: int, entries: Sequence[bytes]) -> None:
+        """Write what `entries` add to a tree of `old_size` leaves, and sync it.
+
+        For a copy of a log, whose entries were proved before: doing it again changes nothing.
+
+        Raises:
+            StoreError: As `stage`.
+        """
+        files = self._grown(old_size, entries)
+        try:
+            for path, raw in files.items():
+                _write(self.folder / path, raw)
+            written = [self.folder / path for path in files]
+            folders = {parent for path in written for parent in path.parents}
+            _sync((*written, *(f for f in folders if f.is_relative_to(self.folder))))
         except OSError as error:
             raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
 
@@ -115,10 +136,10 @@ class TileFiles:
             shutil.rmtree(unfinished, ignore_errors=True)
             for path, raw in {**files, NOTES: notes}.items():
                 _write(unfinished / path, raw)
-            _sync_folders(unfinished)
+            _sync((unfinished, *unfinished.rglob("*")))
             shutil.rmtree(target, ignore_errors=True)
             unfinished.rename(target)
-            _sync(target.parent)
+            _sync((target.parent,))
         except OSError as error:
             raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
 
@@ -135,6 +156,17 @@ class TileFiles:
         Raises:
             StoreError: `log-disk`.
         """
+        self.show(size)
+        self.publish_note(CHECKPOINT, note)
+
+    def show(self, size: int) -> None:
+        """Show the tiles of the growth to `size`, which is signed; its checkpoint may follow later.
+
+        Doing it again changes nothing.
+
+        Raises:
+            StoreError: `log-disk`.
+        """
         staged = self._staged(size)
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
@@ -147,9 +179,7 @@ class TileFiles:
                     touched.update(
                         parent for parent in target.parents if self.folder in parent.parents
                     )
-            for folder in touched:
-                _sync(folder)
-            self.publish_note(CHECKPOINT, note)
+            _sync(touched)
             self.discard_staged()
         except OSError as error:
             raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
@@ -203,19 +233,22 @@ def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
 
 def _write(path: Path, raw: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-    with path.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(raw)
 
 
-def _sync_folders(top: Path) -> None:
-    for folder in (top, *(entry for entry in top.rglob("*") if entry.is_dir())):
-        _sync(folder)
+def _sync(paths: Iterable[Path]) -> None:
+    """Return once files and folders are on the disk; together they cost it one commit, not many.
+
+    Raises:
+        OSError: One of them is not.
+    """
+    with ThreadPoolExecutor(_SYNC_TOGETHER) as pool:
+        for _ in pool.map(_sync_one, paths):
+            pass
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

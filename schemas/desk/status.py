@@ -42,6 +42,34 @@ class ClockShown(Strict):
     state: Literal["unknown", "ok", "warn", "skew"]
 
 
+class LogShown(Strict):
+    """How the log of decisions stands with this node.
+
+    Attributes:
+        cosigned_size: Leaves of the tree that this node cosigned last; 0 for none.
+        copied: Leaves in this node's copy.
+        proven: Of those, how many stand under a checkpoint that a quorum cosigned.
+        root: Of that checkpoint, in hexadecimal; empty before the first.
+        witnesses: How many there are in all.
+        cosigned_by: Who cosigned that checkpoint.
+        witnessed_at: The newest time among them.
+        own_proved: Decisions about this node's mail that are proved.
+        own_waiting: Those that are not, yet.
+    """
+
+    origin: str
+    cosigned_size: int
+    cosigned_at: Moment | None
+    copied: int
+    proven: int
+    root: str
+    witnesses: int
+    cosigned_by: tuple[str, ...]
+    witnessed_at: Moment | None
+    own_proved: int
+    own_waiting: int
+
+
 class NodeStatus(Strict):
     """How the node is.
 
@@ -51,6 +79,7 @@ class NodeStatus(Strict):
         inbox: Alerts kept; real traffic only.
         exercise_outbox: The same of exercises and tests.
         last_position: The newest inbox position.
+        log: The log of decisions; None where the directory names none.
     """
 
     member: MemberCode
@@ -67,6 +96,7 @@ class NodeStatus(Strict):
     quarantined: int
     gaps: tuple[Gap, ...]
     alarms: tuple[Alarm, ...]
+    log: LogShown | None = None
 
 
 class MemberShown(Strict):

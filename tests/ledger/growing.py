@@ -12,7 +12,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from broker.ledger.commit import Committer, Entry
-from broker.ledger.signer import Signer
+from broker.ledger.signer import Signer, SignNote
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import LedgerState, Locked, Number, Position, metadata
 from broker.log.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from broker.store.tilefiles import TileFiles
 
 ORIGIN = "log.example/kentong"
 KEY = NoteSigner(ORIGIN, SignatureType.ED25519, bytes(32))
-STEPS = ("staged", "signed", "locked", "half-published", "published", "never")
+STEPS = ("staged", "signed", "locked", "half-shown", "shown", "published", "never")
 BATCHES = (1, 3, 252, 1, 300, 17)
 
 
@@ -41,16 +41,22 @@ class DyingFiles(TileFiles):
     step: str = "never"
 
     @override
-    def publish(self, size: int, note: bytes) -> None:
-        if self.step == "half-published" and size:
+    def show(self, size: int) -> None:
+        if self.step == "half-shown":
             staged = self.folder / "staging" / str(size)
             first = next(path for path in sorted(staged.rglob("*")) if path.is_file())
             target = self.folder / first.relative_to(staged)
             target.parent.mkdir(parents=True, exist_ok=True)
             first.rename(target)
             die()
-        super().publish(size, note)
-        if self.step == "published" and size:
+        super().show(size)
+        if self.step == "shown":
+            die()
+
+    @override
+    def publish_note(self, name: str, note: bytes) -> None:
+        super().publish_note(name, note)
+        if self.step == "published":
             die()
 
 
@@ -87,7 +93,9 @@ class DyingState(LedgerState):
 
 
 @asynccontextmanager
-async def a_log(folder: Path, step: str = "never") -> AsyncIterator[Committer]:
+async def a_log(
+    folder: Path, step: str = "never", *, sign: SignNote = sign
+) -> AsyncIterator[Committer]:
     """A log in `folder`, founded if there is none."""
     path, socket = folder / "signer.json", folder / "s"
     new = not path.exists()

@@ -184,7 +184,7 @@ async def run_node(
     ):
         tokens = TokenBook(database.engine)
         await tokens.prepare()
-        node = Node(present, identity, database, link, directory)
+        node = Node(present, identity, database, link, directory, place.folder / "log")
         app = create_app(node, tokens)
         tls = _tls(config)
         async with serving(app, unix_path=place.socket, tls=tls) as served:

@@ -1,0 +1,140 @@
+"""The node and the log: cosigns its growth, copies it, and asks it for its own messages."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import func, select
+
+from broker.errors import BrokerError
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.errors import LogError
+from broker.log.note import parse_note
+from broker.log.regional import regional_policy
+from broker.logs import get_logger
+from broker.node import proofs
+from broker.node.cosigner import Cosigner, seen_of
+from broker.node.ids import from_ms
+from broker.node.logevidence import LogEvidence
+from broker.node.mirror import Mirror, note_of
+from broker.node.present import Present
+from broker.store import tables
+from broker.store.database import Database
+from broker.store.tilefiles import TileFiles
+from broker.transport.link import Link
+from keys.errors import KeysError
+from schemas.desk import LogShown
+from schemas.errors import SchemaError
+
+POLL_S: Final = 10.0
+HASTE_S: Final = 1.0  # while something of ours has no proof yet
+_log = get_logger()
+
+
+@dataclass
+class LogWatch:
+    """One node's part in the log. Without a log in the directory it does nothing.
+
+    Attributes:
+        folder: Where the copy of the log lies.
+        waiting: Decisions about our mail that have no proof yet.
+    """
+
+    present: Present
+    database: Database
+    link: Link
+    seed: bytes
+    folder: Path
+    waiting: int = 0
+
+    def __post_init__(self) -> None:
+        """Join the halves."""
+        evidence = LogEvidence(self.folder.parent / "evidence" / "log")
+        self.files = TileFiles(self.folder)
+        self.cosigner = Cosigner(self.present, self.database, self.link, self.seed, evidence)
+        self.mirror = Mirror(self.present, self.database, self.link, self.files, evidence)
+
+    async def run(self) -> None:
+        """Do it for ever."""
+        while True:
+            pause_s = POLL_S
+            try:
+                await self.link.wait_connected()
+                await self.step()
+                pause_s = HASTE_S if self.waiting else POLL_S
+            except (BrokerError, SchemaError, KeysError) as error:
+                _log.info("log-watch-paused", error_code=error.code)
+                pause_s = HASTE_S
+                await self._prove_alone()
+            await asyncio.sleep(pause_s)
+
+    async def step(self) -> None:
+        """Cosign, copy and prove once.
+
+        Raises:
+            BrokerError: The hub does not answer, or shows what was not signed.
+        """
+        await self.cosigner.round()
+        await self.mirror.follow()
+        await self.prove()
+
+    async def prove(self) -> None:
+        """Prove what can be proved, and say what is overdue.
+
+        Raises:
+            StoreError: The database or the copy cannot be used.
+        """
+        if not self.present.has_directory or self.present.view.hub.log is None:
+            return
+        view, now = self.present.view, self.present.now()
+        origin = self.present.view.hub.log.origin
+        self.waiting = await self.database.change(
+            lambda c: proofs.prove(c, origin, self.files, view, now=now)
+        )
+
+    async def shown(self) -> LogShown | None:
+        """Return how the log stands with this node; None where there is none."""
+        if not self.present.has_directory or self.present.view.hub.log is None:
+            return None
+        now, origin = self.present.now(), self.present.view.hub.log.origin
+        async with self.database.read() as connection:
+            seen, _ = await seen_of(connection, origin)
+            note = await note_of(connection, origin)
+            counted = await connection.execute(
+                select(func.count(tables.proofs.c.number), func.count(tables.proofs.c.id))
+            )
+            proved, known = counted.one()
+        copied, proven = await self.mirror.sizes(origin)
+        names: tuple[str, ...] = ()
+        newest = 0
+        root = ""
+        total = len(self.present.view.witnesses_at(now))
+        if note:
+            root = parse_checkpoint(parse_note(note).text).root.hex()
+            try:
+                cosigned = regional_policy(self.present.view, at=now).verify_log(note).cosigned
+            except LogError:  # the keys changed since; the next one is under the new ones
+                cosigned = {}
+            names = tuple(sorted(name.decode() for name in cosigned))
+            newest = max(cosigned.values(), default=0)
+        return LogShown(
+            origin=origin,
+            cosigned_size=seen.size,
+            cosigned_at=from_ms(seen.time_s * 1000) if seen.time_s else None,
+            copied=copied,
+            proven=proven,
+            root=root,
+            witnesses=total,
+            cosigned_by=names,
+            witnessed_at=from_ms(newest * 1000) if newest else None,
+            own_proved=int(proved),
+            own_waiting=int(known) - int(proved),
+        )
+
+    async def _prove_alone(self) -> None:
+        """Say what is overdue even while the hub does not answer."""
+        try:
+            await self.prove()
+        except (BrokerError, SchemaError) as error:
+            _log.error("log-not-proved", error_code=error.code)

@@ -1,0 +1,174 @@
+"""The node as witness, with a real hub between it and a real log."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from broker import clock
+from broker.ledger.commit import Committer
+from broker.ledger.cosigning import Cosigning
+from broker.ledger.errors import LedgerError
+from broker.ledger.place import LogKeys
+from broker.log.checkpoint import Checkpoint
+from broker.log.errors import LogError
+from broker.log.merkle import Frontier, leaf_hash
+from broker.log.regional import regional_policy
+from broker.log.witness import WitnessRequest
+from broker.node.logwatch import LogWatch
+from broker.node.node import Node
+from schemas.directory import LogDocument, WitnessSet
+from tests.ledger.growing import ORIGIN, a_log, entries
+from tests.support.hub import RunningHub, running_hub
+from tests.support.nodes import Clock, opened_node
+from tests.support.region import make_region
+
+KEYS = LogKeys.of(ORIGIN, bytes(32), bytes(31) + b"x")
+NODES = ("SG", "MY", "VN")
+
+
+@dataclass
+class Watched:
+    """A log, what collects cosignatures for it, and three nodes."""
+
+    committer: Committer
+    cosigning: Cosigning
+    nodes: dict[str, Node]
+
+    def watch(self, code: str) -> LogWatch:
+        found = self.nodes[code].log
+        assert found is not None
+        return found
+
+    async def rounds(self, *codes: str) -> None:
+        for code in codes:
+            await self.watch(code).cosigner.round()
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
+    async with watching(tmp_path) as found:
+        yield found
+
+
+@asynccontextmanager
+async def watching(folder: Path, at: Clock | None = None) -> AsyncIterator[Watched]:
+    region = make_region((*NODES, "TH"), now=clock.now())
+    ed25519, mldsa44 = KEYS.vkeys
+    log = LogDocument(
+        origin=ed25519.name, ed25519=ed25519.public, ml_dsa_44=mldsa44.public, sequencer=bytes(32)
+    )
+    witnesses = WitnessSet(since=region.now - timedelta(days=1), members=(*NODES, "TH"))
+    view = replace(
+        region.view,
+        hub=region.view.hub.model_copy(update={"log": log}),
+        witness_sets=(witnesses,),
+    )
+    region = replace(region, view=view)
+    async with AsyncExitStack() as stack:
+        committer = await stack.enter_async_context(a_log(_made(folder / "log"), sign=KEYS.sign))
+        hub: RunningHub = await stack.enter_async_context(running_hub(region, folder / "hub"))
+        link = await stack.enter_async_context(hub.hub_link())
+        cosigning = Cosigning(
+            committer.files, lambda: regional_policy(view, at=clock.now()), round_s=0
+        )
+        await link.wait_connected(20)
+        await cosigning.serve(link)
+        nodes: dict[str, Node] = {}
+        for code in NODES:
+            node = await stack.enter_async_context(opened_node(hub, code, folder, now=at))
+            await node.link.wait_connected()
+            nodes[code] = Node(
+                node.present, node.identity, node.database, node.link, log_folder=folder / code
+            )
+        yield Watched(committer, cosigning, nodes)
+
+
+async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
+    watched: Watched,
+) -> None:
+    files = watched.committer.files
+    await watched.committer.grow(0, entries(0, 300), {})
+    await watched.rounds("SG", "MY")
+    assert files.raw("cosigned") is None  # three of four are a quorum, two are not
+    await watched.rounds("VN")
+    note = files.raw("cosigned")
+    assert note is not None
+    assert await watched.watch("MY").mirror.follow()
+    assert await watched.watch("MY").mirror.sizes(ORIGIN) == (300, 300)
+    await watched.committer.grow(300, entries(300, 40), {})
+    await watched.rounds(*NODES)
+    assert await watched.watch("MY").mirror.follow()
+    shown = await watched.watch("MY").shown()
+    assert shown is not None
+    assert (shown.copied, shown.proven, shown.cosigned_size) == (340, 340, 340)
+    assert shown.cosigned_by == ("MY", "SG", "VN")
+    assert not await watched.watch("MY").mirror.follow()
+
+
+async def test_two_trees_of_one_size_are_never_both_cosigned(watched: Watched) -> None:
+    await watched.committer.grow(0, entries(0, 3), {})
+    await watched.rounds("SG")
+    other = Frontier().append(map(leaf_hash, (b"x", b"y", b"z")))
+    note = KEYS.sign(Checkpoint(ORIGIN, 3, other.root()))
+    status, _ = await watched.watch("SG").cosigner.answer(WitnessRequest(3, (), note).to_bytes())
+    assert status.value == 422
+    (alarm,) = (await watched.nodes["SG"].status()).alarms
+    assert alarm.code == "log-inconsistent"
+    assert note.to_bytes() in await asyncio.to_thread(Path(alarm.detail).read_bytes)
+
+
+async def test_a_witness_whose_clock_went_back_signs_nothing(tmp_path: Path) -> None:
+    at = Clock()
+    async with watching(tmp_path, at) as watched:
+        await watched.committer.grow(0, entries(0, 3), {})
+        await watched.rounds("SG")
+        await watched.committer.grow(3, entries(3, 1), {})
+        at.ahead = timedelta(hours=-1)
+        await watched.rounds("SG")
+        assert (await watched.watch("SG").shown()).cosigned_size == 3  # type: ignore[union-attr]
+        at.ahead = timedelta(0)
+        await watched.rounds("SG")
+        assert (await watched.watch("SG").shown()).cosigned_size == 4  # type: ignore[union-attr]
+
+
+async def test_a_log_put_back_from_a_backup_is_not_grown(watched: Watched) -> None:
+    await watched.committer.grow(0, entries(0, 5), {})
+    await watched.rounds("SG", "MY")
+    again = Cosigning(watched.committer.files, watched.cosigning.policy, round_s=0)
+    assert not again.compare(5)  # nobody showed anything yet
+    for code in ("SG", "MY"):
+        note = watched.cosigning.latest[code.encode()]
+        assert note is not None
+        again.show(code.encode(), note.note.to_bytes())
+    assert again.compare(5)  # four less a quorum of three, and one more
+    with pytest.raises(LedgerError) as caught:
+        again.compare(4)
+    assert caught.value.code == "witness-ahead"
+    with pytest.raises(LogError):
+        again.show(b"VN", again.latest[b"SG"].note.to_bytes())  # type: ignore[union-attr]
+
+
+async def test_a_copy_refuses_leaves_that_were_not_signed(watched: Watched) -> None:
+    files = watched.committer.files
+    await watched.committer.grow(0, entries(0, 10), {})
+    await watched.rounds(*NODES)
+    bundle = files.folder / "tile" / "entries" / "000.p" / "10"
+    raw = bundle.read_bytes()
+    bundle.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    mirror = watched.watch("SG").mirror
+    with pytest.raises(LogError):
+        await mirror.follow()
+    assert await mirror.sizes(ORIGIN) == (0, 0)
+    assert [a.code for a in (await watched.nodes["SG"].status()).alarms] == ["log-broken"]
+    bundle.write_bytes(raw)
+    assert await mirror.follow()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder
