@@ -4,7 +4,6 @@ openings/<index>   of a decision: its wire bytes, as `schemas.decision` reads th
                    of an erasure: 32 bytes salt, u64 index of the leaf that it speaks of
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +12,7 @@ from broker.audit.bundle import OPENINGS, Bundle
 from broker.audit.findings import Exit, Findings, Places
 from broker.audit.walk import read_tile
 from broker.log.commitments import check_opening
+from broker.log.erasure import erasure_ref, parse_erasure
 from broker.log.errors import LogError
 from broker.log.leaf import Leaf, LeafKind, parse_leaf
 from broker.log.line import read_number
@@ -23,7 +23,6 @@ from schemas.decision import ROUTE_CONTEXT, Decision, Opening, parse_decision
 from schemas.errors import SchemaError
 
 _CODE: Final = "bad-opening"
-_ERASURE: Final = struct.Struct(">32sQ")
 _DECISIONS: Final = frozenset({LeafKind.DECISION, LeafKind.EXERCISE})
 
 
@@ -157,23 +156,6 @@ def opened_decision(leaf: Leaf, raw: bytes) -> Decision:
         if opening is not None and not equal(_commitment(opening), committed):
             raise LogError("opening-mismatch", "a verdict is not the one decided")
     return decision
-
-
-def erasure_ref(salt: bytes, about: bytes) -> bytes:
-    """Return the commitment of an erasure to the leaf with the hash `about`."""
-    return hmac_sha256(salt, about)
-
-
-def parse_erasure(raw: bytes) -> tuple[bytes, int]:
-    """Return the salt and the index in the opening of an erasure.
-
-    Raises:
-        LogError: `bad-opening`.
-    """
-    if len(raw) != _ERASURE.size:
-        raise LogError(_CODE, f"the opening of an erasure has {_ERASURE.size} bytes")
-    salt, index = _ERASURE.unpack(raw)
-    return salt, index
 
 
 def _commitment(opening: Opening) -> bytes:

@@ -6,6 +6,7 @@ keys/sequencer.keystore    a confined NATS user, and the key that signs gaps and
 signer/                    the signer's state and its socket
 log.db                     lock record, positions, numbers
 tiles/                     what is published
+erasures/                  which leaf each erasure speaks of; destroy them to cut that link too
 """
 
 import tomllib
@@ -27,6 +28,7 @@ from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.store.database import Database, sqlite_url
 from broker.store.tilefiles import TileFiles
+from broker.transport.credentials import Credentials
 from keys.directory.toml_text import toml
 from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
@@ -93,6 +95,10 @@ class SequencerSecrets:
     user: SignKey
     jwt: str = field(repr=False)
 
+    def credentials(self, url: str, ca_pem: str) -> Credentials:
+        """Return those of the user that reads streams at the hub's server."""
+        return Credentials((url,), ca_pem, self.jwt, self.user, "_INBOX", "sequencer")
+
 
 @dataclass(frozen=True)
 class LedgerPlace:
@@ -124,6 +130,11 @@ class LedgerPlace:
     def sequencer_file(self) -> Path:
         """The public key under which the sequencer states gaps and faults."""
         return self.folder / "sequencer.vkey"
+
+    @property
+    def erasures(self) -> Path:
+        """Which leaf each erasure speaks of: `<SHA-256 of the signed statement>.erasure`."""
+        return self.folder / "erasures"
 
     @property
     def files(self) -> TileFiles:

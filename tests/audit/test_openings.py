@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from broker import clock
-from broker.audit.openings import erasure_ref
 from broker.log.commitments import statement_of
+from broker.log.erasure import erasure_ref
 from broker.log.leaf import LeafKind
 from broker.log.merkle import leaf_hash
 from schemas.decision import Decision, Opening, Salts

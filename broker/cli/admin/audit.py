@@ -24,6 +24,7 @@ from broker.cli.admin.audit_question import (
     read_whole,
 )
 from broker.cli.admin.audit_report import Format, as_csv, as_table, print_json, refuse, write_out
+from broker.cli.admin.opening import open_sealed
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.log.errors import LogError
@@ -35,6 +36,7 @@ from broker.settings import home
 TILES: Final = "log/tiles"  # of the home folder, as broker.ledger.place has it
 MAX_LEAF_BYTES: Final = 64 * 1024 * 1024  # of anybody's log: tlog-proof has no limit
 app = typer.Typer(no_args_is_help=True)
+app.command("open")(open_sealed)
 
 
 @app.callback()

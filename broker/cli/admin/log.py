@@ -9,6 +9,7 @@ import typer
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.processes import run_until_stopped
+from broker.cli.admin.records import openings
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
@@ -43,6 +44,7 @@ SEQUENCER_SERVES = ("hub.*.log.>", "hub.*.witness.*")
 SIGNER_START_S = 30.0
 _POLL_S = 0.1
 app = typer.Typer(no_args_is_help=True)
+app.command()(openings)
 
 
 @app.callback()
