@@ -105,8 +105,11 @@ class Mirror:
         entries: list[bytes] = []
         for index in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
             tile = Tile(None, index, min(TILE_WIDTH, end - index * TILE_WIDTH))
-            raw = await self._tile(hub, tile)
-            entries += parse_bundle(raw, tile.width)[max(0, start - index * TILE_WIDTH) :]
+            found = parse_bundle(await self._tile(hub, tile), tile.width)
+            known = max(0, start - index * TILE_WIDTH)
+            if known and found[:known] != self.files.read(Tile(None, index, known)):
+                raise LogError(BROKEN, "the hub shows other leaves than it did")
+            entries += found[known:]
         return entries
 
     async def _check(

@@ -20,7 +20,7 @@ from broker.log.notekeys import parse_vkey, verify_note
 from broker.log.tiles import bundles_of, lookup_in
 from broker.transport.link import Link
 from broker.transport.streams import stream_states
-from schemas.desk import DraftRequest
+from schemas.desk import DraftRequest, LogShown
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.cli.test_ceremonies import run
 from tests.support.processes import kill_child, running_region
@@ -132,3 +132,31 @@ async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:
         for each in stored
         if each is not None and not {"once", "left"}.intersection(each.subject.split("."))
     ]
+
+
+async def test_every_node_finds_its_own_mail_under_a_quorum(tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(120),
+        running_region(tmp_path / "r", log=True) as (_region, processes, clients),
+    ):
+        for number in range(3):
+            await send(clients["SG"], number)
+        await processes.kill("VN")  # three witnesses of three are needed: nothing is proved now
+        await send(clients["SG"], 3)
+        while (await shown(clients["SG"])).own_waiting == 0:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+        before = await shown(clients["SG"])
+        await processes.start_node("VN")
+        for client in clients.values():
+            while (log := await shown(client)).own_waiting or not log.own_proved:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.1)
+            assert log.cosigned_by == ("MY", "SG", "VN")
+        after = await shown(clients["SG"])
+        assert after.own_proved > before.own_proved
+        assert after.proven >= after.own_proved
+
+
+async def shown(client: Client) -> LogShown:
+    found = (await client.node_status()).log
+    assert found is not None
+    return found

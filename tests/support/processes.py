@@ -18,14 +18,16 @@ async def running_region(
     folder: Path,
     *,
     prepare: Callable[[DemoRegion], None] = lambda _: None,
+    log: bool = False,
 ) -> AsyncIterator[tuple[DemoRegion, Processes, dict[str, Client]]]:
     """Hub, gateway, nats-server and three nodes, each a process; stopped at the end.
 
     Args:
         folder: New; short, since sockets lie in it.
         prepare: May change settings before anything starts.
+        log: Whether the hub keeps the log, and the nodes witness it.
     """
-    region = await asyncio.to_thread(found, folder)
+    region = await asyncio.to_thread(found, folder, log=log)
     prepare(region)
     processes = Processes(region)
     try:

@@ -88,7 +88,9 @@ def init(
     )
 
 
-def found_log(folder: Path, secret: bytes, config: LedgerConfig) -> Path:
+def found_log(
+    folder: Path, secret: bytes, config: LedgerConfig, *, log2n: int | None = None
+) -> Path:
     """Make a log beside the hub in `folder`; return the hub's document, which names it now.
 
     Raises:
@@ -105,7 +107,7 @@ def found_log(folder: Path, secret: bytes, config: LedgerConfig) -> Path:
         publish=SEQUENCER_PUBLISHES,
         serve=SEQUENCER_SERVES,
     )
-    log = place.create(config, secret, user, jwt, log2n=settings().scrypt_log2n)
+    log = place.create(config, secret, user, jwt, log2n=log2n or settings().scrypt_log2n)
     named = document.model_copy(update={"log": log})
     write_private(hub.hub_document, hub_toml(named))
     return hub.hub_document

@@ -51,7 +51,7 @@ def command(
             "Founding a region of four states: keys, policies, a signed directory, a hub"
             " (key stores at the least cost, as this is a demonstration)."
         )
-        region = found(folder)
+        region = found(folder, log=True)
         asyncio.run(_run(region, given, keep=keep, started=started))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

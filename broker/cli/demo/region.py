@@ -9,16 +9,26 @@ from typing import Final
 
 from broker import clock
 from broker.api.tokens import Scope, TokenBook
+from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
 from broker.hub.founding import init_hub
 from broker.hub.place import SMALL, HubConfig, HubPlace
+from broker.ledger.place import LedgerConfig
 from keys.directory.founding import Founder, found_region
 from keys.files import make_private_folder, write_private
 from keys.home import Home
 from keys.officers import OfficerKey, load_officer_key
-from schemas.directory import MemberKind, OfficerRole, RegionMember
+from schemas.directory import (
+    HubDocument,
+    MemberKind,
+    OfficerRole,
+    RegionMember,
+    parse_toml_document,
+)
 
 NODES: Final = ("SG", "MY", "VN")  # TH is a member too, whose node is not needed here
+ORIGIN: Final = "log.example/kentong-demo"
+ROUND_S: Final = 1.0  # ten, outside of a demonstration
 MEMBERS: Final = (*NODES, "TH")
 LOG2N: Final = 15  # the least that a key store may cost: a demonstration says so
 NAMES: Final = {"SG": "Singapore", "MY": "Malaysia", "VN": "Viet Nam", "TH": "Thailand"}
@@ -70,8 +80,12 @@ def policies() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "deploy" / "policies"
 
 
-def found(folder: Path) -> DemoRegion:
+def found(folder: Path, *, log: bool = False) -> DemoRegion:
     """Make keys, policies, directory, hub and nodes in `folder`.
+
+    Args:
+        folder: New.
+        log: Whether the hub keeps the log of decisions, which the three nodes then witness.
 
     Raises:
         KeysError: A file cannot be written.
@@ -83,6 +97,11 @@ def found(folder: Path) -> DemoRegion:
     hub_home.mkdir(mode=0o700)
     config = HubConfig(port=_free_port(), store=SMALL)
     document = init_hub(hub_home, passphrase, config, now=now, log2n=LOG2N)
+    if log:
+        path = found_log(
+            hub_home, passphrase, LedgerConfig(origin=ORIGIN, round_s=ROUND_S), log2n=LOG2N
+        )
+        document = parse_toml_document(HubDocument, path.read_bytes())
     founders = [_founder(folder, code) for code in MEMBERS]
     found_region(
         founders,
@@ -91,6 +110,7 @@ def found(folder: Path) -> DemoRegion:
         agreement=(policies() / "agreement.toml").read_bytes(),
         passphrase=passphrase,
         now=now,
+        witnesses=NODES,
         log2n=LOG2N,
     )
     authority = HubPlace(hub_home).authority_pem().encode()

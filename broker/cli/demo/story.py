@@ -1,7 +1,7 @@
 """What the demonstration does, and how it tells it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,25 @@ from typing import Final
 from uuid import UUID
 
 from broker import clock
+from broker.audit.bundle import opened
+from broker.audit.findings import Exit
+from broker.audit.verify import Auditor
 from broker.cli import screen
 from broker.cli.demo import alerts
 from broker.cli.demo.processes import Processes
 from broker.cli.demo.region import NAMES, NODES, DemoRegion
 from broker.client import Client, Submission
 from broker.errors import BrokerError
-from schemas.desk import AlertBody, DraftRequest, InboxItem, OriginalDocument
+from broker.ledger.place import LedgerPlace
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.note import parse_note
+from broker.log.policyfile import write_policy
+from broker.log.regional import regional_policy
+from broker.log.tiles import bundles_of, encode_bundle
+from broker.store.tilefiles import TileFiles
+from keys.directory.source import PublishedDirectory
+from keys.primitives.hashing import sha256
+from schemas.desk import AlertBody, DraftRequest, InboxItem, LogShown, OriginalDocument
 from schemas.vocabulary import TLP, Handling, Precedence, Purpose, Status
 
 STEP_S: Final = 40.0  # far beyond what a step takes; then the demonstration has failed
@@ -53,6 +65,8 @@ class Story:
             await self._refused()
             await self._bad_day()
             self._hub_saw_nothing(given)
+            await self._proved()
+            await self._caught()
         except TimeoutError:
             raise BrokerError("demo-failed", "a step took too long; see the logs") from None
 
@@ -147,6 +161,51 @@ class Story:
         else:
             screen.line("  Labels, sealed bytes and signed decisions; never what the alert says.")
 
+    async def _proved(self) -> None:
+        _title("6. What nobody can deny")
+        screen.line(
+            "Every verdict is a leaf of a log. The three nodes cosign its growth, and each asks"
+            " it for its own mail."
+        )
+        for code in NODES:
+            log = await self._log(code, lambda log: log.own_proved > 0 and not log.own_waiting)
+            screen.line(
+                f"  {NAMES[code]:<10} copied {log.copied} leaves, found all {log.own_proved} of its"
+                f" own, cosigned by {len(log.cosigned_by)} of {log.witnesses} witnesses"
+            )
+
+    async def _caught(self) -> None:
+        _title("7. A corrupted hub")
+        place = LedgerPlace(self._region.hub)
+        changed = rewrite_a_decision(place.files)
+        screen.line(f"  At night, somebody at the hub rewrites a decision on disk: {changed}")
+        await self._send(alerts.cyber(clock.now().date(), 900), ("MY",), status=Status.EXERCISE)
+        async with asyncio.timeout(STEP_S):
+            while not await self._alarmed("VN", "log-broken"):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.2)
+        screen.line("  Viet Nam's node compares its copy: ALARM log-broken.")
+        view = PublishedDirectory.at(self._region.hub).view()
+        policy = regional_policy(view, at=clock.now())
+        auditor = Auditor(policy, sha256(write_policy(policy)))
+        with opened(place.files.folder) as bundle:
+            audited = auditor.verify(bundle, now=clock.now())
+        _check(audited.findings.exit is Exit.BROKEN, "the auditor did not notice")
+        failed = [each for each in audited.findings.lines if each.exit is Exit.BROKEN]
+        for each in failed[:2]:
+            screen.line(f"  An auditor, alone with the files: FAIL {each.check}: {each.detail}")
+
+    async def _log(self, code: str, done: Callable[[LogShown], bool]) -> LogShown:
+        async with asyncio.timeout(STEP_S):
+            while True:
+                shown = (await self._clients[code].node_status()).log
+                if shown is not None and done(shown):
+                    return shown
+                await asyncio.sleep(0.2)
+
+    async def _alarmed(self, code: str, alarm: str) -> bool:
+        raised = (await self._clients[code].node_status()).alarms
+        return any(each.code == alarm for each in raised)
+
     async def _send(
         self,
         alert: AlertBody,
@@ -240,6 +299,21 @@ def _title(text: str) -> None:
 def _check(holds: bool, failure: str) -> None:
     if not holds:
         raise BrokerError("demo-failed", failure)
+
+
+def rewrite_a_decision(files: TileFiles) -> str:
+    """Change one committed route in the newest leaves on the hub's disk; return its file."""
+    raw = files.checkpoint()
+    if raw is None:
+        raise BrokerError("demo-failed", "the log has no checkpoint")
+    size = parse_checkpoint(parse_note(raw).text).size
+    newest = list(bundles_of(size))[-1]
+    entries = list(files.read(newest))
+    first = bytearray(entries[0])
+    first[-60] ^= 1
+    entries[0] = bytes(first)
+    (files.folder / newest.path).write_bytes(encode_bundle(entries))
+    return newest.path
 
 
 def _search(folder: Path, words: bytes) -> tuple[int, bool]:
