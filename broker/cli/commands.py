@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "hub": Command("broker.cli.admin.hub", "Run the hub.", REGION),
     "gateway": Command("broker.cli.admin.gateway", "Run one gateway worker.", REGION),
     "audit": Command("broker.cli.admin.audit", "Verify the log by its files alone.", AUDITOR),
+    "evidence": Command("broker.cli.admin.evidence", "Prove an alert to others.", AUDITOR),
     "auditors": Command("broker.cli.admin.auditors", "Make and join the auditors' key.", AUDITOR),
     "log": Command("broker.cli.admin.log", "Make and run the log of decisions.", REGION),
 }

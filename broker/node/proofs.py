@@ -131,6 +131,15 @@ def leaf_at(files: TileFiles, number: int, size: int) -> bytes:
     return files.read(Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH)))[offset]
 
 
+def proof_path(files: TileFiles, number: int, size: int) -> tuple[bytes, ...]:
+    """Return the hashes that prove leaf `number` in a copy of `size` leaves.
+
+    Raises:
+        StoreError: The copy is damaged.
+    """
+    return inclusion_proof(number, size, lookup_in(files.read, size))
+
+
 def _path(
     number: int, size: int, decision: Decision, files: TileFiles, view: DirectoryView
 ) -> bytes:
@@ -139,7 +148,7 @@ def _path(
     signed.verify(view.gateway_key(decision.kid, at=decision.header.decided_at))
     check_opening(signed.statement, decision)
     lookup = lookup_in(files.read, size)
-    hashes = inclusion_proof(number, size, lookup)
+    hashes = proof_path(files, number, size)
     verify_inclusion(
         leaf_hash(entry), index=number, size=size, proof=hashes, root=tree_root(size, lookup)
     )

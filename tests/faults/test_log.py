@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker import clock
+from broker.audit.evidence import parse_evidence
 from broker.cli.demo import alerts
 from broker.cli.demo.region import NODES, DemoRegion
 from broker.client import Client
@@ -17,9 +20,12 @@ from broker.log.leaf import Leaf, LeafKind, parse_leaf
 from broker.log.merkle import tree_root
 from broker.log.note import parse_note
 from broker.log.notekeys import parse_vkey, verify_note
+from broker.log.policyfile import write_policy
+from broker.log.regional import regional_policy
 from broker.log.tiles import bundles_of, lookup_in
 from broker.transport.link import Link
 from broker.transport.streams import stream_states
+from keys.directory.source import PublishedDirectory
 from schemas.desk import DraftRequest, LogShown
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.cli.test_ceremonies import run
@@ -137,7 +143,7 @@ async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:
 async def test_every_node_finds_its_own_mail_under_a_quorum(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(120),
-        running_region(tmp_path / "r", log=True) as (_region, processes, clients),
+        running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         for number in range(3):
             await send(clients["SG"], number)
@@ -154,6 +160,40 @@ async def test_every_node_finds_its_own_mail_under_a_quorum(tmp_path: Path) -> N
         after = await shown(clients["SG"])
         assert after.own_proved > before.own_proved
         assert after.proven >= after.own_proved
+        envelope = (await clients["SG"].outbox()).items[0].id
+        for code in ("SG", "MY"):  # who sent it, and who received it
+            await asyncio.to_thread(prove_to_others, region, code, str(envelope), tmp_path)
+
+
+def prove_to_others(region: DemoRegion, code: str, ident: str, folder: Path) -> None:
+    """One file proves it to whoever has the root and a policy, and no changed part of it does."""
+    home, file, trust = region.home(code), folder / f"{code}.evidence", folder / "trust.policy"
+    view = PublishedDirectory.at(region.hub).view()
+    trust.write_bytes(write_policy(regional_policy(view, at=clock.now())))
+    made = run(region, home, "evidence", ident, "--out", str(file))
+    assert made.returncode == 0, made.stderr
+
+    def verified(raw: bytes) -> tuple[int, dict[str, Any]]:
+        changed = folder / "changed.evidence"
+        changed.write_bytes(raw)
+        done = run(
+            region, home, "evidence", "verify", str(changed), "--policy", str(trust), "--json"
+        )
+        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {}
+
+    exit_code, found = verified(file.read_bytes())
+    assert exit_code == 0, found
+    assert (found["proves"]["id"], found["proves"]["sender"]) == (ident, "SG")
+    assert sorted(found["proves"]["cosigned"]) == ["MY", "SG", "VN"]
+    whole = parse_evidence(file.read_bytes())
+    for part in ("envelope", "decision", "leaf", "proof", "directory"):
+        raw = bytearray(getattr(whole, part))
+        raw[len(raw) // 2] ^= 1
+        exit_code, found = verified(replace(whole, **{part: bytes(raw)}).to_bytes())
+        assert exit_code == 1, part
+        assert found["proves"] == {}
+    assert verified(file.read_bytes()[:-1])[0] == 2
+    assert run(region, home, "evidence", ident, "--out", str(file)).returncode != 0
 
 
 async def shown(client: Client) -> LogShown:
