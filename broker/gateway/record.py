@@ -15,6 +15,7 @@ from broker.errors import BrokerError
 from broker.log.leaf import Statement
 from broker.transport.errors import SequenceConflict
 from broker.transport.link import Link
+from broker.transport.streams import years_at
 from keys.primitives.hashing import sha256
 from schemas.label import uuid7_time
 
@@ -51,9 +52,8 @@ class AuditTrail:
         return decision
 
     def keeps(self, subject: str) -> bool:
-        """Return whether there can be a record under `subject`: a stream is kept 13 months."""
-        year = clock.now().year
-        return year - 2 <= int(subject.split(".", 2)[1]) <= year + 1
+        """Return whether there can be a record under `subject`: its year's stream is open."""
+        return int(subject.split(".", 2)[1]) in years_at(clock.now())
 
     async def standing(self, subject: str) -> bytes | None:
         """Return what stands on `subject`, read from the stream's leader, or None."""

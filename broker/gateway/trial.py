@@ -8,7 +8,7 @@ anything else.
 import asyncio
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from keys.errors import KeysError
 from schemas import canonical
 
 LIMIT_S: Final = 10
+MAX_AT_ONCE: Final = 2  # of one worker: many suspicious messages must not fill the machine
 LIMIT_MIB: Final = 1024  # of address space; a worker takes a tenth
 NO_DIRECTORY: Final = 3  # the child's exit code
 _MAX_INPUT: Final = 2 * 1024 * 1024
@@ -42,6 +43,9 @@ class ChildTrial:
     home: Path
     limit_s: int = LIMIT_S
     limit_mib: int = LIMIT_MIB
+    _room: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE), repr=False
+    )
 
     async def __call__(self, arrival: Arrival) -> bool:
         """Return whether a child judged `arrival` and came to an end.
@@ -50,6 +54,10 @@ class ChildTrial:
             BrokerError: `not-tried`: it found no directory to judge by, which is not the
                 submission's fault.
         """
+        async with self._room:
+            return await self._tried(arrival)
+
+    async def _tried(self, arrival: Arrival) -> bool:
         given = canonical.encode([arrival.raw, arrival.account, arrival.lane, arrival.id])
         child = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -68,7 +68,7 @@ def held_for(recipient: str, sender: str) -> str:
 
 def years_at(now: datetime) -> tuple[int, ...]:
     """Return the years whose AUDIT stream must be open to writing."""
-    return tuple(sorted({now.year, (now - AUDIT_AGE).year, (now + NEXT_YEAR_AHEAD).year}))
+    return tuple(range((now - AUDIT_AGE).year, (now + NEXT_YEAR_AHEAD).year + 1))
 
 
 def check_disk(folder: Path, sizes: Sizes, *, members: int, years: int) -> None:
