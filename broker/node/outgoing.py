@@ -56,6 +56,7 @@ BEHIND: Final = timedelta(seconds=35)  # longer than a node takes to look at its
 BATCH: Final = 32
 PULL_TIMEOUT_S: Final = 3.0
 IDLE_S: Final = 1.0
+UNREACHABLE: Final = "hub-unreachable"
 _log = get_logger()
 
 
@@ -79,17 +80,24 @@ class Outgoing:
         while True:
             ticket = self.changes.ticket()
             try:
-                if not await self.seal_due():
+                if not await self.seal_due(online=True):
                     await _wait(ticket, IDLE_S)
             except (BrokerError, KeysError) as error:
                 _log.warning("sealing-paused", error_code=error.code)
                 await asyncio.sleep(IDLE_S)
 
-    async def seal_due(self) -> int:
-        """Seal what is queued and may be sealed; return how many submissions moved on."""
+    async def seal_due(self, *, online: bool = False) -> int:
+        """Seal what is queued and may be sealed; return how many submissions moved on.
+
+        Args:
+            online: Whether to wait for the hub: what cannot be handed over now stays QUEUED, can
+                be cancelled, and is judged by the rules of the day on which it goes.
+        """
         async with self.database.read() as connection:
             waiting = await submissions.queued(connection, limit=BATCH)
         hindrance = self.present.hindrance()
+        if online and not self.link.connected:
+            hindrance = hindrance or UNREACHABLE
         moved = 0
         for submission in waiting:
             if hindrance:

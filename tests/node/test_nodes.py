@@ -269,6 +269,20 @@ async def test_what_was_not_handed_over_can_be_cancelled(hub: RunningHub, tmp_pa
             assert len((await connection.execute(select(tables.outbox))).all()) == 1
 
 
+async def test_without_the_hub_it_stays_queued_and_can_be_cancelled(
+    hub: RunningHub, tmp_path: Path
+) -> None:
+    region = hub.region
+    async with opened_node(hub, "SG", tmp_path) as sg:
+        submission = await send(sg, region, request(region, ("MY",)))
+        sg.outgoing.link = hub.member_link("SG")  # never connected
+        assert await sg.outgoing.seal_due(online=True) == 0
+        waiting = await sg.submission(submission.submission_id)
+        assert (waiting.state, waiting.waiting_for) == (SubmissionState.QUEUED, "hub-unreachable")
+        cancelled = await sg.cancel(submission.submission_id)
+        assert cancelled.state is SubmissionState.CANCELLED
+
+
 async def test_an_exercise_is_counted_apart(stage: Stage) -> None:
     async with asyncio.timeout(BOUND_S):
         asked = request(stage.region, ("MY",), status=Status.EXERCISE)
