@@ -36,7 +36,7 @@ class _Group(TyperGroup):
     """Takes `kentong evidence ID` for `kentong evidence make ID`."""
 
     @override
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer hides it
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands:
             args = ["make", *args]
         return super().resolve_command(ctx, args)

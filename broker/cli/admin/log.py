@@ -8,6 +8,7 @@ import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.log_web import serve
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.records import openings
 from broker.cli.admin.secret import PassphraseFile, passphrase
@@ -45,6 +46,7 @@ SIGNER_START_S = 30.0
 _POLL_S = 0.1
 app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
+app.command()(serve)
 
 
 @app.callback()
