@@ -16,7 +16,7 @@ from uuid import UUID
 from broker.gateway import record
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
-from broker.transport.message import EXPIRES_HEADER
+from broker.transport.message import EXPIRES_HEADER, SENDER_HEADER
 from keys.primitives.signing import SignKey
 from schemas.label import Label
 from schemas.receipt import (
@@ -76,7 +76,7 @@ class Dispatcher:
     async def _place(self, label: Label, digest: bytes, copy: Copy, *, now: datetime) -> Where:
         token = f"{digest.hex()}.{copy.recipient}"
         leaves_ms = int(min(label.expires, now + UNREAD_AT_MOST).timestamp() * 1000)
-        headers = {EXPIRES_HEADER: str(leaves_ms), "Kentong-Sender": label.sender.member}
+        headers = {EXPIRES_HEADER: str(leaves_ms), SENDER_HEADER: label.sender.member}
         inbox = f"deliver.{copy.recipient}.{label.lane}.{label.id}"
         held = f"held.{copy.recipient}.{label.sender.member}.{label.lane}.{label.id}"
         for subject, where in ((inbox, Where.STORED), (held, Where.HELD)):

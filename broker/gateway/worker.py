@@ -29,6 +29,7 @@ from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Copy, Dispatcher
 from broker.log.audited import Audited, parse_audited
+from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
 from broker.logs import get_logger
 from broker.transport.errors import TransportError
@@ -157,7 +158,8 @@ class Worker:
         if not self.trail.keeps(subject):
             return None
         raw = await self.trail.standing(subject)
-        return None if raw is None else _audited(raw).decision
+        standing = None if raw is None else _audited(raw)
+        return None if standing is None else standing.decision
 
     async def _is_first(self, submitted: Submitted) -> bool:
         """Return whether no other control of this kind spoke of the same decision."""
@@ -184,7 +186,7 @@ class Worker:
         if judgement.submitted is None:
             subject = record.malformed(sender, arrival.raw, year=now.year)
             standing = await self._stand(subject, decision)
-            await self._tell_unread(arrival, judgement, standing)
+            await self._tell_unread(arrival, judgement, _there(standing))
             return
         await self._carry_out(arrival, judgement.submitted, decision, now)
 
@@ -208,7 +210,7 @@ class Worker:
         label, digest = submitted.frame.label, submitted.frame.digest
         sender = arrival.account
         found = await self._stand(record.decided(sender, label.id), decision)
-        if found.decision.header.digest != digest:
+        if found is None or found.decision.header.digest != digest:
             reused = self.decider.sign(
                 RefusedWhole("id-reused", digest, submitted),
                 sender=sender,
@@ -216,7 +218,7 @@ class Worker:
                 now=now,
             )
             subject = record.reused(sender, label.id, digest)
-            found = await self._stand(subject, reused)
+            found = _there(await self._stand(subject, reused))
         standing = found.decision
         copies = [
             Copy(
@@ -240,8 +242,11 @@ class Worker:
             refused=len(standing.records) - len(copies),
         )
 
-    async def _stand(self, subject: str, decision: Decision) -> Audited:
-        """Return what stands on `subject`; a number that another record made needless is void."""
+    async def _stand(self, subject: str, decision: Decision) -> Audited | None:
+        """Return what stands on `subject`, or None where it was erased.
+
+        A number that another record made needless is void.
+        """
         mine = self.decider.audited(decision, auditors=self.directory.view.auditors)
         raw = mine.to_bytes()
         standing = await self._stand_for_sure(subject, raw)
@@ -265,8 +270,17 @@ class Worker:
                 await asyncio.sleep(PAUSE_S)
 
 
-def _audited(raw: bytes) -> Audited:
+def _audited(raw: bytes) -> Audited | None:
+    """Return the decision in a record; None if the record was erased, and its id stays decided."""
     try:
         return parse_audited(raw)
     except LogError as error:
+        if is_erasure(raw):
+            return None
         raise BrokerError("audit-damaged", "a standing decision cannot be read") from error
+
+
+def _there(standing: Audited | None) -> Audited:
+    if standing is None:  # nothing is ever erased under the subjects that are asked for here
+        raise BrokerError("audit-damaged", "a record was erased where none can be")
+    return standing

@@ -13,6 +13,7 @@ from broker.log.errors import LogError
 from broker.log.leaf import (
     STREAM_BYTES,
     TIME_STEP_S,
+    ZERO,
     LeafKind,
     SignedStatement,
     Statement,
@@ -25,12 +26,13 @@ from keys.primitives.signing import SignKey, VerifyKey
 
 SEQUENCER: Final = "sequencer"
 _BESIDE: Final = frozenset({"once", "left"})  # records of the gateways that decide nothing
+_ALONE: Final = frozenset({LeafKind.VOID, LeafKind.ERASURE})  # statements without a decision
 _log = get_logger()
 
 
 @dataclass(frozen=True)
 class Witnessed:
-    """The sequencer's own pen, for what no gateway says: gaps, resets and faults."""
+    """The log's own pen, for what no gateway says: gaps, resets, faults and erasures."""
 
     key: SignKey
     boot: int = field(default_factory=lambda: int.from_bytes(random_bytes(8)))
@@ -48,6 +50,19 @@ class Witnessed:
             seq: Number of the message in it.
             now: The sequencer's clock.
         """
+        return _entry(self.state(kind, now=now, about=about), stream, seq)
+
+    def state(
+        self, kind: LeafKind, *, now: datetime, about: bytes = ZERO, ref: bytes = ZERO
+    ) -> SignedStatement:
+        """Return what the log itself states, under the next number of this boot.
+
+        Args:
+            kind: What happened.
+            now: The clock of whoever states it.
+            about: SHA-256 of what was found; zero if nothing was.
+            ref: Commitment to the leaf that an erasure speaks of.
+        """
         time_s = int(now.timestamp())
         statement = Statement(
             kind,
@@ -56,8 +71,9 @@ class Witnessed:
             self.boot,
             next(self._numbers),
             c_body=about,
+            ref=ref,
         )
-        return _entry(statement.sign(self.key), stream, seq)
+        return statement.sign(self.key)
 
 
 def stream_id(name: str, created: str) -> bytes:
@@ -83,7 +99,8 @@ def entry_of(
         return None
     try:
         signed = _statement(found.payload)
-        _verify(signed, keys)
+        erasure = signed.statement.kind is LeafKind.ERASURE
+        _verify(signed, (pen.key.public,) if erasure else keys)
     except LogError as error:
         _log.error("leaf-fault", error_code=error.code, seq=found.seq, alarm="leaf-fault")
         about = sha256(found.payload)
@@ -96,7 +113,7 @@ def _statement(raw: bytes) -> SignedStatement:
         audited = parse_audited(raw)
     except LogError:
         signed = parse_signed(raw)
-        if signed.statement.kind is not LeafKind.VOID:
+        if signed.statement.kind not in _ALONE:
             raise LogError("bad-audited", "a decision without its decision") from None
         return signed
     return audited.signed

@@ -3,13 +3,15 @@
     ref      HMAC-SHA256(salt, hash of the leaf)
     opening  32 bytes salt, u64 index of the leaf
 
-Once the salt is destroyed, nobody can tell which leaf was erased.
+Once the salt is destroyed, nobody can tell which leaf was erased. In the record's place on the
+AUDIT stream stands the signed statement alone: its id stays decided, and nothing else is known.
 """
 
 import struct
 from typing import Final
 
 from broker.log.errors import LogError
+from broker.log.leaf import LeafKind, parse_signed
 from keys.primitives.hashing import hmac_sha256
 
 SALT_BYTES: Final = 32
@@ -36,3 +38,11 @@ def parse_erasure(raw: bytes) -> tuple[bytes, int]:
         raise LogError("bad-opening", f"the opening of an erasure has {_OPENING.size} bytes")
     salt, index = _OPENING.unpack(raw)
     return salt, index
+
+
+def is_erasure(raw: bytes) -> bool:
+    """Return whether a message of the AUDIT stream stands for an erased record."""
+    try:
+        return parse_signed(raw).statement.kind is LeafKind.ERASURE
+    except LogError:
+        return False

@@ -13,6 +13,8 @@ _NANOSECONDS: Final = 1_000_000_000
 _MAX_DIGITS: Final = 14  # year 5138
 EXPIRES_HEADER: Final = "Kentong-Expires"
 """Milliseconds since 1970: until then the hub keeps a copy for its reader."""
+SENDER_HEADER: Final = "Kentong-Sender"
+"""Whose alert a copy is."""
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 

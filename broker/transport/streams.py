@@ -10,6 +10,7 @@ from typing import Any, Final
 from broker.errors import BrokerError
 from broker.transport.errors import Refused
 from broker.transport.link import Link
+from broker.transport.message import Stored
 from schemas.vocabulary import Lane
 
 _MIB: Final = 1024 * 1024
@@ -157,6 +158,34 @@ async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamStat
             )
         if not page.get("streams") or len(found) >= page["total"]:
             return found
+
+
+async def messages_on(link: Link, stream: str, subjects: str) -> list[Stored]:
+    """Return every message of a stream that `subjects` matches, in order.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    found: list[Stored] = []
+    while (stored := await link.get_next(stream, _after(found), subjects)) is not None:
+        found.append(stored)
+    return found
+
+
+async def erase_message(link: Link, stream: str, seq: int) -> None:
+    """Take a message out of a stream, and overwrite its bytes in the server's files.
+
+    What a reader acknowledged before is not overwritten: it goes with its block of the file, at
+    the latest when the stream is empty.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    await link.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": False})
+
+
+def _after(found: Sequence[Stored]) -> int:
+    return found[-1].seq + 1 if found else 1
 
 
 async def _member(link: Link, member: str, sizes: Sizes) -> None:

@@ -10,7 +10,7 @@ from broker import clock
 from broker.cli import screen
 from broker.cli.admin.log_web import serve
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.records import openings
+from broker.cli.admin.records import erase, openings
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
@@ -46,6 +46,7 @@ SIGNER_START_S = 30.0
 _POLL_S = 0.1
 app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
+app.command()(erase)
 app.command()(serve)
 
 

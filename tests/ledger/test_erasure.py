@@ -1,0 +1,284 @@
+"""An erased record is nowhere on the hub's disk; its leaf stays, and its id stays decided."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from broker import clock
+from broker.errors import BrokerError
+from broker.gateway import record
+from broker.ledger.commit import Committer
+from broker.ledger.erasure import Erased, Eraser
+from broker.ledger.intake import Witnessed
+from broker.ledger.sequencer import Sequencer
+from broker.log.audited import parse_audited
+from broker.log.erasure import erasure_ref, is_erasure, parse_erasure
+from broker.log.leaf import Leaf, LeafKind, parse_leaf
+from broker.log.merkle import leaf_hash
+from broker.log.tiles import bundles_of
+from broker.transport.link import Link
+from broker.transport.streams import erase_message
+from keys.primitives.hashing import sha256
+from keys.primitives.signing import SignKey
+from schemas.decision import Decision, parse_decision
+from schemas.receipt import DecisionReceipt
+from tests.ledger.growing import a_log
+from tests.support.envelopes import Made, make
+from tests.support.gateway import mail, no_mail, receipt, running_gateway, submit
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.region import TestRegion, make_region
+
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(90)]
+
+
+@dataclass
+class Stage:
+    """A hub with a gateway and a log that grows, and what a test did with them."""
+
+    folder: Path
+    region: TestRegion
+    hub: RunningHub
+    sg: Link
+    my: Link
+    own: Link
+    committer: Committer
+    pen: Witnessed
+    grown: asyncio.Task[None]
+
+    def make(self, number: int) -> Made:
+        return make(self.region, ("MY",), tail=number, counter=number)
+
+    async def decide(self, made: Made, *, attempt: int = 1) -> Decision:
+        """Submit it, and take what was told and delivered."""
+        await submit(self.sg, made, attempt=attempt)
+        told = await receipt(self.sg)
+        assert isinstance(told, DecisionReceipt)
+        decision = parse_decision(told.decision)
+        if not decision.header.code:
+            await mail(self.my, "MY")
+        return decision
+
+    async def refusal(self, made: Made) -> Decision:
+        """The refusal of these bytes under an id that was decided before."""
+        subject = record.reused("SG", made.label.id, made.sealed.digest)
+        async with asyncio.timeout(BOUND_S):
+            while (found := await self.own.get_last(record.stream_of(subject), subject)) is None:
+                pass  # each look is a request to the server
+        return parse_audited(found.payload).decision
+
+    def eraser(self, link: Link | None = None, within_s: float = 20.0) -> Eraser:
+        kept = self.folder / "erasures"
+        state, files = self.committer.state, self.committer.files
+        return Eraser(link or self.own, files, state, self.pen, kept, logged_within_s=within_s)
+
+    async def erase(self, made: Made) -> Erased:
+        """Erase it once its leaf is in the log."""
+        async with asyncio.timeout(BOUND_S):
+            while True:
+                try:
+                    return await self.eraser().erase("SG", made.label.id, now=clock.now())
+                except BrokerError as error:
+                    if error.code != "not-logged":
+                        raise
+
+    async def entries(self) -> list[bytes]:
+        size = (await self.committer.state.locked()).size
+        return [raw for tile in bundles_of(size) for raw in self.committer.files.read(tile)]
+
+    async def leaves(self, kind: LeafKind) -> list[Leaf]:
+        found = [parse_leaf(raw) for raw in await self.entries()]
+        return [leaf for leaf in found if leaf.signed.statement.kind is kind]
+
+    def places(self, *marks: bytes) -> list[str]:
+        """Files on the hub's whole disk that hold a mark, as it is or in hexadecimal."""
+        forms = [form for mark in marks for form in (mark, mark.hex().encode())]
+        found = []
+        for path in sorted(self.folder.rglob("*")):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # the server goes on
+                if not path.is_socket() and any(form in path.read_bytes() for form in forms):
+                    found.append(str(path.relative_to(self.folder)))
+        return found
+
+    async def gone(self, *marks: bytes) -> None:
+        """Return once no file holds a mark: the server takes acknowledgements in its own time."""
+        async with asyncio.timeout(BOUND_S):
+            while await asyncio.to_thread(self.places, *marks):
+                pass
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    region = make_region(("SG", "MY"), now=clock.now())
+    tmp_path.chmod(0o700)  # noqa: ASYNC240 - once, before anything runs
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
+        await stack.enter_async_context(running_gateway(hub))
+        links = [await stack.enter_async_context(hub.member_link(code)) for code in ("SG", "MY")]
+        own = await stack.enter_async_context(hub.hub_link())
+        for link in (*links, own):
+            await link.wait_connected(BOUND_S)
+        committer = await stack.enter_async_context(a_log(tmp_path))
+        pen, keys = Witnessed(SignKey.generate()), (region.gateway_sign_key.public,)
+        sequencer = Sequencer(own, committer, lambda: keys, pen)
+        grown = asyncio.get_running_loop().create_task(sequencer.run())
+        yield Stage(tmp_path, region, hub, *links, own, committer, pen, grown)
+        grown.cancel()
+        await asyncio.wait((grown,))
+
+
+def marks_of(decision: Decision) -> tuple[bytes, ...]:
+    """What nobody else has: every salt, the digest, the signed header."""
+    shown = [opening for opening in decision.openings if opening is not None]
+    salts = (decision.salts.route, decision.salts.body, *(opening.salt for opening in shown))
+    return (*salts, decision.header.digest, decision.signature)
+
+
+async def test_an_erased_record_is_nowhere_on_the_hubs_disk(stage: Stage) -> None:
+    before, made, after = (stage.make(number) for number in (1, 2, 3))
+    await stage.decide(before)
+    decision = await stage.decide(made)
+    await stage.decide(after)
+    marks = marks_of(decision)
+    assert any("AUDIT" in name for name in stage.places(*marks))
+    done = await stage.erase(made)
+    assert (done.leaves, done.messages) == (1, 1)
+    await stage.gone(*marks)
+    await stage.hub.restart(kill=True)
+    await stage.own.wait_connected(BOUND_S)
+    assert stage.places(*marks) == []
+    for kept in (before, after):
+        subject = record.decided("SG", kept.label.id)
+        standing = await stage.own.get_last(record.stream_of(subject), subject)
+        assert standing is not None
+        assert parse_audited(standing.payload).decision.header.digest == kept.sealed.digest
+
+
+async def test_its_leaf_stays_and_another_speaks_of_it_to_whoever_has_the_salt(
+    stage: Stage,
+) -> None:
+    await stage.decide(stage.make(1))
+    made = stage.make(2)
+    decision = await stage.decide(made)
+    await stage.erase(made)
+    entries = await stage.entries()
+    (erasure,) = await stage.leaves(LeafKind.ERASURE)
+    assert await stage.leaves(LeafKind.STREAM) == []
+    assert len(await stage.leaves(LeafKind.DECISION)) == 2
+    erasure.signed.verify(stage.pen.key.public)
+    name = sha256(erasure.signed.to_bytes()).hex()
+    salt, index = parse_erasure((stage.folder / "erasures" / f"{name}.erasure").read_bytes())
+    assert erasure.signed.statement.ref == erasure_ref(salt, leaf_hash(entries[index]))
+    about = parse_leaf(entries[index]).signed.statement
+    assert about.seq == 1  # the second decision's number
+    assert about.c_body not in entries[-1]
+    assert decision.header.digest not in b"".join(entries)
+
+
+async def test_an_erased_id_stays_decided(stage: Stage) -> None:
+    made = stage.make(1)
+    await stage.decide(made)
+    await stage.erase(made)
+    other = stage.make(1)
+    assert other.label.id == made.label.id
+    assert (await stage.decide(other)).header.code == "id-reused"
+    # The same bytes again: within the server's window their second receipt is dropped.
+    await submit(stage.sg, made, attempt=2)
+    assert (await stage.refusal(made)).header.code == "id-reused"
+    await no_mail(stage.my, "MY")
+
+
+async def test_erasing_again_adds_nothing_and_takes_what_came_since(stage: Stage) -> None:
+    made = stage.make(1)
+    await stage.decide(made)
+    await stage.erase(made)
+    await submit(stage.sg, made, attempt=2)
+    refused = await stage.refusal(made)  # a record of its own, under the same id
+    again = await stage.erase(made)
+    assert (again.leaves, again.messages) == (1, 1)
+    await stage.gone(*marks_of(refused))
+    once_more = await stage.erase(made)
+    assert (once_more.leaves, once_more.messages) == (0, 0)
+    assert len(await stage.leaves(LeafKind.ERASURE)) == 2
+
+
+async def test_copies_that_nobody_took_go_too(stage: Stage) -> None:
+    made = stage.make(1)
+    await submit(stage.sg, made)
+    (message,) = await stage.sg.pull("RECEIPT_SG", "SG", batch=1, timeout_s=10)
+    assert b"gw-1" in message.payload  # it waits for its acknowledgement still
+    done = await stage.erase(made)
+    assert done.messages == 3  # the record, the receipt, the copy in MY's inbox
+    await stage.gone(made.sealed.digest, made.sealed.raw[-64:])
+
+
+async def test_a_crash_before_the_deletion_is_gone_on_with(stage: Stage) -> None:
+    """The statement stands beside the record: what a kill between the two leaves behind."""
+    made = stage.make(1)
+    decision = await stage.decide(made)
+    subject = record.decided("SG", made.label.id)
+    stream = record.stream_of(subject)
+    first = await stage.own.get_last(stream, subject)
+    assert first is not None
+    tombstone = stage.pen.state(LeafKind.ERASURE, now=clock.now(), ref=bytes(31) + b"\1")
+    await stage.own.publish_acked(
+        subject, tombstone.to_bytes(), msg_id="t", expect_last_subject_seq=first.seq
+    )
+    done = await stage.erase(made)
+    assert (done.leaves, done.messages) == (0, 1)
+    await stage.gone(*marks_of(decision))
+
+
+async def test_nothing_is_deleted_before_the_log_has_read_it(stage: Stage) -> None:
+    stage.grown.cancel()
+    await asyncio.wait((stage.grown,))
+    made = stage.make(1)
+    await stage.decide(made)
+    for _ in range(2):
+        with pytest.raises(BrokerError) as caught:
+            await stage.eraser(within_s=0.3).erase("SG", made.label.id, now=clock.now())
+        assert (caught.value.code, caught.value.retry) == ("not-logged", "later")
+    subject = record.decided("SG", made.label.id)
+    standing = await stage.own.get_last(record.stream_of(subject), subject)
+    assert standing is not None
+    assert not is_erasure(standing.payload)
+
+
+@pytest.mark.parametrize("ident", [UUID(int=7), UUID("0193a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b")])
+async def test_what_was_never_decided_cannot_be_erased(stage: Stage, ident: UUID) -> None:
+    with pytest.raises(BrokerError) as caught:
+        await stage.eraser().erase("SG", ident, now=clock.now())
+    assert caught.value.code == "no-record"
+
+
+async def test_an_erasure_that_the_log_did_not_sign_is_a_fault(stage: Stage) -> None:
+    made = stage.make(1)
+    await stage.decide(made)
+    subject = record.decided("SG", made.label.id)
+    forged = Witnessed(SignKey.generate()).state(LeafKind.ERASURE, now=clock.now())
+    await stage.own.publish_acked(f"{subject}.erased.x", forged.to_bytes(), msg_id="f")
+    async with asyncio.timeout(BOUND_S):
+        while not await stage.leaves(LeafKind.FAULT):
+            pass  # each look reads the log's database and its files
+    assert await stage.leaves(LeafKind.ERASURE) == []
+
+
+async def test_without_the_erasing_delete_the_bytes_would_stay(stage: Stage) -> None:
+    """What the search above can see: a plain deletion leaves every byte on the disk."""
+    made = stage.make(1)
+    marks = marks_of(await stage.decide(made))
+    subject = record.decided("SG", made.label.id)
+    stream = record.stream_of(subject)
+    standing = await stage.own.get_last(stream, subject)
+    assert standing is not None
+    await stage.decide(stage.make(2))
+    await stage.own.api(f"STREAM.MSG.DELETE.{stream}", {"seq": standing.seq, "no_erase": True})
+    assert stage.places(*marks) != []
+    with pytest.raises(BrokerError):
+        await erase_message(stage.own, stream, standing.seq)  # too late
