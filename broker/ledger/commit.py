@@ -5,18 +5,22 @@
     3. lock record, positions, numbers      a second sequencer loses here
     4. tiles, then checkpoint               lost: done again at the start
 
+While the log grows fast, not every growth shows its checkpoint: at most one in `checkpoint_s`, the
+last one soon after. Tiles, signer and lock record never wait.
+
 Nothing is ever tried again in place: on any error the process ends, and `recover` begins anew.
 """
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
 from broker.ledger.errors import LedgerError
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import LedgerState, Locked, Number, Position
-from broker.store.tilefiles import TileFiles, leaf_hashes
+from broker.store.tilefiles import CHECKPOINT, TileFiles, leaf_hashes
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,20 @@ class Entry:
     number: Number
 
 
-@dataclass(frozen=True)
+@dataclass
 class Committer:
-    """Grows one log."""
+    """Grows one log.
+
+    Attributes:
+        checkpoint_s: Least seconds between two checkpoints shown while the log grows.
+    """
 
     files: TileFiles
     signer: SignerClient
     state: LedgerState
+    checkpoint_s: float = 0.0
+    _hidden: Locked | None = field(default=None, repr=False)  # Signed, its checkpoint not shown.
+    _shown_at: float = field(default=-math.inf, repr=False)  # By the loop's clock.
 
     async def found(self) -> None:
         """Publish the empty log that the signer founded.
@@ -68,13 +79,15 @@ class Committer:
             read, taken = _decode(notes)
             await self.state.advance(locked.size, Locked(size, note), read=read, taken=taken)
             locked = Locked(size, note)
-        await asyncio.to_thread(self.files.publish, locked.size, locked.note)
+        await asyncio.to_thread(self.files.show, locked.size)
+        self._hidden = locked
+        await self.show_checkpoint()
         return locked
 
     async def grow(
         self, old_size: int, entries: Sequence[Entry], read: Mapping[str, Position]
     ) -> Locked:
-        """Append `entries`, and return the log's new lock record once all of it is published.
+        """Append `entries`, and return the log's new lock record once its tiles are shown.
 
         Args:
             old_size: Of the log, as `recover` or the last call said.
@@ -92,19 +105,43 @@ class Committer:
         note = await self.signer.append(old_size, leaf_hashes(raws))
         locked = Locked(old_size + len(entries), note)
         await self.state.advance(old_size, locked, read=read, taken=taken)
-        await asyncio.to_thread(self.files.publish, locked.size, locked.note)
+        await asyncio.to_thread(self.files.show, locked.size)
+        self._hidden = locked
+        await self.show_if_due()
         return locked
+
+    async def show_if_due(self) -> None:
+        """Show the newest checkpoint if it waits, and the last one was shown long enough ago.
+
+        Raises:
+            StoreError: `log-disk`: end the process.
+        """
+        if asyncio.get_running_loop().time() - self._shown_at >= self.checkpoint_s:
+            await self.show_checkpoint()
+
+    async def show_checkpoint(self) -> None:
+        """Show the newest checkpoint now if it waits, as at the end of the process.
+
+        Raises:
+            StoreError: `log-disk`: end the process.
+        """
+        if self._hidden is None:
+            return
+        note, self._hidden = self._hidden.note, None
+        await asyncio.to_thread(self.files.publish_note, CHECKPOINT, note)
+        self._shown_at = asyncio.get_running_loop().time()
 
 
 def _encode(read: Mapping[str, Position], taken: Sequence[Number]) -> bytes:
-    positions = {name: asdict(position) for name, position in read.items()}
-    return json.dumps({"read": positions, "taken": [asdict(number) for number in taken]}).encode()
+    positions = {name: vars(position) for name, position in read.items()}
+    numbers = [(number.gateway, number.boot, number.seq) for number in taken]
+    return json.dumps({"read": positions, "taken": numbers}).encode()
 
 
 def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number]]:
     try:
         found = json.loads(notes)
         read = {name: Position(**position) for name, position in found["read"].items()}
-        return read, [Number(**number) for number in found["taken"]]
+        return read, [Number(*number) for number in found["taken"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise LedgerError("staging-damaged", "what was staged cannot be read") from None

@@ -8,7 +8,7 @@ from typing import Final
 
 from broker.ledger.commit import Entry
 from broker.ledger.state import Number
-from broker.log.audited import parse_audited
+from broker.log.audited import statement_in
 from broker.log.errors import LogError
 from broker.log.leaf import (
     STREAM_BYTES,
@@ -110,13 +110,12 @@ def entry_of(
 
 def _statement(raw: bytes) -> SignedStatement:
     try:
-        audited = parse_audited(raw)
+        return statement_in(raw)
     except LogError:
         signed = parse_signed(raw)
         if signed.statement.kind not in _ALONE:
             raise LogError("bad-audited", "a decision without its decision") from None
         return signed
-    return audited.signed
 
 
 def _verify(signed: SignedStatement, keys: Sequence[VerifyKey]) -> None:

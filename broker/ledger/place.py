@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from broker.ledger.commit import Committer
 from broker.ledger.errors import LedgerError
+from broker.ledger.sequencer import Cadence
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import LedgerState
@@ -51,12 +52,20 @@ class LedgerConfig(Strict):
         origin: The log's name: a URL without a scheme, unique in the world, and for ever.
         database: URL of SQLAlchemy; empty for a file beside this one.
         round_s: Least seconds between two checkpoints put to the witnesses.
+        integrate_leaves: The log grows as soon as so many leaves wait,
+        integrate_s: or the oldest has waited so many seconds,
+        growth_leaves: and never by more than this at a time.
+        checkpoint_s: Least seconds between two checkpoints shown while it grows.
     """
 
     format: Literal[1] = 1
     origin: LogOrigin
     database: Annotated[str, Field(max_length=512)] = ""
     round_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
+    integrate_leaves: Annotated[int, Field(ge=1, le=65_536)] = 256
+    integrate_s: Annotated[float, Field(ge=0.01, le=60)] = 0.25
+    growth_leaves: Annotated[int, Field(ge=1, le=65_536)] = 4096
+    checkpoint_s: Annotated[float, Field(ge=0, le=60)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -261,7 +270,15 @@ class LedgerPlace:
 
     def committer(self, database: Database) -> Committer:
         """Return what grows this log."""
-        return Committer(self.files, SignerClient(self.socket), LedgerState(database))
+        shown_every_s = self.config().checkpoint_s
+        return Committer(
+            self.files, SignerClient(self.socket), LedgerState(database), shown_every_s
+        )
+
+    def cadence(self) -> Cadence:
+        """Return when this log grows."""
+        config = self.config()
+        return Cadence(config.integrate_leaves, config.integrate_s, config.growth_leaves)
 
     @property
     def _keys(self) -> Path:

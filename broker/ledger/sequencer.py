@@ -6,26 +6,38 @@ lost, repeats or restarts its messages cannot fork what was signed: it can only 
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from broker import clock
 from broker.ledger.commit import Committer, Entry
-from broker.ledger.errors import LedgerError
-from broker.ledger.intake import Witnessed, entry_of, stream_id
+from broker.ledger.intake import Witnessed
+from broker.ledger.reading import AuditReader, Batch
 from broker.ledger.state import Position
-from broker.log.leaf import ZERO, LeafKind
 from broker.logs import get_logger
+from broker.transport.errors import TransportError
 from broker.transport.link import Link
-from broker.transport.streams import StreamState, stream_states
 from keys.primitives.hashing import sha256
 from keys.primitives.signing import VerifyKey
 
-MAX_BATCH: Final = 256
-PAUSE_S: Final = 0.25  # at most this long until what was decided is in the tree
+LOOK_S: Final = 0.05  # how often the streams are asked how far they are
 _log = get_logger()
 _shuffle = secrets.SystemRandom().shuffle
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """When the log grows: as soon as so many leaves wait, or the oldest has waited so long.
+
+    Attributes:
+        integrate_leaves: So many.
+        integrate_s: So long.
+        growth_leaves: Most leaves of one growth; behind a backlog it grows by so many at a time.
+    """
+
+    integrate_leaves: int = 256
+    integrate_s: float = 0.25
+    growth_leaves: int = 4096
 
 
 @dataclass
@@ -37,23 +49,28 @@ class Sequencer:
     gateway_keys: Callable[[], Sequence[VerifyKey]]
     pen: Witnessed
     agreed: Callable[[int], Awaitable[None]] | None = None  # With the witnesses; then it may grow.
+    cadence: Cadence = field(default_factory=Cadence)
 
     async def run(self) -> None:
-        """Recover, then grow the log for ever.
+        """Recover, then grow the log for ever; what comes next is read while the last is signed.
 
         Raises:
-            LedgerError: End the process, and let a person look where it says so.
-            StoreError: End the process.
+            ExceptionGroup: Of LedgerError or StoreError: end the process, and let a person look
+                where it says so.
         """
         size = (await self.committer.recover()).size
         _log.info("log-recovered", size=size)
         if self.agreed is not None and size:
             await self.agreed(size)
-        while True:
-            grown = await self.step(size)
-            if grown == size:
-                await asyncio.sleep(PAUSE_S)
-            size = grown
+        positions = await self.committer.state.positions()
+        batches: asyncio.Queue[Batch] = asyncio.Queue(1)  # full: the reader waits
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read_for_ever(positions, batches))
+                group.create_task(self._grow_for_ever(size, batches))
+        except asyncio.CancelledError:
+            await self.committer.show_checkpoint()
+            raise
 
     async def step(self, size: int) -> int:
         """Append what was decided since; return the log's new size.
@@ -63,38 +80,72 @@ class Sequencer:
             TransportError: The server did not answer; nothing happened.
         """
         positions = await self.committer.state.positions()
-        entries: list[Entry] = []
-        read: dict[str, Position] = {}
-        for name, state in sorted((await stream_states(self.link, "audit.>")).items()):
-            position = positions.get(name) or Position(state.created, max(1, state.first_seq))
-            _check_forward(name, position, state)
-            last = min(state.last_seq, position.next_seq + MAX_BATCH - len(entries) - 1)
-            if last < position.next_seq:
-                continue
-            entries += await self._read(name, position, last)
-            read[name] = replace(position, next_seq=last + 1)
-        fresh = await self._fresh(entries)
+        batch = await self._reader().read(positions, self.cadence.growth_leaves)
+        return await self.append(size, batch)
+
+    async def append(self, size: int, batch: Batch) -> int:
+        """Append what was read; return the log's new size.
+
+        Raises:
+            LedgerError: End the process.
+            StoreError: Likewise.
+        """
+        fresh = await self._fresh(batch.entries)
         if fresh:
             _shuffle(fresh)  # so that an order within a batch tells nothing
-            return (await self.committer.grow(size, fresh, read)).size
-        if read:
-            await self.committer.state.read_on(read)
+            return (await self.committer.grow(size, fresh, batch.read)).size
+        if batch.read:
+            await self.committer.state.read_on(batch.read)
         return size
 
-    async def _read(self, name: str, position: Position, last: int) -> list[Entry]:
-        numbers = range(position.next_seq, last + 1)
-        stored = await asyncio.gather(*(self.link.get(name, seq) for seq in numbers))
-        stream, keys, now = stream_id(name, position.created), self.gateway_keys(), clock.now()
-        found: list[Entry] = []
-        for seq, message in zip(numbers, stored, strict=True):
-            if message is None:
-                _log.error("stream-gap", stream=name, seq=seq, alarm="stream-gap")
-                found.append(self.pen.leaf(LeafKind.STREAM, ZERO, stream=stream, seq=seq, now=now))
+    async def _read_for_ever(
+        self, before: Mapping[str, Position], batches: asyncio.Queue[Batch]
+    ) -> None:
+        reader, positions, loop = self._reader(), dict(before), asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                batch = await reader.read(positions, self.cadence.growth_leaves)
+                if batch.read:
+                    positions |= batch.read
+                    await batches.put(batch)
+                await self._until_due(reader, positions, began)
+            except TransportError as error:
+                if error.retry != "later":
+                    raise
+                _log.warning("streams-not-read", error_code=error.code)
+                await asyncio.sleep(LOOK_S)
+                await self.link.wait_connected()
+
+    async def _until_due(
+        self, reader: AuditReader, positions: Mapping[str, Position], began: float
+    ) -> None:
+        """Return as soon as enough leaves wait, or after so long."""
+        loop = asyncio.get_running_loop()
+        while await reader.waiting(positions) < self.cadence.integrate_leaves:
+            left_s = began + self.cadence.integrate_s - loop.time()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(left_s, LOOK_S))
+
+    async def _grow_for_ever(self, size: int, batches: asyncio.Queue[Batch]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.cadence.integrate_s):
+                    batch = await batches.get()
+            except TimeoutError:
+                await self.committer.show_if_due()
                 continue
-            entry = entry_of(message, keys, stream=stream, pen=self.pen, now=now)
-            if entry is not None:
-                found.append(entry)
-        return found
+            # Not in a TaskGroup: a stop that comes meanwhile waits for this growth, whole.
+            growing = asyncio.get_running_loop().create_task(self.append(size, batch))
+            try:
+                size = await asyncio.shield(growing)
+            except asyncio.CancelledError:
+                await growing
+                raise
+
+    def _reader(self) -> AuditReader:
+        return AuditReader(self.link, self.gateway_keys, self.pen)
 
     async def _fresh(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries whose number no leaf has; a number used twice is said."""
@@ -110,14 +161,3 @@ class Sequencer:
                 "number-repeated", gateway=entry.number.gateway, leaf=digest, alarm="leaf-fault"
             )
         return fresh
-
-
-def _check_forward(name: str, position: Position, state: StreamState) -> None:
-    if state.created == position.created and state.last_seq >= position.next_seq - 1:
-        return
-    _log.error("stream-reset", stream=name, alarm="stream-reset")
-    raise LedgerError(
-        "stream-reset",
-        f"{name} is not the stream that was read, or lost its end: look into it, then"
-        " kentong log resume --stream-reset",
-    )

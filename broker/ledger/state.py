@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -41,6 +42,7 @@ streams = Table(
     Column("name", String(64), primary_key=True),
     Column("created", String(64), nullable=False),
     Column("next_seq", BigInteger, nullable=False),
+    Column("tail", String(64), nullable=False),
 )
 numbers = Table(
     "log_numbers",
@@ -50,14 +52,22 @@ numbers = Table(
     Column("seq", String(16), primary_key=True),
 )
 _ONLY: Final = 1
+_ASKED_TOGETHER: Final = 1024  # three parameters each, and SQLite takes 32,766 in a statement
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stream was read: which one, by its time of creation, and the next number."""
+    """How far a stream was read.
+
+    Attributes:
+        created: Which stream it is, by its time of creation.
+        next_seq: Number of the next message.
+        tail: SHA-256 of the last one read, in hexadecimal; empty if it was gone.
+    """
 
     created: str
     next_seq: int
+    tail: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,17 +134,19 @@ class LedgerState:
         """Return how far each stream was read."""
         async with self.database.read() as connection:
             rows = (await connection.execute(select(streams))).all()
-        return {row.name: Position(row.created, int(row.next_seq)) for row in rows}
+        return {row.name: Position(row.created, int(row.next_seq), row.tail) for row in rows}
 
     async def known(self, asked: Sequence[Number]) -> set[Number]:
         """Return those of `asked` that a leaf has already."""
         found: set[Number] = set()
+        key = tuple_(numbers.c.gateway, numbers.c.boot, numbers.c.seq)
         async with self.database.read() as connection:
-            for number in asked:
-                row = number.row()
-                where = (numbers.c[name] == value for name, value in row.items())
-                if (await connection.execute(select(numbers.c.seq).where(*where))).first():
-                    found.add(number)
+            for start in range(0, len(asked), _ASKED_TOGETHER):
+                rows = [tuple(n.row().values()) for n in asked[start : start + _ASKED_TOGETHER]]
+                taken = await connection.execute(select(numbers).where(key.in_(rows)))
+                found.update(
+                    Number(row.gateway, int(row.boot, 16), int(row.seq, 16)) for row in taken
+                )
         return found
 
     async def count(self) -> int:
@@ -183,7 +195,7 @@ class LedgerState:
 
 async def _save(connection: AsyncConnection, read: Mapping[str, Position]) -> None:
     for name, position in read.items():
-        values = {"created": position.created, "next_seq": position.next_seq}
+        values = vars(position)
         done = await connection.execute(
             update(streams).where(streams.c.name == name).values(values)
         )

@@ -64,3 +64,23 @@ def parse_audited(raw: bytes) -> Audited:
                 raise LogError("bad-audited", "not a decision with its statement")
     except SchemaError as error:
         raise LogError("bad-audited", f"not a decision with its statement: {error}") from error
+
+
+def statement_in(raw: bytes) -> SignedStatement:
+    """Return the statement of a decision's message, the decision itself unread.
+
+    It is what becomes a leaf: the gateway answers for the decision beside it by its signature.
+
+    Raises:
+        LogError: As `parse_audited`, but for a decision that cannot be read.
+    """
+    try:
+        match canonical.decode(raw, max_bytes=MAX_AUDITED_BYTES):
+            case [int(version), bytes(statement), bytes(_), bytes(_)] if (
+                version == AUDITED_VERSION and version is not True
+            ):
+                return parse_signed(statement)
+            case _:
+                raise LogError("bad-audited", "not a decision with its statement")
+    except SchemaError as error:
+        raise LogError("bad-audited", f"not a decision with its statement: {error}") from error

@@ -1,4 +1,7 @@
-"""A log that grows in a process of its own, and kills it at a chosen step: `FOLDER STEP COUNT`."""
+"""A log that grows in a process of its own, and kills it at a chosen step.
+
+Arguments: folder, step, how many growths, least seconds between two checkpoints shown.
+"""
 
 import asyncio
 import os
@@ -94,7 +97,7 @@ class DyingState(LedgerState):
 
 @asynccontextmanager
 async def a_log(
-    folder: Path, step: str = "never", *, sign: SignNote = sign
+    folder: Path, step: str = "never", *, sign: SignNote = sign, checkpoint_s: float = 0
 ) -> AsyncIterator[Committer]:
     """A log in `folder`, founded if there is none."""
     path, socket = folder / "signer.json", folder / "s"
@@ -108,6 +111,7 @@ async def a_log(
             DyingFiles(folder / "tiles", step),
             DyingSigner(socket, step),
             DyingState(database, step),
+            checkpoint_s,
         )
         if new:
             await committer.found()
@@ -119,19 +123,22 @@ def entries(first: int, count: int) -> list[Entry]:
     return [Entry(b"entry %d" % seq, Number("gateway-1", 2**63 + 1, seq)) for seq in numbers]
 
 
-async def grow(folder: Path, step: str, growths: int) -> None:
+async def grow(folder: Path, step: str, growths: int, checkpoint_s: float) -> None:
     """Grow that many times; die at `step` of the last."""
-    async with a_log(folder) as committer:
+    async with a_log(folder, checkpoint_s=checkpoint_s) as committer:
         size = (await committer.recover()).size
-        batches = BATCHES[:growths]
-        for count in batches[:-1]:
+        for count in BATCHES[: growths - 1]:
             read = {"AUDIT_2026": Position("then", size + count)}
             size = (await committer.grow(size, entries(size, count), read)).size
-    async with a_log(folder, step) as committer:
-        count = batches[-1]
+        committer.files, committer.signer, committer.state = (
+            DyingFiles(committer.files.folder, step),
+            DyingSigner(committer.signer.path, step),
+            DyingState(committer.state.database, step),
+        )
+        count = BATCHES[growths - 1]
         read = {"AUDIT_2026": Position("then", size + count)}
         await committer.grow(size, entries(size, count), read)
 
 
 if __name__ == "__main__":
-    asyncio.run(grow(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(grow(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))

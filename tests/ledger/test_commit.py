@@ -15,6 +15,7 @@ from broker.log.note import parse_note
 from broker.log.notekeys import verify_note
 from broker.log.tiles import bundles_of, lookup_in, tiles_of
 from broker.store.database import StoreError
+from broker.store.tilefiles import TileFiles
 from tests.ledger.growing import BATCHES, KEY, STEPS, Position, a_log, entries
 
 pytestmark = pytest.mark.timeout(60)
@@ -26,9 +27,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def grown(folder: Path, step: str, growths: int) -> int:
+def grown(folder: Path, step: str, growths: int, checkpoint_s: float) -> int:
     """How the process that grew the log ended."""
-    command = (sys.executable, "-m", "tests.ledger.growing", str(folder), step, str(growths))
+    words = (str(folder), step, str(growths), str(checkpoint_s))
+    command = (sys.executable, "-m", "tests.ledger.growing", *words)
     root = Path(__file__).parents[2]
     return subprocess.run(command, cwd=root, check=False, timeout=50).returncode  # noqa: S603 - ours
 
@@ -51,12 +53,21 @@ def whole(committer: Committer) -> Checkpoint:
     return checkpoint
 
 
+@pytest.mark.parametrize("checkpoint_s", [0, 3600])
 @pytest.mark.parametrize("growths", [1, 4, 6])
 @pytest.mark.parametrize("step", STEPS)
-async def test_killed_at_a_step_it_goes_on(folder: Path, step: str, growths: int) -> None:
-    assert grown(folder, step, growths) == (0 if step == "never" else -9)
+async def test_killed_at_a_step_it_goes_on(
+    folder: Path, step: str, growths: int, checkpoint_s: float
+) -> None:
+    delayed = bool(checkpoint_s)
+    lives = step == "never" or (step == "published" and delayed)
+    assert grown(folder, step, growths, checkpoint_s) == (0 if lives else -9)
     before = sum(BATCHES[: growths - 1])
     expected = before if step == "staged" else before + BATCHES[growths - 1]
+    in_sight = TileFiles(folder / "tiles").checkpoint()
+    assert in_sight is not None
+    if delayed:
+        assert parse_checkpoint(parse_note(in_sight).text).size == 0
     async with a_log(folder) as committer:
         locked = await committer.recover()
         assert locked.size == expected
@@ -150,3 +161,24 @@ async def test_a_log_is_founded_once(folder: Path) -> None:
         with pytest.raises(LedgerError) as caught:
             await committer.found()
         assert caught.value.code == "exists"
+
+
+async def test_while_it_grows_fast_its_checkpoint_is_shown_at_times(folder: Path) -> None:
+    def shown(committer: Committer) -> int:
+        raw = committer.files.checkpoint()
+        assert raw is not None
+        return parse_checkpoint(parse_note(raw).text).size
+
+    async with a_log(folder, checkpoint_s=3600) as committer:
+        await committer.recover()
+        for size in (0, 300, 600):
+            await committer.grow(size, entries(size, 300), {})
+            await committer.show_if_due()
+            assert shown(committer) == 0
+            assert (await committer.signer.state())[0] == size + 300
+            assert (await committer.state.locked()).size == size + 300
+        await committer.show_checkpoint()
+        assert shown(committer) == whole(committer).size == 900
+        committer.checkpoint_s = 0
+        await committer.grow(900, entries(900, 1), {})
+        assert shown(committer) == 901

@@ -1,8 +1,10 @@
 """What gateways decide becomes leaves: each once, in whatever order, and what is wrong is said."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ from broker import clock
 from broker.ledger.commit import Committer
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import SEQUENCER, Witnessed
-from broker.ledger.sequencer import Sequencer
+from broker.ledger.sequencer import Cadence, Sequencer
 from broker.log.audited import parse_audited
+from broker.log.checkpoint import parse_checkpoint
 from broker.log.commitments import check_opening
 from broker.log.leaf import Leaf, LeafKind, parse_leaf
+from broker.log.note import parse_note
 from broker.log.tiles import bundles_of
 from broker.transport.link import Link
 from broker.transport.streams import stream_states
@@ -166,6 +170,45 @@ async def test_a_backlog_is_taken_in_bounded_steps(stage: Stage) -> None:
     subject = f"audit.{clock.now().year}.gateway.rubbish"
     for number in range(300):
         await stage.own.publish_acked(f"{subject}.{number}", b"%d" % number, msg_id=f"{number}")
+    stage.sequencer.cadence = Cadence(growth_leaves=256)
     assert len(await stage.grow()) == 256
     assert len(await stage.grow()) == 300
     assert (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq == 300
+
+
+async def test_it_runs_with_its_own_cadence_and_shows_the_last_checkpoint_at_its_end(
+    stage: Stage,
+) -> None:
+    stage.committer.checkpoint_s = 3600
+    stage.sequencer.cadence = Cadence(integrate_leaves=4, integrate_s=0.5)
+    await stage.decide()
+    running = asyncio.get_running_loop().create_task(stage.sequencer.run())
+    await stage.decide(9)
+    async with asyncio.timeout(BOUND_S):
+        while (await stage.committer.state.locked()).size < 10:
+            pass  # each look is a request to the database
+    assert in_sight(stage) == 0
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    stage.size = in_sight(stage)
+    assert stage.size == len(stage.leaves()) == 10
+
+
+def in_sight(stage: Stage) -> int:
+    raw = stage.committer.files.checkpoint()
+    assert raw is not None
+    return parse_checkpoint(parse_note(raw).text).size
+
+
+async def test_a_stream_that_went_back_and_was_filled_again_stops_it(stage: Stage) -> None:
+    await stage.decide(3)
+    await stage.grow()
+    positions = await stage.committer.state.positions()
+    (name,) = (name for name in positions if name == stage.stream)
+    other = replace(positions[name], tail=sha256(b"another message stood here").hex())
+    await stage.committer.state.read_on({name: other})
+    await stage.decide()
+    with pytest.raises(LedgerError) as caught:
+        await stage.grow()
+    assert caught.value.code == "stream-reset"

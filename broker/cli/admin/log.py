@@ -183,7 +183,9 @@ def run(
             pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
             async with asyncio.TaskGroup() as group:
                 group.create_task(cosigning.watch_quorum())
-                group.create_task(Sequencer(link, committer, gateway_keys, pen, agreed).run())
+                cadence = place.cadence()
+                sequencer = Sequencer(link, committer, gateway_keys, pen, agreed, cadence)
+                group.create_task(sequencer.run())
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:

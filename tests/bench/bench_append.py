@@ -1,0 +1,215 @@
+"""How fast the log grows: leaves into signed checkpoints, through signer process and database.
+
+    .venv/bin/python -m tests.bench.bench_append       KENTONG_BENCH_LEAVES=100000 if not set
+    KENTONG_BENCH_DATABASE=postgresql+psycopg://...    SQLite if not set
+
+Prints one line of JSON. First leaves that are checked already; then messages as the streams hold
+them, each signature checked, against bare checks of the same signatures on as many threads. Each
+is done three times and the best counts, since whatever else the machine does can only slow it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from itertools import repeat
+from pathlib import Path
+
+from broker.ledger.commit import Committer
+from broker.ledger.intake import Witnessed
+from broker.ledger.place import LedgerConfig, LedgerPlace
+from broker.ledger.reading import READ_TOGETHER, Batch, checked
+from broker.ledger.sequencer import Cadence, Sequencer
+from broker.ledger.signer_socket import serving
+from broker.ledger.state import Position, metadata
+from broker.log.audited import statement_in
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.leaf import LEAF_CONTEXT, STREAM_BYTES, LeafKind, Statement
+from broker.log.note import parse_note
+from broker.log.notekeys import parse_vkey, verify_note
+from broker.store.database import open_database
+from broker.transport.credentials import Credentials
+from broker.transport.link import Link
+from broker.transport.message import Stored
+from keys.keystore import FLOOR_LOG2N
+from keys.primitives.signing import SignKey
+from schemas import canonical
+
+LEAVES = int(os.environ.get("KENTONG_BENCH_LEAVES", "100000"))  # noqa: TID251 - a bench setting
+DATABASE = os.environ.get("KENTONG_BENCH_DATABASE", "")  # noqa: TID251 - likewise
+CORES = len(os.sched_getaffinity(0))
+ROUNDS = 3
+GROWTH = Cadence().growth_leaves
+SECRET = b"a passphrase for nothing"
+KEY = SignKey(bytes(range(32)))
+PEN = Witnessed(SignKey.generate())
+DECISION = bytes(1200)  # the sequencer does not read it
+STREAM = bytes(STREAM_BYTES)
+SIGN = "import sys; from tests.bench.bench_append import sign; sign(sys.argv[1])"
+NOWHERE = Credentials((), "", "", SignKey.generate(), "_INBOX", "bench")
+START_S = 30.0
+Grow = Callable[[Sequencer], Awaitable[None]]
+
+
+def sign(home: str) -> None:
+    """Serve as the signer until killed."""
+
+    async def work() -> None:
+        place = LedgerPlace(Path(home))
+        async with serving(place.open_signer(SECRET), place.socket):
+            print("ready", flush=True)  # noqa: T201 - to who started us
+            await asyncio.get_running_loop().create_future()
+
+    asyncio.run(work())
+
+
+@asynccontextmanager
+async def a_log(place: LedgerPlace) -> AsyncIterator[tuple[Committer, int]]:
+    """A founded log with a signer in a process of its own, and that one's process id."""
+    config = LedgerConfig(origin="log.example/bench", database=DATABASE)
+    place.create(config, SECRET, SignKey.generate(), "", log2n=FLOOR_LOG2N)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SIGN, str(place.home), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        async with asyncio.timeout(START_S):
+            await child.stdout.readline()
+        async with open_database(place.database_url, metadata) as database:
+            async with database.engine.begin() as connection:  # what an earlier run left
+                await connection.run_sync(metadata.drop_all)
+                await connection.run_sync(metadata.create_all)
+            committer = place.committer(database)
+            await committer.found()
+            yield committer, child.pid
+    finally:
+        child.kill()
+        await child.wait()
+
+
+def messages(count: int) -> list[Stored]:
+    """Messages of one gateway, as a stream holds them."""
+    found = []
+    for seq in range(count):
+        said = Statement(LeafKind.DECISION, 1_790_000_000, "gateway-1", 7, seq, c_body=bytes(32))
+        raw = canonical.encode([1, said.sign(KEY).to_bytes(), DECISION, b""])
+        found.append(Stored(f"audit.2026.SG.{seq}", raw, seq + 1))
+    return found
+
+
+async def entered(part: Sequence[Stored]) -> Batch:
+    """What the sequencer makes of messages, read and checked."""
+    entries = []
+    for start in range(0, len(part), READ_TOGETHER):
+        some = part[start : start + READ_TOGETHER]
+        numbers = [each.seq for each in some]
+        entries += await checked(numbers, some, stream=STREAM, keys=(KEY.public,), pen=PEN)
+    return Batch(entries, {"AUDIT_2026": Position("then", part[-1].seq + 1)}, len(part))
+
+
+async def appended(sequencer: Sequencer, batches: Sequence[Batch]) -> None:
+    """Leaves checked already, into the log."""
+    size = 0
+    for batch in batches:
+        size = await sequencer.append(size, batch)
+
+
+async def end_to_end(sequencer: Sequencer, parts: Sequence[Sequence[Stored]]) -> None:
+    """Messages into the log: read and checked ahead, as `Sequencer.run` does."""
+    batches: asyncio.Queue[Batch] = asyncio.Queue(1)
+
+    async def read() -> None:
+        for part in parts:
+            await batches.put(await entered(part))
+
+    size = 0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(read())
+        for _ in parts:
+            size = await sequencer.append(size, await batches.get())
+
+
+def bare(stored: Sequence[Stored]) -> float:
+    """Seconds that checking each signature takes, and nothing else."""
+    signed = [statement_in(each.payload) for each in stored]
+    pairs = [(each.signature, LEAF_CONTEXT + each.statement.to_bytes()) for each in signed]
+    key = KEY.public
+
+    def check(first: int) -> None:
+        for signature, message in pairs[first::CORES]:
+            key.verify(signature, message)
+
+    with ThreadPoolExecutor(CORES) as pool:
+        start = time.perf_counter()
+        list(pool.map(check, range(CORES)))
+        return time.perf_counter() - start
+
+
+async def grown(work: Grow) -> tuple[float, float, float]:
+    """Seconds that `work` takes, and the peak memory of this process and of the signer, in MiB."""
+    with tempfile.TemporaryDirectory() as name:
+        place = LedgerPlace(Path(name))
+        async with a_log(place) as (committer, signer):
+            sequencer = Sequencer(Link(NOWHERE), committer, lambda: (KEY.public,), PEN)
+            start = time.perf_counter()
+            await work(sequencer)
+            await committer.show_checkpoint()
+            seconds = time.perf_counter() - start
+            note = parse_note(committer.files.checkpoint() or b"")
+            keys = [parse_vkey(line) for line in place.vkeys_file.read_text().splitlines()]
+            whole = len(verify_note(note, keys)) == len(keys)
+            if not whole or parse_checkpoint(note.text).size != LEAVES:
+                sys.exit("not every leaf is under a signed checkpoint")
+            return seconds, peak_mib(os.getpid()), peak_mib(signer)
+
+
+def peak_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kib = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return round(int(kib) / 1024, 1)
+
+
+def main() -> None:
+    """Measure, and print one line."""
+    stored = messages(LEAVES)
+    parts = [stored[start : start + GROWTH] for start in range(0, LEAVES, GROWTH)]
+
+    async def all_entered() -> list[Batch]:
+        return [await entered(part) for part in parts]
+
+    ceiling = whole = alone = float("inf")
+    peak = signer = 0.0
+    for _ in repeat(None, ROUNDS):
+        ceiling = min(ceiling, bare(stored))
+        seconds, used, used_by_signer = asyncio.run(grown(lambda each: end_to_end(each, parts)))
+        whole, peak, signer = min(whole, seconds), max(peak, used), max(signer, used_by_signer)
+    batches = asyncio.run(all_entered())
+    for _ in repeat(None, ROUNDS):
+        alone = min(alone, asyncio.run(grown(lambda each: appended(each, batches)))[0])
+    print(  # noqa: T201 - what a bench is for
+        json.dumps(
+            {
+                "bench": "log-append",
+                "leaves": LEAVES,
+                "cores": CORES,
+                "database": DATABASE.partition(":")[0] or "sqlite",
+                "checked_leaves_per_second": round(LEAVES / alone),
+                "goal_checked": 20_000,
+                "end_to_end_leaves_per_second": round(LEAVES / whole),
+                "bare_signatures_per_second": round(LEAVES / ceiling),
+                "ratio": round(ceiling / whole, 3),
+                "goal_ratio": 0.8,
+                "peak_rss_mib": peak,
+                "peak_rss_signer_mib": signer,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
