@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import MetaData, event
+from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -68,6 +68,22 @@ class Database:
         with _as_store_error():
             async with self.engine.connect() as connection:
                 yield connection
+
+    async def empty_journal(self) -> None:
+        """Bring SQLite's write-ahead log home and empty it: it holds rows as they were.
+
+        Another database keeps its own journals, for as long as its operator says.
+
+        Raises:
+            StoreError: `database-locked`: somebody reads at this moment.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return
+        with _as_store_error():
+            async with self.engine.connect() as connection:
+                emptied = await connection.run_sync(_truncate_journal)
+        if not emptied:
+            raise StoreError("database-locked", "somebody reads the database", retry="later")
 
     async def write_for_ever(self) -> None:
         """Commit what waits; the only writer."""
@@ -160,6 +176,16 @@ def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the d
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _truncate_journal(connection: Connection) -> bool:
+    cursor = connection.connection.cursor()  # the driver's own: no transaction may be open
+    try:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        told = cursor.fetchone()
+    finally:
+        cursor.close()
+    return told is not None and not told[0]  # the first is whether somebody was in the way
 
 
 def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401 - the library's own type

@@ -1,0 +1,47 @@
+"""Takes one envelope away from a node, once it is past its `delete_by`: for ever, from the disk.
+
+What goes: the envelope as it travelled, its content, the opening of its leaf with every salt. What
+stays, so that nothing is taken twice and what was said is known: ids, digests, numbers, outcomes.
+Content was sealed under a key of its own beside it, so old backups keep only what the storage key
+of that time opens.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.store.database import Database
+from broker.store.tables import envelopes, inbox, outbox, proofs, submissions
+
+
+async def destroy(database: Database, ident: UUID) -> int:
+    """Destroy what this node keeps of an envelope; return how many rows held something of it.
+
+    The rows are overwritten (`secure_delete`), and the journal in which they stood is emptied.
+    Safe to repeat.
+
+    Args:
+        database: The node's.
+        ident: The envelope's id. What it replaced has ids of its own.
+
+    Raises:
+        StoreError: `database-locked`: somebody reads; the rows are gone, and the journal is
+            emptied by the next call. Else nothing was destroyed.
+    """
+    count = await database.change(lambda connection: _destroy(connection, str(ident)))
+    await database.empty_journal()
+    return count
+
+
+async def _destroy(connection: AsyncConnection, ident: str) -> int:
+    count = 0
+    for table in (proofs, inbox, outbox):
+        count += (await connection.execute(delete(table).where(table.c.id == ident))).rowcount
+    drafted = select(envelopes.c.submission_id).where(envelopes.c.id == ident)
+    emptied = (
+        update(submissions)
+        .where(submissions.c.id.in_(drafted), submissions.c.sealed != b"")
+        .values(sealed=b"")
+    )
+    return count + (await connection.execute(emptied)).rowcount
