@@ -30,7 +30,7 @@ from keys.primitives.hashing import sha256
 from schemas.desk import AlertBody, DraftRequest, InboxItem, LogShown, OriginalDocument
 from schemas.vocabulary import TLP, Handling, Precedence, Purpose, Status
 
-STEP_S: Final = 40.0  # far beyond what a step takes; then the demonstration has failed
+STEP_S: Final = 100.0  # far beyond what a step takes, a redelivery after a kill included
 MANY: Final = 12
 
 
