@@ -14,12 +14,20 @@ Nothing is ever tried again in place: on any error the process ends, and `recove
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from broker import clock
 from broker.ledger.errors import LedgerError
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import LedgerState, Locked, Number, Position
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
+from broker.log.errors import LogError
+from broker.log.merkle import tree_root
+from broker.log.note import parse_note
+from broker.log.notekeys import VKey, verify_note
+from broker.log.tiles import lookup_in
 from broker.store.tilefiles import CHECKPOINT, TileFiles, leaf_hashes
 
 
@@ -36,13 +44,17 @@ class Committer:
     """Grows one log.
 
     Attributes:
+        vkeys: The log's own; every note that is found must carry a signature of each.
         checkpoint_s: Least seconds between two checkpoints shown while the log grows.
     """
 
     files: TileFiles
     signer: SignerClient
     state: LedgerState
+    vkeys: tuple[VKey, ...]
     checkpoint_s: float = 0.0
+    now: Callable[[], datetime] = clock.now
+    _locked: Locked | None = field(default=None, repr=False)  # What this process wrote last.
     _hidden: Locked | None = field(default=None, repr=False)  # Signed, its checkpoint not shown.
     _shown_at: float = field(default=-math.inf, repr=False)  # By the loop's clock.
 
@@ -55,7 +67,7 @@ class Committer:
         size, note = await self.signer.state()
         if size:
             raise LedgerError("exists", "the signer has a log already")
-        await self.state.found(note)
+        await self.state.found(note, self._now_s())
         await asyncio.to_thread(self.files.publish, 0, note)
 
     async def recover(self) -> Locked:
@@ -64,9 +76,14 @@ class Committer:
         Raises:
             LedgerError: `signer-behind`: it forgot what it signed; `signer-ahead`: it signed what
                 is not here: restore the log's store, or fetch the leaves from a member;
-                `fork`: one size and two checkpoints.
+                `fork`: one size and two checkpoints; `lock-damaged`, `checkpoint-damaged`: not
+                what was written; `clock-back`: it is earlier than at the last growth.
+            StoreError: `tile-missing`, `tile-damaged`, or the disk or the database failed.
         """
         locked = await self.state.locked()
+        if self._now_s() < locked.at_s:
+            raise LedgerError("clock-back", "the clock is behind the last growth: set it")
+        self._signed(locked.note, locked.size, code="lock-damaged")
         size, note = await self.signer.state()
         if size < locked.size:
             raise LedgerError("signer-behind", "the signer forgot what it signed: restore it")
@@ -77,12 +94,43 @@ class Committer:
             if notes is None:
                 raise LedgerError("signer-ahead", "the signer signed leaves that are not here")
             read, taken = _decode(notes)
-            await self.state.advance(locked.size, Locked(size, note), read=read, taken=taken)
-            locked = Locked(size, note)
-        await asyncio.to_thread(self.files.show, locked.size)
-        self._hidden = locked
+            old_size, locked = locked.size, Locked(size, note, self._now_s())
+            self._signed(locked.note, locked.size, code="bad-answer")
+            await self.state.advance(old_size, locked, read=read, taken=taken)
+        await asyncio.to_thread(self._show, locked)
+        self._locked = self._hidden = locked
         await self.show_checkpoint()
         return locked
+
+    def _show(self, locked: Locked) -> None:
+        """Show the tiles of a growth that was interrupted, if what is in sight fits it."""
+        raw = self.files.checkpoint()
+        shown = None
+        if raw is not None:
+            shown = self._signed(raw, None, code="checkpoint-damaged")
+            if shown.size > locked.size:
+                raise LedgerError("signer-behind", "more was shown than the signer remembers")
+        self.files.show(locked.size)
+        signed = self._signed(locked.note, locked.size, code="lock-damaged")
+        self.files.check_edge(locked.size, signed.root)
+        lookup = lookup_in(self.files.read, locked.size)
+        if shown is not None and tree_root(shown.size, lookup) != shown.root:
+            raise LedgerError("fork", "the checkpoint in sight is of another tree")
+
+    def _signed(self, raw: bytes, size: int | None, *, code: str) -> Checkpoint:
+        """Return the checkpoint of a note, every signature of the log under it verified."""
+        try:
+            note = parse_note(raw)
+            verified = verify_note(note, self.vkeys)
+            checkpoint = parse_checkpoint(note.text)
+        except LogError as error:
+            raise LedgerError(code, f"a checkpoint is not what was written: {error}") from error
+        if len(verified) != len(self.vkeys) or size not in {None, checkpoint.size}:
+            raise LedgerError(code, "a checkpoint is not what was written")
+        return checkpoint
+
+    def _now_s(self) -> int:
+        return int(self.now().timestamp())
 
     async def grow(
         self, old_size: int, entries: Sequence[Entry], read: Mapping[str, Position]
@@ -98,15 +146,23 @@ class Committer:
             LedgerError: End the process.
             StoreError: Likewise.
         """
+        before, now_s = self._locked or await self.state.locked(), self._now_s()
+        if now_s < before.at_s:
+            raise LedgerError("clock-back", "the clock is behind the last growth: set it")
+        if before.size != old_size:
+            raise LedgerError("fenced", f"the log has {before.size} leaves, not {old_size}")
+        root = self._signed(before.note, old_size, code="lock-damaged").root
+        await asyncio.to_thread(self.files.check_edge, old_size, root)
         raws = [entry.raw for entry in entries]
         taken = [entry.number for entry in entries]
         notes = _encode(read, taken)
         await asyncio.to_thread(self.files.stage, old_size, raws, notes)
         note = await self.signer.append(old_size, leaf_hashes(raws))
-        locked = Locked(old_size + len(entries), note)
+        locked = Locked(old_size + len(entries), note, now_s)
+        self._signed(locked.note, locked.size, code="bad-answer")
         await self.state.advance(old_size, locked, read=read, taken=taken)
         await asyncio.to_thread(self.files.show, locked.size)
-        self._hidden = locked
+        self._locked = self._hidden = locked
         await self.show_if_due()
         return locked
 

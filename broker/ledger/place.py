@@ -25,7 +25,7 @@ from broker.ledger.state import LedgerState
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.note import Note, check_key_name
-from broker.log.notekeys import SignatureType, VKey
+from broker.log.notekeys import SignatureType, VKey, parse_vkey
 from broker.log.notesigner import NoteSigner
 from broker.store.database import Database, sqlite_url
 from broker.store.tilefiles import TileFiles
@@ -272,8 +272,26 @@ class LedgerPlace:
         """Return what grows this log."""
         shown_every_s = self.config().checkpoint_s
         return Committer(
-            self.files, SignerClient(self.socket), LedgerState(database), shown_every_s
+            self.files,
+            SignerClient(self.socket),
+            LedgerState(database),
+            self.vkeys(),
+            shown_every_s,
         )
+
+    def vkeys(self) -> tuple[VKey, ...]:
+        """Return the log's public keys.
+
+        Raises:
+            LedgerError: `no-log`, or `bad-config`: they cannot be read.
+        """
+        try:
+            lines = self.vkeys_file.read_text("ascii").splitlines()
+            return tuple(parse_vkey(line) for line in lines)
+        except OSError as error:
+            raise LedgerError("no-log", f"{self.vkeys_file} is missing") from error
+        except (LogError, ValueError) as error:
+            raise LedgerError("bad-config", f"{self.vkeys_file}: {error}") from None
 
     def cadence(self) -> Cadence:
         """Return when this log grows."""

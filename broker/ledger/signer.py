@@ -8,18 +8,21 @@ sign is on its disk before the signature leaves it.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field, ValidationError
 
+from broker import clock
 from broker.ledger.errors import LedgerError
-from broker.log.checkpoint import Checkpoint
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier
-from broker.log.note import Note
+from broker.log.note import Note, parse_note
 from keys.errors import KeyFileError
 from keys.files import read_private, write_private
+from keys.primitives.hashing import sha256
 from schemas.label import Strict
 
 MAX_LEAVES: Final = 65_536  # in one call
@@ -37,12 +40,32 @@ class _Tree(Strict):
 
 
 class _State(Strict):
-    """`signer.json`: the tree signed last, the one before it, and the checkpoint."""
+    """`signer.json`: the tree signed last, the one before it, the checkpoint, and when that was.
+
+    Attributes:
+        digest: Of all the rest: a disk that changes a bit must not change what is signed next.
+    """
 
     origin: str
     tree: _Tree
     before: _Tree
     note: str
+    signed_at_s: int
+    digest: str = ""
+
+    def sealed(self) -> "_State":
+        return self.model_copy(update={"digest": self._digest()})
+
+    def check(self, raw: bytes) -> None:
+        signed = parse_checkpoint(parse_note(self.note.encode()).text)
+        tree = self.tree.value()
+        self.before.value()
+        same = (signed.size, signed.root) == (tree.size, tree.root())
+        if not same or self.digest != self._digest() or _encode(self) != raw:
+            raise LogError("bad-state", "it is not what was written")
+
+    def _digest(self) -> str:
+        return sha256(self.model_copy(update={"digest": ""}).model_dump_json().encode()).hex()
 
 
 @dataclass
@@ -53,6 +76,8 @@ class Signer:
     origin: str
     sign: SignNote
     _state: _State
+    now: Callable[[], datetime] = clock.now
+    _broken: bool = False  # What is on the disk is not known: a new start reads it.
 
     @classmethod
     def create(cls, path: Path, origin: str, sign: SignNote) -> "Signer":
@@ -66,7 +91,9 @@ class Signer:
             raise LedgerError("exists", f"{path} holds a log already")
         empty = _Tree(size=0)
         note = sign(Checkpoint(origin, 0, Frontier().root()))
-        state = _State(origin=origin, tree=empty, before=empty, note=note.to_bytes().decode())
+        state = _State(
+            origin=origin, tree=empty, before=empty, note=note.to_bytes().decode(), signed_at_s=0
+        ).sealed()
         write_private(path, _encode(state))
         return cls(path, origin, sign, state)
 
@@ -79,9 +106,9 @@ class Signer:
                 not what this signer wrote; `wrong-origin`: the file of another log.
         """
         try:
-            state = _State.model_validate_json(read_private(path, max_bytes=_MAX_STATE_BYTES))
-            state.tree.value()
-            state.before.value()
+            raw = read_private(path, max_bytes=_MAX_STATE_BYTES)
+            state = _State.model_validate_json(raw)
+            state.check(raw)
         except KeyFileError as error:
             raise LedgerError("no-signer-state", f"{path}: {error}") from error
         except (ValidationError, ValueError, LogError):
@@ -107,9 +134,12 @@ class Signer:
 
         Raises:
             LedgerError: `wrong-size`: this tree was not grown from there; `fork`: it was, by other
-                leaves; `too-many`, `no-leaves`; or `signer-disk`: nothing was signed.
+                leaves; `too-many`, `no-leaves`. Or, and then the process must end: `signer-disk`:
+                nothing was given away; `clock-back`: it is earlier than at the last signature.
             LogError: `bad-hash`.
         """
+        if self._broken:
+            raise LedgerError("signer-disk", f"{self.path} was not written: start again")
         if not leaf_hashes:
             raise LedgerError("no-leaves", "a tree grows by one leaf at least")
         if len(leaf_hashes) > MAX_LEAVES:
@@ -118,6 +148,9 @@ class Signer:
             return self._again(leaf_hashes)
         if old_size != self.size:
             raise LedgerError("wrong-size", f"the log has {self.size} leaves, not {old_size}")
+        now_s = int(self.now().timestamp())
+        if now_s < self._state.signed_at_s:
+            raise LedgerError("clock-back", "the clock is behind the last signature: set it")
         grown = self._state.tree.value().append(leaf_hashes)
         note = self.sign(Checkpoint(self.origin, grown.size, grown.root()))
         state = _State(
@@ -125,10 +158,12 @@ class Signer:
             tree=_tree(grown),
             before=self._state.tree,
             note=note.to_bytes().decode(),
-        )
+            signed_at_s=now_s,
+        ).sealed()
         try:
             write_private(self.path, _encode(state))
-        except KeyFileError as error:
+        except (KeyFileError, OSError) as error:
+            self._broken = True
             raise LedgerError("signer-disk", f"{self.path} is not written: {error}") from error
         self._state = state
         return self.checkpoint

@@ -26,14 +26,17 @@ CALL_TIMEOUT_S: Final = 30.0
 MAX_REQUEST_BYTES: Final = MAX_LEAVES * 32 + 64
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_PATH_BYTES: Final = 100  # of a socket; the system's limit is a little above
+_ENDING: Final = frozenset({"signer-disk", "clock-back"})
 _HASH_BYTES: Final = 32
 _LENGTH: Final = struct.Struct(">I")
 _log = get_logger()
 
 
 @asynccontextmanager
-async def serving(signer: Signer, path: Path) -> AsyncIterator[None]:
+async def serving(signer: Signer, path: Path) -> AsyncIterator["asyncio.Future[LedgerError]"]:
     """Answer on the socket at `path` while the block runs; one call at a time.
+
+    Gives a future: its result is why the process must end.
 
     Raises:
         LedgerError: `socket-path`: it is too long for a socket.
@@ -43,14 +46,18 @@ async def serving(signer: Signer, path: Path) -> AsyncIterator[None]:
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise LedgerError("socket-path", f"{path} is too long for a socket")
     turn = asyncio.Lock()
+    ended: asyncio.Future[LedgerError] = asyncio.get_running_loop().create_future()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 request = await _read(reader, MAX_REQUEST_BYTES)
                 async with turn:
-                    writer.write(_framed(await _answer(signer, request)))
+                    answer, failed = await _answer(signer, request)
+                    writer.write(_framed(answer))
                 await writer.drain()
+                if failed is not None and failed.code in _ENDING and not ended.done():
+                    ended.set_result(failed)
         except (asyncio.IncompleteReadError, ConnectionError, LedgerError):
             return
         finally:
@@ -60,7 +67,7 @@ async def serving(signer: Signer, path: Path) -> AsyncIterator[None]:
     server = await asyncio.start_unix_server(talk, path)
     _restrict(path)
     async with server:
-        yield
+        yield ended
 
 
 def _clear(path: Path) -> None:
@@ -73,7 +80,7 @@ def _restrict(path: Path) -> None:
     path.chmod(0o600)
 
 
-async def _answer(signer: Signer, request: bytes) -> bytes:
+async def _answer(signer: Signer, request: bytes) -> tuple[bytes, LedgerError | None]:
     try:
         match canonical.decode(request, max_bytes=MAX_REQUEST_BYTES):
             case ["state"]:
@@ -82,13 +89,14 @@ async def _answer(signer: Signer, request: bytes) -> bytes:
                 hashes = [joined[i : i + _HASH_BYTES] for i in range(0, len(joined), _HASH_BYTES)]
                 note = await in_thread(signer, old_size, hashes)
             case _:
-                return canonical.encode(["error", "bad-request", "the signer knows no such call"])
+                return canonical.encode(["error", "bad-request", "no such call"]), None
     except (LedgerError, LogError) as error:
         _log.error("not-signed", error_code=error.code)
-        return canonical.encode(["error", error.code, str(error)])
+        failed = error if isinstance(error, LedgerError) else None
+        return canonical.encode(["error", error.code, str(error)]), failed
     except SchemaError as error:
-        return canonical.encode(["error", "bad-request", str(error)])
-    return canonical.encode(["ok", signer.size, note])
+        return canonical.encode(["error", "bad-request", str(error)]), None
+    return canonical.encode(["ok", signer.size, note]), None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ lock = Table(
     Column("id", Integer, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("note", Text, nullable=False),
+    Column("at_s", BigInteger, nullable=False),
 )
 streams = Table(
     "log_streams",
@@ -85,10 +86,15 @@ class Number:
 
 @dataclass(frozen=True)
 class Locked:
-    """The lock record."""
+    """The lock record.
+
+    Attributes:
+        at_s: When it was moved there, in seconds since 1970: the clock never goes back behind it.
+    """
 
     size: int
     note: bytes
+    at_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class LedgerState:
 
     database: Database
 
-    async def found(self, note: bytes) -> None:
+    async def found(self, note: bytes, at_s: int) -> None:
         """Write the first lock record.
 
         Raises:
@@ -107,7 +113,8 @@ class LedgerState:
 
         async def change(connection: AsyncConnection) -> None:
             try:
-                await connection.execute(insert(lock).values(id=_ONLY, size=0, note=note.decode()))
+                first = {"id": _ONLY, "size": 0, "note": note.decode(), "at_s": at_s}
+                await connection.execute(insert(lock).values(first))
             except IntegrityError:
                 raise LedgerError("exists", "the log's database holds a log already") from None
 
@@ -128,7 +135,7 @@ class LedgerState:
             row = (await connection.execute(select(lock))).one_or_none()
         if row is None:
             raise LedgerError("no-log", "the log's database is empty: kentong log init, or restore")
-        return Locked(int(row.size), row.note.encode())
+        return Locked(int(row.size), row.note.encode(), int(row.at_s))
 
     async def positions(self) -> dict[str, Position]:
         """Return how far each stream was read."""
@@ -174,7 +181,7 @@ class LedgerState:
             moved = await connection.execute(
                 update(lock)
                 .where(lock.c.id == _ONLY, lock.c.size == old_size)
-                .values(size=locked.size, note=locked.note.decode())
+                .values(size=locked.size, note=locked.note.decode(), at_s=locked.at_s)
             )
             if moved.rowcount != 1:
                 raise LedgerError("fenced", "another sequencer moved the log on: this one stops")

@@ -9,20 +9,23 @@
 Source: C2SP tlog-tiles.
 """
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from broker.log.errors import LogError
-from broker.log.merkle import leaf_hash
+from broker.log.merkle import leaf_hash, tree_root
 from broker.log.tiles import (
     TILE_WIDTH,
     Tile,
     encode_bundle,
+    lookup_in,
     parse_bundle,
     parse_hashes,
     tile_root,
@@ -35,6 +38,7 @@ _OLDER: Final = "checkpoints"
 NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
 _STAGING: Final = "staging"
 _UNFINISHED: Final = "unfinished"
+_LOCK: Final = ".lock"
 _FOLDER_MODE: Final = 0o700
 _SYNC_TOGETHER: Final = 16
 _MAX_BYTES: Final = TILE_WIDTH * 65_537
@@ -116,6 +120,51 @@ class TileFiles:
             _sync((*written, *(f for f in folders if f.is_relative_to(self.folder))))
         except OSError as error:
             raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
+
+    def check_edge(self, size: int, root: bytes) -> None:
+        """Return if what the next growth is built on is the right edge of the tree under `root`.
+
+        Args:
+            size: All of it is published.
+            root: Of a checkpoint that was verified.
+
+        Raises:
+            StoreError: `tile-missing`, or `tile-damaged`: it is not what was signed.
+        """
+        if not size:
+            return
+        try:
+            found = tree_root(size, lookup_in(self.read, size))
+        except LogError as error:
+            raise StoreError("tile-damaged", f"{self.folder}: {error}") from error
+        index, width = divmod(size, TILE_WIDTH)
+        if found != root or (
+            width
+            and tuple(map(leaf_hash, self.read(Tile(None, index, width))))
+            != self.read(Tile(0, index, width))
+        ):
+            raise StoreError("tile-damaged", f"{self.folder} does not hold what was signed")
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Be the only process that writes here while the block runs.
+
+        Raises:
+            StoreError: `fenced`: another one does; `log-disk`.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            handle = os.open(self.folder / _LOCK, flags, 0o600)
+        except OSError as error:
+            raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise StoreError("fenced", f"another process writes {self.folder}") from None
+        finally:
+            os.close(handle)
 
     def stage(self, old_size: int, entries: Sequence[bytes], notes: bytes) -> None:
         """Write aside what `entries` add to a tree of `old_size` leaves, and sync it.

@@ -7,20 +7,22 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from typing_extensions import override
 
+from broker import clock
 from broker.ledger.commit import Committer, Entry
 from broker.ledger.signer import Signer, SignNote
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import LedgerState, Locked, Number, Position, metadata
 from broker.log.checkpoint import Checkpoint
 from broker.log.note import Note
-from broker.log.notekeys import SignatureType
+from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.store.database import open_database, sqlite_url
 from broker.store.tilefiles import TileFiles
@@ -97,12 +99,19 @@ class DyingState(LedgerState):
 
 @asynccontextmanager
 async def a_log(
-    folder: Path, step: str = "never", *, sign: SignNote = sign, checkpoint_s: float = 0
+    folder: Path,
+    step: str = "never",
+    *,
+    sign: SignNote = sign,
+    vkeys: Sequence[VKey] = (KEY.vkey,),
+    checkpoint_s: float = 0,
+    signers_clock: Callable[[], datetime] = clock.now,
 ) -> AsyncIterator[Committer]:
     """A log in `folder`, founded if there is none."""
     path, socket = folder / "signer.json", folder / "s"
     new = not path.exists()
     signer = Signer.create(path, ORIGIN, sign) if new else Signer.open(path, ORIGIN, sign)
+    signer.now = signers_clock
     async with (
         serving(signer, socket),
         open_database(sqlite_url(folder / "log.db"), metadata) as database,
@@ -111,6 +120,7 @@ async def a_log(
             DyingFiles(folder / "tiles", step),
             DyingSigner(socket, step),
             DyingState(database, step),
+            tuple(vkeys),
             checkpoint_s,
         )
         if new:

@@ -94,6 +94,9 @@ async def test_a_second_sequencer_loses_and_stops(folder: Path) -> None:
         assert caught.value.code == "fenced"
         with pytest.raises(LedgerError) as caught:
             await committer.grow(0, entries(7, 3), {})
+        assert caught.value.code == "fenced"
+        with pytest.raises(LedgerError) as caught:
+            await committer.signer.append(0, [leaf_hash(b"other")] * 3)
         assert caught.value.code == "fork"
         assert (await committer.recover()).size == 2
         assert whole(committer).size == 2

@@ -70,7 +70,9 @@ async def watching(folder: Path, at: Clock | None = None) -> AsyncIterator[Watch
     )
     region = replace(region, view=view)
     async with AsyncExitStack() as stack:
-        committer = await stack.enter_async_context(a_log(_made(folder / "log"), sign=KEYS.sign))
+        committer = await stack.enter_async_context(
+            a_log(_made(folder / "log"), sign=KEYS.sign, vkeys=KEYS.vkeys)
+        )
         hub: RunningHub = await stack.enter_async_context(running_hub(region, folder / "hub"))
         link = await stack.enter_async_context(hub.hub_link())
         cosigning = Cosigning(

@@ -46,8 +46,8 @@ SIGNER_START_S = 30.0
 _POLL_S = 0.1
 app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
-app.command()(erase)
 app.command()(serve)
+app.command()(erase)
 
 
 @app.callback()
@@ -127,8 +127,8 @@ def sign(passphrase_file: PassphraseFile = None) -> None:
     signer = place.open_signer(passphrase(passphrase_file))
 
     async def work() -> None:
-        async with serving(signer, place.socket):
-            await asyncio.get_running_loop().create_future()
+        async with serving(signer, place.socket) as ended:
+            raise await ended
 
     run_until_stopped(work())
 
@@ -166,6 +166,10 @@ def run(
         return regional_policy(latest.view(), at=clock.now())
 
     async def sequence() -> None:
+        with place.files.written():
+            await sequence_alone()
+
+    async def sequence_alone() -> None:
         async with (
             Link(credentials) as link,
             open_database(place.database_url, metadata) as database,
