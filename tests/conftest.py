@@ -1,10 +1,13 @@
 """What every test may ask for: the external records, or a skip with its reason."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.postgres import Postgres, programs, running_postgres
 
 settings.register_profile(
     "fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -23,3 +26,13 @@ def external() -> Path:
     if os.environ.get("CI"):  # noqa: TID251 - a test setting
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL: skipped where none is installed."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with running_postgres(found) as server:
+        yield server

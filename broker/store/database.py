@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, MetaData, event
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from broker.errors import BrokerError
@@ -50,7 +50,8 @@ class Database:
             change: Takes the connection; must not commit, nor wait for anything else.
 
         Raises:
-            StoreError: `disk-full`, `database-damaged`, `database-locked` or `database-failed`.
+            StoreError: `disk-full`, `database-damaged`, `database-locked`, `database-lost`,
+                `database-conflict` or `database-failed`.
             Exception: Whatever `change` raised; it was rolled back.
         """
         waiting = _Waiting(change, asyncio.get_running_loop().create_future())
@@ -114,15 +115,15 @@ class Database:
     ) -> None:
         if waiting.result.cancelled():
             return
-        first: DatabaseError | None = None
+        first: DBAPIError | None = None
         try:
             async with connection.begin_nested():
                 try:
                     done.append((waiting, await waiting.change(connection)))
-                except DatabaseError as error:
+                except DBAPIError as error:
                     first = error
                     raise
-        except DatabaseError:
+        except DBAPIError:
             # A full disk ends the whole transaction, so undoing a part of it fails as well.
             if first is not None:
                 raise first from None
@@ -199,6 +200,13 @@ _REASONS: Final = (
     ("locked", "database-locked", "another process holds the database"),
     ("disk i/o error", "disk-full", "the disk does not take it: nothing was kept"),
 )
+_LOST: Final = ("database-lost", "the database cannot be reached, or went away")
+_STATES: Final = (  # how PostgreSQL's SQLSTATE begins; its manual, appendix A
+    ("40", "database-conflict", "another transaction was first: nothing was kept"),
+    ("53100", "disk-full", "the database's disk is full: nothing was kept"),
+    ("08", *_LOST),
+    ("57P", *_LOST),
+)
 
 
 @contextlib.contextmanager
@@ -206,7 +214,13 @@ def _as_store_error() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        for start, code, message in _STATES:
+            if state.startswith(start):
+                raise StoreError(code, message, retry="later") from None
         text = str(error.orig).lower()
+        if error.connection_invalidated or (not state and "connection" in text):
+            raise StoreError(*_LOST, retry="later") from None
         for part, code, message in _REASONS:
             if part in text:
                 raise StoreError(code, message, retry="later") from None

@@ -1,6 +1,7 @@
 """A log that grows in a process of its own, and kills it at a chosen step.
 
-Arguments: folder, step, how many growths, least seconds between two checkpoints shown.
+Arguments: folder, step, how many growths, least seconds between two checkpoints shown, and the
+database's URL; without it, SQLite.
 """
 
 import asyncio
@@ -106,6 +107,7 @@ async def a_log(
     vkeys: Sequence[VKey] = (KEY.vkey,),
     checkpoint_s: float = 0,
     signers_clock: Callable[[], datetime] = clock.now,
+    url: str = "",
 ) -> AsyncIterator[Committer]:
     """A log in `folder`, founded if there is none."""
     path, socket = folder / "signer.json", folder / "s"
@@ -114,7 +116,7 @@ async def a_log(
     signer.now = signers_clock
     async with (
         serving(signer, socket),
-        open_database(sqlite_url(folder / "log.db"), metadata) as database,
+        open_database(url or sqlite_url(folder / "log.db"), metadata) as database,
     ):
         committer = Committer(
             DyingFiles(folder / "tiles", step),
@@ -133,9 +135,9 @@ def entries(first: int, count: int) -> list[Entry]:
     return [Entry(b"entry %d" % seq, Number("gateway-1", 2**63 + 1, seq)) for seq in numbers]
 
 
-async def grow(folder: Path, step: str, growths: int, checkpoint_s: float) -> None:
+async def grow(folder: Path, step: str, growths: int, checkpoint_s: float, url: str) -> None:
     """Grow that many times; die at `step` of the last."""
-    async with a_log(folder, checkpoint_s=checkpoint_s) as committer:
+    async with a_log(folder, checkpoint_s=checkpoint_s, url=url) as committer:
         size = (await committer.recover()).size
         for count in BATCHES[: growths - 1]:
             read = {"AUDIT_2026": Position("then", size + count)}
@@ -151,4 +153,5 @@ async def grow(folder: Path, step: str, growths: int, checkpoint_s: float) -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(grow(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
+    where, step, growths, seconds, *url = sys.argv[1:]
+    asyncio.run(grow(Path(where), step, int(growths), float(seconds), "".join(url)))

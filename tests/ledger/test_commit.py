@@ -27,9 +27,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def grown(folder: Path, step: str, growths: int, checkpoint_s: float) -> int:
+def grown(folder: Path, step: str, growths: int, checkpoint_s: float, url: str = "") -> int:
     """How the process that grew the log ended."""
-    words = (str(folder), step, str(growths), str(checkpoint_s))
+    words = (str(folder), step, str(growths), str(checkpoint_s), url)
     command = (sys.executable, "-m", "tests.ledger.growing", *words)
     root = Path(__file__).parents[2]
     return subprocess.run(command, cwd=root, check=False, timeout=50).returncode  # noqa: S603 - ours
