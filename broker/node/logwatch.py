@@ -1,6 +1,7 @@
 """The node and the log: cosigns its growth, copies it, and asks it for its own messages."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from schemas.errors import SchemaError
 
 POLL_S: Final = 10.0
 HASTE_S: Final = 1.0  # while something of ours has no proof yet
+COMPARE_S: Final = 600.0  # 85 kB each time at most, which a line of 64 kbit/s bears
 _log = get_logger()
 
 
@@ -38,6 +40,7 @@ class LogWatch:
 
     Attributes:
         folder: Where the copy of the log lies.
+        compare_s: Seconds between two looks at whether the hub still shows what it showed.
         waiting: Decisions about our mail that have no proof yet.
     """
 
@@ -46,7 +49,9 @@ class LogWatch:
     link: Link
     seed: bytes
     folder: Path
+    compare_s: float = COMPARE_S
     waiting: int = 0
+    _compared_at: float = -math.inf  # By the loop's clock.
 
     def __post_init__(self) -> None:
         """Join the halves."""
@@ -78,6 +83,13 @@ class LogWatch:
         await self.cosigner.round()
         await self.mirror.follow()
         await self.prove()
+        await self._compare_if_due()
+
+    async def _compare_if_due(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._compared_at >= self.compare_s:
+            self._compared_at = now_s
+            await self.mirror.compare()
 
     async def prove(self) -> None:
         """Prove what can be proved, and say what is overdue.

@@ -5,6 +5,7 @@ them to anybody, and can give the log back to a hub that lost it.
 """
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,6 +90,34 @@ class Mirror:
             await self.database.change(lambda c: _proved(c, checkpoint, note))
         return grown or checkpoint.size > proven
 
+    async def compare(self) -> None:
+        """Read again from the hub what one bundle of leaves is, and compare it with the copy.
+
+        Which one is drawn by lot: a hub that changes its past on the disk cannot know where nobody
+        looks, and a log that does not grow is watched as well.
+
+        Raises:
+            BrokerError: The hub does not answer.
+            LogError: It shows other leaves than it did, or none; an alarm says so.
+        """
+        if not self.present.has_directory or self.present.view.hub.log is None:
+            return
+        origin = self.present.view.hub.log.origin
+        size, _ = await self.sizes(origin)
+        if not size:
+            return
+        index = secrets.randbelow(-(-size // TILE_WIDTH))
+        tile = Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH))
+        raw = b""
+        try:
+            raw = await self._tile(HubServices(self.link, self.present.member), tile)
+            _same(parse_bundle(raw, tile.width), self.files.read(tile))
+        except LogError:
+            async with self.database.read() as connection:
+                note = await note_of(connection, origin)
+            await self._alarm(BROKEN, note + raw)
+            raise
+
     async def sizes(self, origin: str) -> tuple[int, int]:
         """Return how many leaves are here, and how many of them a quorum's checkpoint proves."""
         async with self.database.read() as connection:
@@ -107,8 +136,8 @@ class Mirror:
             tile = Tile(None, index, min(TILE_WIDTH, end - index * TILE_WIDTH))
             found = parse_bundle(await self._tile(hub, tile), tile.width)
             known = max(0, start - index * TILE_WIDTH)
-            if known and found[:known] != self.files.read(Tile(None, index, known)):
-                raise LogError(BROKEN, "the hub shows other leaves than it did")
+            if known:
+                _same(found[:known], self.files.read(Tile(None, index, known)))
             entries += found[known:]
         return entries
 
@@ -190,6 +219,11 @@ async def _proved(connection: AsyncConnection, checkpoint: Checkpoint, note: byt
         .where(table.c.origin == checkpoint.origin)
         .values(proven=checkpoint.size, note=note)
     )
+
+
+def _same(shown: tuple[bytes, ...], kept: tuple[bytes, ...]) -> None:
+    if shown != kept:
+        raise LogError(BROKEN, "the hub shows other leaves than it did")
 
 
 def _about(entry: bytes) -> bytes:

@@ -20,7 +20,7 @@ from broker.node.errors import NodeError
 from broker.node.evidence import EvidenceFolder
 from broker.node.ids import from_ms, new_id, to_ms
 from broker.node.incoming import Incoming, Kept
-from broker.node.logwatch import LogWatch
+from broker.node.logwatch import COMPARE_S, LogWatch
 from broker.node.outgoing import Outgoing
 from broker.node.present import Present
 from broker.node.sealing import Sealer, incarnation_of
@@ -77,6 +77,7 @@ class Node(NodeService):
     link: Link
     directory: DirectoryClient | None = None
     log_folder: Path | None = None
+    log_compare_s: float = COMPARE_S
     changes: Changes = field(default_factory=Changes)  # Of submissions.
     mail: Changes = field(default_factory=Changes)  # Of the inbox.
 
@@ -106,7 +107,12 @@ class Node(NodeService):
             None
             if self.log_folder is None
             else LogWatch(
-                self.present, self.database, self.link, self.identity.witness_seed, self.log_folder
+                self.present,
+                self.database,
+                self.link,
+                self.identity.witness_seed,
+                self.log_folder,
+                self.log_compare_s,
             )
         )
         self.upkeep = Upkeep(

@@ -18,6 +18,7 @@ from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, leaf_hash
 from broker.log.regional import regional_policy
+from broker.log.tiles import Tile, encode_bundle
 from broker.log.witness import WitnessRequest
 from broker.node.logwatch import LogWatch
 from broker.node.node import Node
@@ -174,3 +175,39 @@ async def test_a_copy_refuses_leaves_that_were_not_signed(watched: Watched) -> N
 def _made(folder: Path) -> Path:
     folder.mkdir(mode=0o700)
     return folder
+
+
+@pytest.mark.parametrize("change", ["rewritten", "torn", "gone"])
+async def test_a_past_that_changes_on_the_hubs_disk_is_noticed_while_nothing_grows(
+    watched: Watched, change: str
+) -> None:
+    await watched.committer.grow(0, entries(0, 9), {})
+    await watched.rounds(*NODES)
+    mirror = watched.watch("VN").mirror
+    assert await mirror.follow()
+    await mirror.compare()
+    assert not (await watched.nodes["VN"].status()).alarms
+    files = watched.committer.files
+    path = files.folder / Tile(None, 0, 9).path
+    rewritten = (b"another", *files.read(Tile(None, 0, 9))[1:])
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(encode_bundle(rewritten) if change == "rewritten" else b"\0")
+    with pytest.raises(LogError):
+        await mirror.compare()
+    (alarm,) = (await watched.nodes["VN"].status()).alarms
+    assert alarm.code == "log-broken"
+    assert mirror.files.read(Tile(None, 0, 9)) == tuple(e.raw for e in entries(0, 9))
+
+
+async def test_a_step_compares_at_once_and_then_only_when_it_is_time(watched: Watched) -> None:
+    await watched.committer.grow(0, entries(0, 9), {})
+    await watched.rounds(*NODES)
+    watch = watched.watch("VN")
+    await watch.step()
+    (watched.committer.files.folder / Tile(None, 0, 9).path).write_bytes(b"")
+    await watch.step()  # ten minutes have not gone by
+    watch.compare_s = 0
+    with pytest.raises(LogError):
+        await watch.step()

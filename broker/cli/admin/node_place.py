@@ -47,6 +47,8 @@ class NodeConfig(Strict):
         database_url: Another database than `node.db`; empty for that one.
         tls_host: Address of a TLS port for desks elsewhere; empty for none.
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
+        log_compare_s: How often to read again a part of the log from the hub, drawn by lot, and
+            compare it with the copy here; 85 kB each time at most.
     """
 
     format: Literal[1] = 1
@@ -57,6 +59,7 @@ class NodeConfig(Strict):
     tls_port: Annotated[int, Field(ge=0, le=65535)] = 0
     tls_certificate: Annotated[str, Field(max_length=400)] = ""
     tls_key: Annotated[str, Field(max_length=400)] = ""
+    log_compare_s: Annotated[int, Field(ge=1, le=86_400)] = 600
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,15 @@ async def run_node(
     ):
         tokens = TokenBook(database.engine)
         await tokens.prepare()
-        node = Node(present, identity, database, link, directory, place.folder / "log")
+        node = Node(
+            present,
+            identity,
+            database,
+            link,
+            directory,
+            place.folder / "log",
+            log_compare_s=config.log_compare_s,
+        )
         app = create_app(node, tokens)
         tls = _tls(config)
         async with serving(app, unix_path=place.socket, tls=tls) as served:

@@ -29,6 +29,7 @@ from schemas.directory import (
 NODES: Final = ("SG", "MY", "VN")  # TH is a member too, whose node is not needed here
 ORIGIN: Final = "log.example/kentong-demo"
 ROUND_S: Final = 1.0  # ten, outside of a demonstration
+COMPARE_S: Final = 1  # ten minutes, likewise
 MEMBERS: Final = (*NODES, "TH")
 LOG2N: Final = 15  # the least that a key store may cost: a demonstration says so
 NAMES: Final = {"SG": "Singapore", "MY": "Malaysia", "VN": "Viet Nam", "TH": "Thailand"}
@@ -117,7 +118,9 @@ def found(folder: Path, *, log: bool = False) -> DemoRegion:
     tokens: dict[str, str] = {}
     for code in NODES:
         place = NodePlace(folder / code)
-        place.write(NodeConfig(member=code, hub_url=config.public_url), authority)
+        place.write(
+            NodeConfig(member=code, hub_url=config.public_url, log_compare_s=COMPARE_S), authority
+        )
         tokens[code] = asyncio.run(_token(place))
     return DemoRegion(folder, passphrase, tokens)
 

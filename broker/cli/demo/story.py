@@ -179,11 +179,10 @@ class Story:
         place = LedgerPlace(self._region.hub)
         changed = rewrite_a_decision(place.files)
         screen.line(f"  At night, somebody at the hub rewrites a decision on disk: {changed}")
-        await self._send(alerts.cyber(clock.now().date(), 900), ("MY",), status=Status.EXERCISE)
         async with asyncio.timeout(STEP_S):
             while not await self._alarmed("VN", "log-broken"):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.2)
-        screen.line("  Viet Nam's node compares its copy: ALARM log-broken.")
+        screen.line("  Viet Nam's node reads it again, compares its copy: ALARM log-broken.")
         view = PublishedDirectory.at(self._region.hub).view()
         policy = regional_policy(view, at=clock.now())
         auditor = Auditor(policy, sha256(write_policy(policy)))
