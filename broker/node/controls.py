@@ -49,7 +49,11 @@ class Controls:
         ref: Reference,
         status: Status,
     ) -> None:
-        """Keep an answer, and seal it at once if that is possible."""
+        """Keep an answer, and seal it at once if that is possible.
+
+        What keeps alerts from being sealed keeps answers as well: one that a wrong clock dates
+        into the future is not taken by the hub for as long.
+        """
         now_ms = to_ms(self.present.now())
         added = await connection.execute(
             insert(tables.controls).values(
@@ -64,7 +68,8 @@ class Controls:
             )
         )
         (number,) = added.inserted_primary_key or (0,)
-        await self._seal(connection, int(number))
+        if not self.present.hindrance():
+            await self._seal(connection, int(number))
 
     async def decided(self, connection: AsyncConnection, ident: UUID, code: str) -> None:
         """Forget the answer in envelope `ident`, or seal it again later.

@@ -121,3 +121,20 @@ async def test_what_was_sealed_before_it_went_wrong_is_not_submitted(stage: Stag
         async with sg.running():
             last = await until_over(sg, submission.submission_id)
             assert last.recipients[0].state is RecipientState.DELIVERED
+
+
+async def test_an_answer_waits_for_the_right_time_and_no_longer(stage: Stage) -> None:
+    """A `delivered` dated ten minutes ahead would keep its sender waiting for as long."""
+    now = Clock(WRONG)
+    kid = stage.region.members["MY"].officer_kid
+    asked = request(stage.region, ("SG",), officer_kid=kid)
+    async with stage.sg(now) as sg:
+        await status_when(sg, lambda status: status.sealing == "clock-skew")
+        submission = await send(stage.my, stage.region, asked)
+        await status_when(sg, lambda status: status.inbox == 1)
+        waiting = await stage.my.submission(submission.submission_id)
+        assert waiting.recipients[0].delivered_at is None
+        now.ahead = timedelta(0)
+        async with asyncio.timeout(BOUND_S):
+            last = await until_over(stage.my, submission.submission_id)
+        assert last.recipients[0].state is RecipientState.DELIVERED

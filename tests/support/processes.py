@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from broker.cli.demo.processes import Processes, _children, _command
-from broker.cli.demo.region import DemoRegion, found
+from broker.cli.demo.region import NODES, DemoRegion, found
 from broker.cli.demo.story import desks
 from broker.client import Client
 
@@ -19,6 +19,9 @@ async def running_region(
     *,
     prepare: Callable[[DemoRegion], None] = lambda _: None,
     log: bool = False,
+    nodes: tuple[str, ...] = NODES,
+    gateways: int = 1,
+    environment: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[tuple[DemoRegion, Processes, dict[str, Client]]]:
     """Hub, gateway, nats-server and three nodes, each a process; stopped at the end.
 
@@ -26,10 +29,13 @@ async def running_region(
         folder: New; short, since sockets lie in it.
         prepare: May change settings before anything starts.
         log: Whether the hub keeps the log, and the nodes witness it.
+        nodes: The members that run one.
+        gateways: Workers of the hub.
+        environment: What a process has beyond ours, by its name.
     """
-    region = await asyncio.to_thread(found, folder, log=log)
+    region = await asyncio.to_thread(found, folder, log=log, nodes=nodes, gateways=gateways)
     prepare(region)
-    processes = Processes(region)
+    processes = Processes(region, environment or {})
     try:
         await processes.start_all()
         async with desks(region) as clients:

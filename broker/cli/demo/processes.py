@@ -5,11 +5,12 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from broker.cli.demo.region import LOG2N, NODES, DemoRegion
+from broker.cli.demo.region import LOG2N, DemoRegion
 from broker.errors import BrokerError
 
 READY_S: Final = 30.0
@@ -19,9 +20,14 @@ _START: Final = "from broker.cli import main; main()"
 
 @dataclass
 class Processes:
-    """Hub and nodes, each a process of its own, with its log in the demonstration's folder."""
+    """Hub and nodes, each a process of its own, with its log in the demonstration's folder.
+
+    Attributes:
+        environment: What a process has beyond ours, by its name.
+    """
 
     region: DemoRegion
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
     async def start_hub(self) -> None:
@@ -50,7 +56,7 @@ class Processes:
         """
         await self.start_hub()
         async with asyncio.TaskGroup() as group:
-            for code in NODES:
+            for code in self.region.nodes:
                 group.create_task(self.start_node(code))
 
     async def kill(self, name: str) -> int:
@@ -97,6 +103,7 @@ class Processes:
             "KENTONG_HOME": str(home),
             "KENTONG_PASSPHRASE_FILE": str(self.region.passphrase_file),
             "KENTONG_SCRYPT_LOG2N": str(LOG2N),
+            **self.environment.get(name, {}),
         }
         with (self.region.folder / f"{name}.log").open("ab") as log:
             self._running[name] = await asyncio.create_subprocess_exec(

@@ -30,7 +30,6 @@ NODES: Final = ("SG", "MY", "VN")  # TH is a member too, whose node is not neede
 ORIGIN: Final = "log.example/kentong-demo"
 ROUND_S: Final = 1.0  # ten, outside of a demonstration
 COMPARE_S: Final = 1  # ten minutes, likewise
-MEMBERS: Final = (*NODES, "TH")
 LOG2N: Final = 15  # the least that a key store may cost: a demonstration says so
 NAMES: Final = {"SG": "Singapore", "MY": "Malaysia", "VN": "Viet Nam", "TH": "Thailand"}
 
@@ -41,11 +40,13 @@ class DemoRegion:
 
     Attributes:
         tokens: Each node's token for its desk.
+        nodes: The members that run a node here.
     """
 
     folder: Path
     passphrase: bytes
     tokens: dict[str, str]
+    nodes: tuple[str, ...] = NODES
 
     @property
     def passphrase_file(self) -> Path:
@@ -81,12 +82,16 @@ def policies() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "deploy" / "policies"
 
 
-def found(folder: Path, *, log: bool = False) -> DemoRegion:
+def found(
+    folder: Path, *, log: bool = False, nodes: tuple[str, ...] = NODES, gateways: int = 1
+) -> DemoRegion:
     """Make keys, policies, directory, hub and nodes in `folder`.
 
     Args:
         folder: New.
-        log: Whether the hub keeps the log of decisions, which the three nodes then witness.
+        log: Whether the hub keeps the log of decisions, which the nodes then witness.
+        nodes: The members that run one; Thailand is a member in any case.
+        gateways: Workers of the hub.
 
     Raises:
         KeysError: A file cannot be written.
@@ -96,14 +101,14 @@ def found(folder: Path, *, log: bool = False) -> DemoRegion:
     write_private(folder / "passphrase", passphrase + b"\n")
     hub_home, now = folder / "hub-home", clock.now()
     hub_home.mkdir(mode=0o700)
-    config = HubConfig(port=_free_port(), store=SMALL)
+    config = HubConfig(port=_free_port(), store=SMALL, gateways=gateways)
     document = init_hub(hub_home, passphrase, config, now=now, log2n=LOG2N)
     if log:
         path = found_log(
             hub_home, passphrase, LedgerConfig(origin=ORIGIN, round_s=ROUND_S), log2n=LOG2N
         )
         document = parse_toml_document(HubDocument, path.read_bytes())
-    founders = [_founder(folder, code) for code in MEMBERS]
+    founders = [_founder(folder, code) for code in dict.fromkeys((*nodes, "TH"))]
     found_region(
         founders,
         hub_home=hub_home,
@@ -111,18 +116,18 @@ def found(folder: Path, *, log: bool = False) -> DemoRegion:
         agreement=(policies() / "agreement.toml").read_bytes(),
         passphrase=passphrase,
         now=now,
-        witnesses=NODES,
+        witnesses=nodes,
         log2n=LOG2N,
     )
     authority = HubPlace(hub_home).authority_pem().encode()
     tokens: dict[str, str] = {}
-    for code in NODES:
+    for code in nodes:
         place = NodePlace(folder / code)
         place.write(
             NodeConfig(member=code, hub_url=config.public_url, log_compare_s=COMPARE_S), authority
         )
         tokens[code] = asyncio.run(_token(place))
-    return DemoRegion(folder, passphrase, tokens)
+    return DemoRegion(folder, passphrase, tokens, nodes)
 
 
 def _founder(folder: Path, code: str) -> Founder:
@@ -134,7 +139,7 @@ def _founder(folder: Path, code: str) -> Founder:
         home,
         (policies() / f"{code}.toml").read_bytes(),
         officers={officer_of(code): (OfficerRole.OFFICER,)},
-        names={"en": NAMES[code]},
+        names={"en": NAMES.get(code, code)},
         region=RegionMember(kind=MemberKind.STATE, groups=("asean",)),
     )
 

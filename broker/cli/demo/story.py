@@ -260,7 +260,7 @@ async def desks(region: DemoRegion) -> AsyncIterator[dict[str, Client]]:
                     patience_s=STEP_S,
                 )
             )
-            for code in NODES
+            for code in region.nodes
         }
         for client in clients.values():
             await _until_fresh(client)

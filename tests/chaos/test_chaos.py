@@ -1,0 +1,212 @@
+"""A region of six under kill -9, bad lines, full disks and wrong clocks, from a seed.
+
+    KENTONG_CHAOS_SEED=7 KENTONG_CHAOS_ALERTS=10000 KENTONG_CHAOS_KILLS=200
+
+Nothing accepted is lost, nothing arrives twice, nothing that was refused arrives, each decision is
+in the log, the log verifies with its quorum, and the alarms sound that should, and no others.
+"""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from broker import clock
+from broker.cli.admin.node_place import NodePlace
+from broker.cli.demo import alerts
+from broker.cli.demo.region import DemoRegion
+from broker.client import BrokerError, Client, Submission
+from broker.hub.place import HubPlace
+from broker.log.policyfile import write_policy
+from broker.log.regional import regional_policy
+from keys.directory.source import PublishedDirectory
+from schemas.desk import AlertBody, DraftRequest, RecipientState
+from schemas.desk import Submission as Outcome
+from schemas.vocabulary import TLP, Purpose, Status
+from tests.chaos.misfortune import Misfortune
+from tests.chaos.plan import Fault, mishaps
+from tests.cli.test_ceremonies import run
+from tests.faults.test_kills import again_later, submitted, whole_inbox
+from tests.support.line import Line, running_line
+from tests.support.preload import WrongClock, compiled
+from tests.support.processes import running_region
+
+NODES = ("SG", "MY", "VN", "TH", "ID", "PH")
+SEED = int(os.environ.get("KENTONG_CHAOS_SEED", "1"))  # noqa: TID251 - a test setting
+COUNT = int(os.environ.get("KENTONG_CHAOS_ALERTS", "120"))  # noqa: TID251 - likewise
+KILLS = int(os.environ.get("KENTONG_CHAOS_KILLS", "10"))  # noqa: TID251 - likewise
+SENDERS = 6
+SETTLE_S = 150 + COUNT * 0.1  # a submission whose worker died comes again after 30 s
+BOUND_S = 300 + COUNT * 0.5
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(BOUND_S + 120)]
+
+
+def through_lines(region: DemoRegion, lines: dict[str, Line]) -> None:
+    """Let each node reach the hub through its own line."""
+    for code in region.nodes:
+        lines[code].to_port = HubPlace(region.hub).config().port
+        place = NodePlace(region.home(code))
+        config = place.config()
+        url = f"tls://localhost:{lines[code].port}"
+        authority = place.authority_file.read_bytes()
+        place.write(config.model_copy(update={"hub_url": url}), authority)
+
+
+def asked(number: int, sender: str) -> DraftRequest:
+    """Alerts to two or three others; Thailand takes no warning that names a wallet."""
+    others = [code for code in NODES if code != sender]
+    first = number % len(others)
+    to = (others * 2)[first : first + 2 + number % 2]
+    body: AlertBody = alerts.cyber(clock.now().date(), number)
+    return DraftRequest(
+        status=Status.EXERCISE,
+        alert=body,
+        recipients=tuple(to),
+        agency="POLICE",
+        tlp=TLP.AMBER,
+        purposes=(Purpose.WARN,),
+    )
+
+
+async def sent_through_it_all(
+    misfortune: Misfortune, clients: dict[str, Client]
+) -> list[tuple[str, Submission]]:
+    """Every alert queued, while the plan happens."""
+    sent: list[tuple[str, Submission]] = []
+    plan = mishaps(SEED, alerts=COUNT, kills=KILLS, nodes=NODES)
+    numbers = iter(range(COUNT))
+    async with asyncio.TaskGroup() as group:
+
+        async def send_some() -> None:
+            for number in numbers:
+                while plan and plan[0].after <= number:
+                    group.create_task(misfortune.happen(plan.pop(0)))
+                sender = NODES[number % len(NODES)]
+                client = clients[sender]
+                while True:
+                    try:
+                        signed = await client.prepare(asked(number, sender))
+                        break
+                    except BrokerError as error:
+                        await again_later(error)
+                sent.append((sender, await submitted(client, signed)))
+
+        for _ in range(SENDERS):
+            group.create_task(send_some())
+    assert not plan
+    return sent
+
+
+async def all_over(clients: dict[str, Client], sent: list[tuple[str, Submission]]) -> list[Outcome]:
+    """Their last states, once each recipient of each has one."""
+    final: list[Outcome] = []
+    waiting = list(sent)
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            while waiting:
+                code, submission = waiting[-1]
+                try:
+                    shown = (await clients[code].status(submission.submission_id)).shown
+                except BrokerError as error:
+                    await again_later(error)
+                    continue
+                if all(each.state.final for each in shown.recipients):
+                    final.append(shown)
+                    waiting.pop()
+                else:
+                    await asyncio.sleep(0.1)
+    except TimeoutError:
+        shown = (await clients[code].status(submission.submission_id)).shown
+        pytest.fail(f"{len(waiting)} are not over, the first at {code}: {shown!r}")
+    return final
+
+
+async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path) -> None:
+    library = compiled("shifted", tmp_path)
+    clocks = {code: WrongClock(library, tmp_path / f"{code}.clock") for code in NODES}
+    async with AsyncExitStack() as stack:
+        lines = {code: await stack.enter_async_context(running_line()) for code in NODES}
+        region, processes, clients = await stack.enter_async_context(
+            running_region(
+                tmp_path / "r",
+                log=True,
+                nodes=NODES,
+                gateways=2,
+                environment={code: clocks[code].environment for code in NODES},
+                prepare=lambda region: through_lines(region, lines),
+            )
+        )
+        misfortune = Misfortune(processes, clients, lines, clocks)
+        async with asyncio.timeout(BOUND_S):
+            sent = await sent_through_it_all(misfortune, clients)
+            final = await all_over(clients, sent)
+            await check_arrivals(final, clients)
+            await check_alarms(misfortune, clients)
+            await asyncio.to_thread(check_log, region, tmp_path)
+    assert misfortune.done[Fault.KILL] == KILLS
+    assert set(misfortune.done) == set(Fault)
+    print(f"seed {SEED}: {len(sent)} alerts, {dict(misfortune.done)}")  # noqa: T201 - to who asked
+
+
+async def check_arrivals(final: list[Outcome], clients: dict[str, Client]) -> None:
+    """What was accepted is in each inbox once, and nothing else is."""
+    assert len(final) == len({each.submission_id for each in final}) == COUNT
+    wanted: Counter[tuple[str, str]] = Counter()
+    refused = 0
+    for each in final:
+        for outcome in each.recipients:
+            if outcome.recipient == "TH":
+                assert outcome.state is RecipientState.REFUSED, outcome.code
+                refused += 1
+                continue
+            assert outcome.state is RecipientState.DELIVERED, (outcome.state, outcome.code)
+            wanted[outcome.recipient, str(each.alert_id)] += 1
+    got: Counter[tuple[str, str]] = Counter()
+    for code in NODES:
+        for item in await whole_inbox(clients[code]):
+            got[code, str(item.alert_id)] += 1
+    assert got == wanted
+    assert set(got.values()) == {1}
+    assert refused
+
+
+async def check_alarms(misfortune: Misfortune, clients: dict[str, Client]) -> None:
+    """Those sounded that should, each node finds its own mail in the log, and all is quiet."""
+    assert misfortune.sounded["clock-skew"] >= 1
+    assert misfortune.sounded["unconnected"] >= 1
+    for code, client in clients.items():
+        while True:
+            status = await client.node_status()
+            assert status.log is not None
+            if status.connected and not status.sealing and not status.log.own_waiting:
+                break
+            await asyncio.sleep(0.2)
+        assert status.quarantined == 0
+        assert status.gaps == ()
+        # By a clock that is ten minutes ahead, the log is ten minutes late.
+        bearable = {"log-not-proven"} if code in misfortune.misled else set()
+        assert {alarm.code for alarm in status.alarms} <= bearable, code
+        assert status.log.own_proved
+
+
+def check_log(region: DemoRegion, folder: Path) -> None:
+    """The log verifies, by the commands an auditor has and under the region's quorum."""
+    bundle, policy, gateways = folder / "log.tar", folder / "policy", folder / "gateways"
+    done = run(region, region.hub, "audit", "export", str(bundle))
+    assert done.returncode == 0, done.stderr
+    keys = run(region, region.hub, "log", "keys")
+    gateways.write_text(keys.stdout)
+    view = PublishedDirectory.at(region.hub).view()
+    policy.write_bytes(write_policy(regional_policy(view, at=clock.now())))
+    words = ("audit", "verify", str(bundle), "--policy", str(policy), "--gateways", str(gateways))
+    done = run(region, folder / "nowhere", *words, "--json")
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    outcomes = {check["check"]: check["outcome"] for check in told["checks"]}
+    assert set(outcomes.values()) <= {"PASS", "SKIP", "WARN"}, told
+    assert done.returncode == 0
+    assert outcomes["gateway signatures"] == "PASS"

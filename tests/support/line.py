@@ -1,0 +1,109 @@
+"""A line between a node and the hub that can be cut, stalled, or made late and thin.
+
+It passes bytes and knows nothing of them: TLS runs through it from end to end.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+PIECE_BYTES = 16 * 1024
+
+
+@dataclass
+class Line:
+    """What a line does at this moment, to all its connections.
+
+    Attributes:
+        to_port: Where the hub is; may be said once that is known.
+        delay_s: Before each piece of at most 16 KiB goes on, each way.
+        passed: Bytes, each way together.
+    """
+
+    to_port: int = 0
+    delay_s: float = 0.0
+    passed: int = 0
+    port: int = 0
+    _cut: bool = False
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[None]:
+        """Close every connection, and refuse new ones while the block runs."""
+        self._cut = True
+        for writer in self._writers:
+            writer.transport.abort()
+        try:
+            yield
+        finally:
+            self._cut = False
+
+    @asynccontextmanager
+    async def stalled(self) -> AsyncIterator[None]:
+        """Pass nothing while the block runs; nobody is told."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    @asynccontextmanager
+    async def slow(self, delay_s: float) -> AsyncIterator[None]:
+        """Be late with each piece while the block runs."""
+        self.delay_s = delay_s
+        try:
+            yield
+        finally:
+            self.delay_s = 0.0
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until either side ends it."""
+        if self._cut:
+            writer.transport.abort()
+            return
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.to_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, back}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass(reader, back))
+                group.create_task(self._pass(there, writer))
+        except* OSError:
+            pass
+        finally:
+            self._writers -= {writer, back}
+            for each in (writer, back):
+                each.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(PIECE_BYTES):
+            await self._open.wait()
+            if self.delay_s:
+                await asyncio.sleep(self.delay_s)
+            self.passed += len(piece)
+            writer.write(piece)
+            await writer.drain()
+        raise ConnectionResetError  # the other direction ends as well
+
+
+@asynccontextmanager
+async def running_line() -> AsyncIterator[Line]:
+    """A line on a port of its own, which passes everything until told otherwise."""
+    line = Line()
+    line._open.set()
+    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
+    line.port = server.sockets[0].getsockname()[1]
+    try:
+        yield line
+    finally:
+        server.close()
+        async with line.cut():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await server.wait_closed()
