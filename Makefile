@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean lock schemas
+.PHONY: help setup demo test check chaos clean lock schemas
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -30,6 +30,15 @@ check: setup  ## Lint, format, types and import floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+SEED ?= $(shell date +%s)
+ALERTS := $(if $(FULL),10000,600)
+KILLS  := $(if $(FULL),200,30)
+
+chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run, FULL=1 is the long one
+	@echo "SEED=$(SEED): $(ALERTS) alerts, $(KILLS) kills"
+	KENTONG_CHAOS_SEED=$(SEED) KENTONG_CHAOS_ALERTS=$(ALERTS) KENTONG_CHAOS_KILLS=$(KILLS) \
+	  $(BIN)/python -m pytest -q -s tests/chaos $(PYTEST_ARGS)
 
 schemas: setup  ## Regenerate schemas/json, docs/openapi.json and the text template
 	$(BIN)/python -m schemas.generate

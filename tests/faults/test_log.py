@@ -88,6 +88,8 @@ async def test_every_decision_has_its_leaf_whatever_was_killed(tmp_path: Path) -
         secrets = hub.open_hub(region.passphrase)
         async with Link(secrets.hub_credentials(hub, hub.config())) as link:
             await link.wait_connected()
+            while place.files.checkpoint() is None:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
             while True:  # until all is in the tree that the stream holds
                 state = (await stream_states(link, "audit.>"))[f"AUDIT_{clock.now().year}"]
                 found = leaves(place, published(place))
