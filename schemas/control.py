@@ -35,6 +35,7 @@ CONTROL_VERSION: Final = 1
 MAX_CONTROL_BYTES: Final = 12 * 1024  # of the message; a pair-state with every range full
 MAX_CONTROL_ENVELOPE_BYTES: Final = 16 * 1024  # one recipient, 16 slots, one stanza
 MAX_RANGES: Final = 256
+MAX_MISSING: Final = 64  # ranges asked for at one time; the rest follows in later states
 MAX_CODE_BYTES: Final = 64
 CONTROL_LIFE: Final = timedelta(days=35)  # as long as an id may be submitted
 CONTROL_RETENTION: Final = timedelta(days=90)
@@ -42,6 +43,8 @@ _NIL: Final = UUID(int=0)  # a control is not an alert, so it has no alert's id
 
 Range: TypeAlias = tuple[int, int]
 """First and last number, both included."""
+Missing: TypeAlias = tuple[int, int, int]
+"""Incarnation of the peer, and first and last of its numbers, both included."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class PairState:
         highest: Highest number accepted by the gateway; `since - 1` if there is none yet.
         void: Numbers that the gateway refused or bounced.
         pending: Numbers below `highest` on which no decision stands yet.
+        missing: Numbers of the one spoken to that never came here: it is asked to hand the same
+            envelopes in again. So a node that was restored from a backup gets its mail back.
     """
 
     at: datetime
@@ -82,6 +87,7 @@ class PairState:
     highest: int
     void: tuple[Range, ...] = ()
     pending: tuple[Range, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
 
 ControlMessage: TypeAlias = Told | Rejected | PairState
@@ -118,6 +124,7 @@ def encode_control(message: ControlMessage) -> bytes:
             wire["highest"] = message.highest
             wire["void"] = [list(item) for item in message.void]
             wire["pending"] = [list(item) for item in message.pending]
+            wire["missing"] = [list(item) for item in message.missing]
         case Told():
             pass
     raw = canonical.encode(wire)
@@ -155,6 +162,7 @@ def parse_control(raw: bytes) -> ControlMessage:
             "highest": int(highest),
             "void": list(void),
             "pending": list(pending),
+            "missing": list(missing),
             **rest,
         } if (
             not rest
@@ -170,6 +178,7 @@ def parse_control(raw: bytes) -> ControlMessage:
                 highest,
                 _ranges(void, since=since, highest=highest),
                 _ranges(pending, since=since, highest=highest),
+                _missing(missing),
             )
         case _:
             raise SchemaError("bad-control", "not a control message of a form this software reads")
@@ -247,6 +256,26 @@ def _ranges(items: list[canonical.Value], *, since: int, highest: int) -> tuple[
                 floor = last + 2
             case _:
                 raise SchemaError("bad-control", "ranges ascend and do not touch")
+    return tuple(found)
+
+
+def _missing(items: list[canonical.Value]) -> tuple[Missing, ...]:
+    """Ascending by incarnation and number, apart by at least one number: one set, one form."""
+    if len(items) > MAX_MISSING:
+        raise SchemaError("bad-control", f"more than {MAX_MISSING} ranges are missing")
+    found: list[Missing] = []
+    floor = (0, 1)
+    for item in items:
+        match item:
+            case [int(incarnation), int(first), int(last)] if (
+                _are_integers(incarnation, first, last)
+                and floor <= (incarnation, first)
+                and 1 <= first <= last
+            ):
+                found.append((incarnation, first, last))
+                floor = (incarnation, last + 2)
+            case _:
+                raise SchemaError("bad-control", "what is missing ascends and does not touch")
     return tuple(found)
 
 

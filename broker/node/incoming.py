@@ -23,7 +23,7 @@ from broker.envelope.delivered import Opened, open_delivered
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, pairs, submissions
+from broker.node import alarms, pairs, repeats, submissions
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
@@ -318,6 +318,7 @@ class Incoming:
         peer = label.sender.member
         if isinstance(message, PairState):
             await pairs.compare(connection, peer, message, now=self.present.now())
+            await repeats.again(connection, peer, message.missing)
             return
         if label.ref is None:
             return

@@ -18,7 +18,7 @@ from broker.envelope.decision import verify_decision
 from broker.envelope.errors import EnvelopeError, as_envelope_error
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, submissions
+from broker.node import alarms, repeats, submissions
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.drafting import Prepared, judge
@@ -337,6 +337,7 @@ class Outgoing:
             ).one_or_none()
         if row is None or row.decided:
             if row is not None:
+                await repeats.settled(connection, UUID(row.id))
                 await self._moved(connection, row.submission_id, copies)
             return
         ident = UUID(row.id)
@@ -348,6 +349,8 @@ class Outgoing:
         await settle_numbers(
             connection, ident, accepted, [peer for peer in sent_to if peer not in accepted]
         )
+        if accepted:
+            await repeats.keep(connection, ident, now=self.present.now())
         await forget(connection, ident)
         if row.submission_id is not None:
             await self._outcomes(connection, UUID(row.submission_id), decision, copies)

@@ -12,9 +12,9 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
-from broker.node.sealing import incarnation_of
-from broker.store.tables import gaps, numbers, peers, sent
-from schemas.control import MAX_RANGES, PairState
+from broker.node.sealing import INCARNATION, incarnation_of
+from broker.store.tables import gaps, meta, numbers, peer_incarnations, peers, sent
+from schemas.control import MAX_MISSING, MAX_RANGES, Missing, PairState
 from schemas.desk import Gap
 
 GAP_AFTER: Final = timedelta(minutes=15)
@@ -48,7 +48,12 @@ async def arrived(
 async def compare(
     connection: AsyncConnection, peer: str, state: PairState, *, now: datetime
 ) -> None:
-    """Note what a peer says we must have and have not, and forget what it calls void."""
+    """Note what a peer says we must have and have not, and forget what it calls void.
+
+    A peer in a new incarnation was restored from a backup: it hears at once what it must have.
+    """
+    if await _begins_anew(connection, peer, state.incarnation):
+        await connection.execute(update(peers).where(peers.c.peer == peer).values(told_ms=0))
     found = await connection.execute(
         select(numbers.c.number).where(
             numbers.c.peer == peer,
@@ -114,10 +119,15 @@ async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
     told = {row.peer: row.told_ms for row in await connection.execute(select(peers))}
     written = set((await connection.execute(select(sent.c.peer).distinct())).scalars())
     busy = set((await connection.execute(open_mail)).scalars())
+    lacking = {gap.peer for gap in await open_gaps(connection, now=now)}
+
+    def pause(peer: str) -> timedelta:
+        if peer in lacking:
+            return GAP_AFTER
+        return OPEN_EVERY if peer in busy else IDLE_EVERY
+
     return tuple(
-        peer
-        for peer in sorted(written)
-        if now - from_ms(told.get(peer, 0)) >= (OPEN_EVERY if peer in busy else IDLE_EVERY)
+        peer for peer in sorted(written) if now - from_ms(told.get(peer, 0)) >= pause(peer)
     )
 
 
@@ -149,7 +159,36 @@ async def state_for(connection: AsyncConnection, peer: str, *, now: datetime) ->
         highest=max(highest, since - 1),
         void=_ranges(n for n, state in states.items() if state == "void"),
         pending=_ranges(n for n, state in states.items() if state == "pending"),
+        missing=_missing(await open_gaps(connection, now=now), peer),
     )
+
+
+async def begin_anew(connection: AsyncConnection) -> int:
+    """Start this node's next incarnation, as after a restart from a backup, and return it.
+
+    A pair-state is then due to everybody, so that all hear of it.
+    """
+    number = await incarnation_of(connection) + 1
+    await connection.execute(delete(meta).where(meta.c.name == INCARNATION))
+    await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
+    await connection.execute(update(peers).values(told_ms=0))
+    return number
+
+
+async def _begins_anew(connection: AsyncConnection, peer: str, incarnation: int) -> bool:
+    """Return whether a peer numbers anew, which no message of it has shown yet."""
+    table = peer_incarnations
+    known = await connection.execute(select(table.c.incarnation).where(table.c.peer == peer))
+    before = known.scalar_one_or_none()
+    if before is None:
+        await connection.execute(insert(table).values(peer=peer, incarnation=incarnation))
+        return incarnation > 1
+    if incarnation > before:
+        await connection.execute(
+            update(table).where(table.c.peer == peer).values(incarnation=incarnation)
+        )
+        return True
+    return False
 
 
 async def _heard(connection: AsyncConnection, peer: str, *, now: datetime) -> None:
@@ -168,6 +207,19 @@ def _ranges(found: Iterable[int]) -> tuple[tuple[int, int], ...]:
         else:
             ranges.append((number, number))
     return _newest(ranges)
+
+
+def _missing(found: Iterable[Gap], peer: str) -> tuple[Missing, ...]:
+    """Return the first gaps towards `peer` as ranges; they are in order."""
+    ranges: list[Missing] = []
+    for gap in found:
+        if gap.peer != peer:
+            continue
+        if ranges and ranges[-1][0] == gap.incarnation and ranges[-1][2] == gap.number - 1:
+            ranges[-1] = (*ranges[-1][:2], gap.number)
+        else:
+            ranges.append((gap.incarnation, gap.number, gap.number))
+    return tuple(ranges[:MAX_MISSING])
 
 
 def _newest(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

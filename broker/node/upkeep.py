@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, pairs
+from broker.node import alarms, pairs, repeats
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import OURS, THEIRS
@@ -148,6 +148,7 @@ class Upkeep:
         """Erase what is past its time."""
         now_ms = to_ms(self.present.now())
         await self.database.change(lambda connection: forget_drafts(connection, now_ms))
+        await self.database.change(lambda connection: repeats.forget(connection, now_ms))
 
     async def run(self) -> None:
         """Do all of it for ever."""

@@ -87,6 +87,15 @@ outbox = Table(
     Column("next_ms", BigInteger, nullable=False, index=True),
     Column("raw", LargeBinary, nullable=False),
 )
+repeatable = Table(  # decided and accepted: handed in again if a peer says that it did not come
+    "repeatable",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("subject", String(160), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("until_ms", BigInteger, nullable=False, index=True),
+)
 sent = Table(
     "sent",
     metadata,
@@ -136,6 +145,12 @@ peers = Table(
     Column("peer", String(16), primary_key=True),
     Column("heard_ms", BigInteger, nullable=False),
     Column("told_ms", BigInteger, nullable=False),
+)
+peer_incarnations = Table(  # the highest that a peer's pair-states named
+    "peer_incarnations",
+    metadata,
+    Column("peer", String(16), primary_key=True),
+    Column("incarnation", BigInteger, nullable=False),
 )
 quarantine = Table(
     "quarantine",

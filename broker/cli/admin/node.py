@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
 from broker.cli import screen
@@ -18,9 +16,8 @@ from broker.cli.words import alarm_line
 from broker.errors import BrokerError
 from broker.logs import configure
 from broker.node.alarms import all_alarms, expiry_alarms
-from broker.node.sealing import INCARNATION
+from broker.node.pairs import begin_anew
 from broker.settings import home, settings
-from broker.store.tables import meta
 from keys.directory.client import DirectoryClient
 from keys.files import make_private_folder
 from keys.home import Home
@@ -97,7 +94,8 @@ def restored() -> None:
     """Say that this node was restored from a backup: its numbers begin anew.
 
     Numbers given out after the backup was made must never be given out again. Run this once,
-    before the restored node runs.
+    before the restored node runs. Peers then hear of it, and hand in again what came here after the
+    backup was made; that takes about a quarter of an hour.
 
     Example: kentong node restored
     """
@@ -106,15 +104,8 @@ def restored() -> None:
 
 
 async def _restored(place: NodePlace) -> int:
-    async def change(connection: AsyncConnection) -> int:
-        known = await connection.execute(select(meta.c.value).where(meta.c.name == INCARNATION))
-        number = int(known.scalar_one_or_none() or 1) + 1
-        await connection.execute(delete(meta).where(meta.c.name == INCARNATION))
-        await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
-        return number
-
     async with place.database() as database:
-        return await database.change(change)
+        return await database.change(begin_anew)
 
 
 @app.command()
