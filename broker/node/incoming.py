@@ -150,8 +150,11 @@ class Incoming:
             return True
         if opened.control is not None:
             await self._control(delivery, opened, opened.control)
-        else:
+            return True
+        try:
             await self._keep(delivery, opened)
+        except EnvelopeError as error:
+            await self._quarantine(raw, delivery, error.code)
         return True
 
     def _open(self, delivery: Delivery) -> Opened:
@@ -179,6 +182,8 @@ class Incoming:
         async def change(connection: AsyncConnection) -> bool:
             if not await _is_new(connection, label.id, digest, "delivered"):
                 return False
+            if await _is_taken(connection, label.id):  # by other bytes: of another member, say
+                raise EnvelopeError("id-reused", "another alert is here under this id")
             await self._arrived(connection, delivery)
             await self._expect(connection, delivery)
             await self._store(connection, delivery, opened)
@@ -469,6 +474,12 @@ async def _is_new(connection: AsyncConnection, ident: UUID, digest: bytes, outco
         return False
     await connection.execute(insert(table).values(id=str(ident), digest=digest, outcome=outcome))
     return True
+
+
+async def _is_taken(connection: AsyncConnection, ident: UUID) -> bool:
+    table = tables.inbox
+    found = await connection.execute(select(table.c.position).where(table.c.id == str(ident)))
+    return found.first() is not None
 
 
 async def _known(connection: AsyncConnection, reference: Reference) -> UUID | None:

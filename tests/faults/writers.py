@@ -11,8 +11,8 @@ import ctypes
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,16 +30,12 @@ from broker.log.note import Note, SignatureLine, parse_note
 from broker.node.errors import NodeError
 from broker.node.logevidence import LogEvidence
 from broker.node.node import Node
-from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
 from broker.store.tables import metadata
-from broker.transport.credentials import Credentials
-from broker.transport.link import Link
 from keys.keystore import FLOOR_LOG2N, Entry, KeyStore
-from keys.primitives.signing import SignKey
 from tests.support.directory import RealRegion
 from tests.support.directory import found as found_region
-from tests.support.nodes import identity_of, request, sign
+from tests.support.nodes import lonely_node, request, sign
 from tests.support.region import NOW, make_region
 
 PASSPHRASE = b"correct horse battery staple"
@@ -47,7 +43,6 @@ ENTRY = Entry("symmetric", bytes(32))
 ORIGIN = "log.example/kentong"
 LATER = NOW + timedelta(hours=1)
 MOST_STEPS = 400
-NOWHERE = Credentials((), "", "", SignKey.generate(), "_INBOX", "nobody")
 REGION = make_region(("SG", "MY"), now=clock.now())
 KEY = "0199a2b0-0000-7000-8000-000000000001"
 
@@ -230,14 +225,8 @@ def _has_token(folder: Path) -> bool:
     return found == 1
 
 
-@asynccontextmanager
-async def _node(folder: Path) -> AsyncIterator[Node]:
-    """A node of SG that never reaches a hub."""
-    present = Present("SG")
-    present.take(REGION.view)
-    url = sqlite_url(folder / "node.db")
-    async with open_database(url, metadata) as database:
-        yield Node(present, identity_of(REGION, "SG"), database, Link(NOWHERE))
+def _node(folder: Path) -> AbstractAsyncContextManager[Node]:
+    return lonely_node(REGION, "SG", folder / "node.db")
 
 
 def _make_node(folder: Path) -> None:

@@ -12,14 +12,18 @@ from broker.node.node import Node
 from broker.node.present import Present
 from broker.store.database import open_database, sqlite_url
 from broker.store.tables import metadata
+from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.identity import MemberIdentity
+from keys.primitives.signing import SignKey
 from schemas.common import Alert
 from schemas.desk import AlertBody, DraftRequest, StoredDraft, Submission
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
 from tests.support.envelopes import an_alert
 from tests.support.hub import RunningHub
 from tests.support.region import TestRegion
+
+_NOWHERE = Credentials((), "", "", SignKey.generate(), "_INBOX", "nobody")
 
 
 class Clock:
@@ -58,6 +62,15 @@ async def opened_node(
     url = sqlite_url(folder / f"{code}.db")
     async with open_database(url, metadata) as database, Link(hub.member_credentials(code)) as link:
         yield Node(present, identity_of(hub.region, code), database, link)
+
+
+@asynccontextmanager
+async def lonely_node(region: TestRegion, code: str, path: Path) -> AsyncIterator[Node]:
+    """A node with its database in `path`, which never reaches a hub."""
+    present = Present(code)
+    present.take(region.view)
+    async with open_database(sqlite_url(path), metadata) as database:
+        yield Node(present, identity_of(region, code), database, Link(_NOWHERE))
 
 
 @asynccontextmanager
