@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos clean lock schemas
+.PHONY: help setup demo test check soak chaos clean lock schemas
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ check: setup  ## Lint, format, types and import floors
 SEED ?= $(shell date +%s)
 ALERTS := $(if $(FULL),10000,600)
 KILLS  := $(if $(FULL),200,30)
+
+soak: setup  ## Run the long tests in full: 10,000 alerts past an offline member, every external row
+	KENTONG_SOAK_ALERTS=10000 KENTONG_SOAK_ROWS=2000 $(BIN)/python -m pytest -m soak --ignore tests/chaos $(PYTEST_ARGS)
 
 chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run, FULL=1 is the long one
 	@echo "SEED=$(SEED): $(ALERTS) alerts, $(KILLS) kills"

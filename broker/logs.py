@@ -34,13 +34,16 @@ ALLOWED: Final = frozenset(
         "delay_s",
         "delivered",
         "depth",
+        "detail",
         "digest",
         "duration_ms",
         "error",
         "error_code",
         "event",
+        "expires_at",
         "gap",
         "gaps",
+        "gateway",
         "held",
         "id",
         "incarnation",
@@ -49,6 +52,7 @@ ALLOWED: Final = frozenset(
         "lag",
         "lane",
         "last",
+        "leaf",
         "level",
         "lines",
         "logger",
@@ -63,10 +67,15 @@ ALLOWED: Final = frozenset(
         "refused",
         "retry",
         "retry_after_s",
+        "role",
+        "root",
         "rule",
+        "seconds",
         "sender",
+        "seq",
         "sequence",
         "server",
+        "shown",
         "signal",
         "size",
         "skew_s",
@@ -80,10 +89,12 @@ ALLOWED: Final = frozenset(
         "verdict",
         "version",
         "void",
+        "voided",
+        "witnesses",
         "worker",
     }
 )
-_TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+@-]{0,159}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_.:/+@-]{0,159}")
 
 
 def configure(process: str) -> None:

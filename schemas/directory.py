@@ -213,12 +213,14 @@ class RegionMembers(Strict):
         members: Who is a member, and what policies may rely on about each.
         witness_sets: Who witnessed the log when, oldest first; past ones stay, for auditors.
         lifted: Suspensions void from now on; the entries themselves stay where they are.
+        groups: Further groups that policies may name, though nobody belongs to them now.
     """
 
     format: Literal[1] = FORMAT
     members: Annotated[dict[MemberCode, RegionMember], Field(max_length=MAX_MEMBERS)]
     witness_sets: Annotated[tuple[WitnessSet, ...], Field(max_length=1000)] = ()
     lifted: Annotated[tuple[Lifted, ...], Field(max_length=1000)] = ()
+    groups: Annotated[tuple[GroupName, ...], Field(max_length=64)] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -226,6 +228,10 @@ class RegionMembers(Strict):
         if any(later <= earlier for earlier, later in itertools.pairwise(times)):
             raise ValueError("the sets of witnesses do not stand in the order of their times")
         return self
+
+    def group_names(self) -> frozenset[str]:
+        """Return the names of all groups, those without a member too."""
+        return frozenset(self.groups).union(*(member.groups for member in self.members.values()))
 
 
 def _pem(value: str) -> str:

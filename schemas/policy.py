@@ -15,7 +15,8 @@
 
 A rule applies when every condition it states holds; one it does not state, holds. What no rule
 permits is refused. A code that is not on its closed list is an error with its line number, never
-a rule that silently does not match.
+a rule that silently does not match. Which members and groups there are, only a directory can tell:
+`schemas.policynames` asks it.
 """
 
 import re
@@ -25,6 +26,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from schemas.blocks.base import country_codes
 from schemas.errors import SchemaError
 from schemas.label import AgencyCode, Facts, MemberCode, Strict
 from schemas.vocabulary import TLP, AlertType, Handling, Level, Purpose, Status
@@ -56,6 +58,12 @@ def _known_type(value: str) -> str:
     return value
 
 
+def _assigned(value: str) -> str:
+    if len(value) == 2 and value not in country_codes():  # noqa: PLR2004 - ISO 3166-1 alpha-2
+        raise ValueError(f"{value} is no country's code")
+    return value
+
+
 def _some(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values or len(set(values)) != len(values):
         raise ValueError("a list names at least one code, and none twice")
@@ -65,7 +73,9 @@ def _some(values: tuple[str, ...]) -> tuple[str, ...]:
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 RuleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 TypeCode = Annotated[str, AfterValidator(_known_type)]
-Members = Annotated[tuple[MemberCode, ...], AfterValidator(_some)]
+Members = Annotated[
+    tuple[Annotated[MemberCode, AfterValidator(_assigned)], ...], AfterValidator(_some)
+]
 Groups = Annotated[tuple[GroupName, ...], AfterValidator(_some)]
 Line = Annotated[str, Field(min_length=1, max_length=400)]
 
@@ -154,15 +164,6 @@ class PolicyDocument(Strict):
                 )
         return self
 
-    def named(self) -> frozenset[str]:
-        """Return every member code that a rule names."""
-        return frozenset(
-            code
-            for rule in self.rule
-            for codes in (rule.peers, rule.senders, rule.recipients)
-            for code in codes or ()
-        )
-
 
 def parse_policy(raw: bytes) -> PolicyDocument:
     """Return the policy that `raw`, not yet trusted, writes down.
@@ -182,7 +183,7 @@ def parse_policy(raw: bytes) -> PolicyDocument:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = [part for part in first["loc"] if not str(part).startswith("function-")]
-        line = _line_of(text, where)
+        line = line_of(text, where)
         message = first["msg"].removeprefix("Value error, ")
         path = ".".join(str(part) for part in where)
         raise SchemaError("bad-policy", f"line {line}: {path}: {message}") from None
@@ -219,7 +220,7 @@ def _typed(value: object, name: str = "") -> object:
             return value
 
 
-def _line_of(text: str, where: list[int | str]) -> int:
+def line_of(text: str, where: list[int | str]) -> int:
     """Return the line that `where` is on, as nearly as the text tells."""
     lines = text.splitlines()
     start = 0

@@ -1,8 +1,10 @@
 """Logs say ids, codes and counts, whatever they are given."""
 
+import ast
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -54,3 +56,47 @@ def test_a_library_that_logs_its_input_is_reduced_to_its_name(written: Written) 
     (line,) = written()
     assert line["logger"] == "some.library"
     assert PLANTED not in json.dumps(line)
+
+
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+SOURCES = Path(logs.__file__).parent
+
+
+def log_calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call of our logger, with where it stands."""
+    for path in sorted(SOURCES.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr in LEVELS and ast.unparse(node.func.value) in {
+                "_log",
+                "get_logger()",
+            }:
+                yield f"{path.relative_to(SOURCES)}:{node.lineno}", node
+
+
+def test_every_field_that_is_logged_anywhere_passes() -> None:
+    calls = list(log_calls())
+    assert len(calls) > 60
+    dropped = {
+        (where, each.arg)
+        for where, call in calls
+        for each in call.keywords
+        if each.arg not in {*logs.ALLOWED, "exc_info"}
+    }
+    assert not dropped
+
+
+def test_events_are_fixed_words_and_never_made_of_what_arrived() -> None:
+    made = [
+        where
+        for where, call in log_calls()
+        if not isinstance(call.args[0], ast.Constant | ast.Name | ast.Attribute | ast.IfExp)
+    ]
+    assert not made
+
+
+def test_a_place_on_this_machine_passes_as_a_token(written: Written) -> None:
+    logs.get_logger().error("directory-split", detail="/var/kentong/node/evidence/1.json")
+    (line,) = written()
+    assert line["detail"] == "/var/kentong/node/evidence/1.json"

@@ -4,10 +4,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-RATE_PER_S: Final = 200.0  # of one member and one worker, so that a flood leaves room for others
+RATE_PER_S: Final = 200.0  # of one member, so that a flood leaves room for others
 BURST: Final = 10_000.0  # the backlog of a node that was cut off for a day, at once
 PAIR_STATE_RATE_PER_S: Final = 1 / 60  # to one recipient
 PAIR_STATE_BURST: Final = 30.0  # restarts of a node in a bad hour
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """What a worker lets one member submit, and tell one peer of its numbers."""
+
+    rate_per_s: float = RATE_PER_S
+    burst: float = BURST
+    pair_state_rate_per_s: float = PAIR_STATE_RATE_PER_S
+    pair_state_burst: float = PAIR_STATE_BURST
+
+    def shared_by(self, workers: int) -> "Quotas":
+        """Return each worker's part, so that `workers` together let no more through than one.
+
+        A bucket holds one token at least, or nothing would ever pass.
+        """
+        return Quotas(
+            self.rate_per_s / workers,
+            max(1.0, self.burst / workers),
+            self.pair_state_rate_per_s / workers,
+            max(1.0, self.pair_state_burst / workers),
+        )
 
 
 @dataclass(frozen=True)

@@ -145,9 +145,10 @@ class TokenBook:
             .values(revoked_ms=_to_ms(now))
         )
         async with self._engine.begin() as connection:
+            # The change comes first: SQLite refuses to write after a read that others overtook.
+            await connection.execute(change)
             if (await connection.execute(known)).first() is None:
                 raise TokenError("unknown-token", "no token has this id")
-            await connection.execute(change)
 
     async def records(self) -> tuple[TokenRecord, ...]:
         """Return all tokens, oldest first, revoked ones included."""

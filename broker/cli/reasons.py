@@ -43,6 +43,14 @@ _POLICY: Final = (
     phrase("reason-policy-import-default", "no rule of the recipient allows it"),
     phrase("reason-policy-agreement-forbid", "the regional agreement forbids it"),
     phrase("reason-policy-agreement-default", "no rule of the regional agreement allows it"),
+    phrase(
+        "reason-policy-export-unknown-name", "your own country's rules name a stranger; tell it"
+    ),
+    phrase("reason-policy-import-unknown-name", "the recipient's rules name a stranger; tell it"),
+    phrase(
+        "reason-policy-agreement-unknown-name",
+        "the regional agreement names a stranger; call your administrator",
+    ),
 )
 
 _HANDLING: Final = (

@@ -14,7 +14,8 @@ from broker.envelope.officer import check_officer
 from broker.envelope.signed import COMMIT_CONTEXT, Frame, frame, stanza_info
 from broker.envelope.slots import Slot, hash_of, parse_entries, parse_slot
 from broker.envelope.submitted import STANZA_BYTES
-from keys.directory.view import DirectoryView, OfficerEntry
+from keys.directory.entries import OfficerEntry
+from keys.directory.view import DirectoryView
 from keys.errors import DecryptionError
 from keys.primitives.hashing import equal, hmac_sha256, sha256
 from keys.primitives.sealing import OpenKey

@@ -13,7 +13,8 @@ from typing import Final
 
 from broker.envelope.errors import EnvelopeError, as_envelope_error
 from broker.envelope.slots import count_for
-from keys.directory.view import DirectoryView, OfficerEntry
+from keys.directory.entries import OfficerEntry
+from keys.directory.view import DirectoryView
 from keys.errors import SignatureError
 from keys.primitives.hashing import random_bytes, sha256
 from schemas import canonical

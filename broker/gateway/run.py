@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from broker.admission.quota import Quotas
 from broker.gateway import record
 from broker.gateway.boots import Boots
 from broker.gateway.decide import Decider
@@ -28,6 +29,7 @@ async def run_worker(
     decider: Decider,
     *,
     trial: Trial,
+    quotas: Quotas | None = None,
     runs: Path | None = None,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
@@ -37,6 +39,7 @@ async def run_worker(
         directory: What to judge by.
         decider: This instance's name and key.
         trial: For what failed before.
+        quotas: This worker's part of what a member may submit; all of it if none are given.
         runs: Where this worker keeps its place; without it, the numbers of a run that was killed
             stay open.
 
@@ -46,7 +49,7 @@ async def run_worker(
     """
     trail = record.AuditTrail(link)
     dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
-    worker = Worker(link, directory, decider, trail, dispatcher, trial)
+    worker = Worker(link, directory, decider, trail, dispatcher, trial, quotas or Quotas())
     drain = HeldDrain(link, dispatcher)
     boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:

@@ -14,13 +14,7 @@ from uuid import UUID
 from broker import clock
 from broker.admission.judge import Arrival, judge, read
 from broker.admission.judgement import Judged, NotNow, RefusedWhole
-from broker.admission.quota import (
-    BURST,
-    PAIR_STATE_BURST,
-    PAIR_STATE_RATE_PER_S,
-    RATE_PER_S,
-    Bucket,
-)
+from broker.admission.quota import Bucket, Quotas
 from broker.envelope.decision import encode_delivery
 from broker.envelope.submitted import Submitted, deliver
 from broker.errors import BrokerError
@@ -57,6 +51,7 @@ class Worker:
 
     Attributes:
         trial: Used for what has failed several times before.
+        quotas: This worker's part of what a member may submit.
     """
 
     link: Link
@@ -65,6 +60,7 @@ class Worker:
     trail: record.AuditTrail
     dispatcher: Dispatcher
     trial: Trial
+    quotas: Quotas = field(default_factory=Quotas)
     _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
 
     async def run_lane(self, member: str, lane: Lane) -> None:
@@ -131,13 +127,14 @@ class Worker:
 
     def _over_quota(self, submitted: Submitted, now: datetime) -> NotNow | None:
         label, digest = submitted.frame.label, submitted.frame.digest
-        sender = label.sender.member
+        sender, quotas = label.sender.member, self.quotas
         asked: list[tuple[tuple[str, ...], float, float, str]] = [
-            ((sender,), RATE_PER_S, BURST, "quota")
+            ((sender,), quotas.rate_per_s, quotas.burst, "quota")
         ]
         if label.kind is Kind.PAIR_STATE:
             pair = (sender, *submitted.recipients())
-            asked.append((pair, PAIR_STATE_RATE_PER_S, PAIR_STATE_BURST, "control-rate"))
+            rate, burst = quotas.pair_state_rate_per_s, quotas.pair_state_burst
+            asked.append((pair, rate, burst, "control-rate"))
         for key, rate, burst, code in asked:
             bucket = self._buckets.get(key) or Bucket.full(rate_per_s=rate, burst=burst, now=now)
             self._buckets[key], wait_s = bucket.take(now)

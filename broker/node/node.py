@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID
@@ -12,10 +13,11 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
-from broker.node import alarms, drafting, pairs, submissions
+from broker.node import alarms, drafting, notices, pairs, submissions
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.drafting import Prepared
+from broker.node.epochkeys import key_alarms
 from broker.node.errors import NodeError
 from broker.node.evidence import EvidenceFolder
 from broker.node.ids import from_ms, new_id, to_ms
@@ -142,6 +144,10 @@ class Node(NodeService):
             group.create_task(self.outgoing.read_receipts_for_ever())
             for lane in Lane:
                 group.create_task(self.incoming.read_lane_for_ever(lane))
+
+    def take(self, identity: MemberIdentity) -> None:
+        """Open with these keys from now on; called where keys were destroyed."""
+        self.identity = self.incoming.identity = identity
 
     async def _seal(self) -> None:
         await self.upkeep.ask_time_first()
@@ -359,6 +365,7 @@ class Node(NodeService):
             counts = await _counts(connection)
             gaps = await pairs.open_gaps(connection, now=now)
             raised = await alarms.all_alarms(connection)
+            suspended = await notices.suspension_alarms(connection)
             silent = await pairs.silent_peers(connection, now=now)
             inbox = await _inbox_counts(connection)
             incarnation = await incarnation_of(connection)
@@ -385,7 +392,13 @@ class Node(NodeService):
             last_position=inbox[2],
             quarantined=in_quarantine,
             gaps=gaps,
-            alarms=(*alarms.unsaid_alarms(self.present), *missing, *raised),
+            alarms=(
+                *alarms.unsaid_alarms(self.present),
+                *self._key_alarms(now),
+                *missing,
+                *suspended,
+                *raised,
+            ),
             log=None if self.log is None else await self.log.shown(),
         )
 
@@ -414,6 +427,12 @@ class Node(NodeService):
         async with self.database.read() as connection:
             equal = await submissions.equal(connection, digest, now=self.present.now())
         return drafting.preview(request, composed, self.present, equal)
+
+    def _key_alarms(self, now: datetime) -> tuple[Alarm, ...]:
+        if not self.present.has_directory:
+            return ()
+        epochs = self.identity.epochs.values()
+        return key_alarms(self.present.view, self.member, epochs, now=now)
 
     async def _draft(self, connection: AsyncConnection, draft_id: UUID) -> _Draft:
         table = tables.drafts

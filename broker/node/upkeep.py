@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, pairs, repeats
+from broker.node import alarms, notices, pairs, repeats
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import OURS, THEIRS
@@ -101,6 +101,10 @@ class Upkeep:
             self.submitted.happened()
         self.changes.happened()
 
+    async def read_notices(self) -> None:
+        """Hear which connections the hub's operator suspended."""
+        await notices.read_notices(self.present, self.database, self.link)
+
     async def ask_time_first(self) -> None:
         """Return once the hub is there and was asked for its time, whatever it answered.
 
@@ -155,6 +159,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(DIRECTORY_EVERY_S, self.refresh_directory))
             group.create_task(self._every(CLOCK_EVERY_S, self.ask_time))
+            group.create_task(self._every(notices.EVERY_S, self.read_notices))
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
             group.create_task(self._every(ANSWERS_EVERY_S, self.answer_again))

@@ -2,10 +2,12 @@
 
 A copy goes out only if the sender's export policy, the regional agreement and the recipient's
 import policy all permit it, and none forbids it. What none permits is refused; forbid beats
-permit. The sender's node, the gateway and the recipient's node each evaluate.
+permit. The sender's node, the gateway and the recipient's node each evaluate. A policy that names
+a member or group that there is not permits nothing: a rule that silently does not match could be
+the one that forbids.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,6 +15,7 @@ from broker.policy.table import Request, Table
 from keys.directory.view import DirectoryView
 from schemas.label import Intent
 from schemas.policy import Direction, PolicyDocument, Rule
+from schemas.policynames import Names, Unknown
 
 Stage: TypeAlias = Literal["export", "agreement", "import"]
 
@@ -23,8 +26,8 @@ class Verdict:
 
     Attributes:
         permitted: Whether the copy may go out.
-        code: `policy-STAGE-forbid` or `policy-STAGE-default`, or what the directory lacks; empty
-            if permitted.
+        code: `policy-STAGE-forbid`, `policy-STAGE-default` or `policy-STAGE-unknown-name`, or what
+            the directory lacks; empty if permitted.
         rule: The deciding rule, or that none matched; if permitted, the rules that permit.
         policy_hash: SHA-256 of the policy that decided.
         decided_by: Which policy that is.
@@ -39,12 +42,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Policy:
-    """One stage: whose rules, under which name and hash."""
+    """One stage: whose rules, under which name and hash; and the name in it that nobody bears."""
 
     stage: Stage
     name: str
     table: Table
     hash: bytes
+    unknown: Unknown | None
 
     def says(self, rule: Rule) -> str:
         """Return the rule as it is shown."""
@@ -77,6 +81,9 @@ class Policies:
         request = Request.of(intent, recipient)
         stages = (exporter, self._agreement, importer)
         for policy in stages:
+            if policy.unknown is not None:
+                return _no(policy, "unknown-name", f"{policy.name}: {policy.unknown}")
+        for policy in stages:
             if (rule := policy.table.forbidding(request)) is not None:
                 return _no(policy, "forbid", policy.says(rule))
         permits: list[str] = []
@@ -95,6 +102,7 @@ def compile_policies(view: DirectoryView) -> Policies:
         {code: (member.policy, member.policy_hash) for code, member in members.items()},
         (view.agreement, view.agreement_hash),
         view.groups(),
+        view.names(),
     )
 
 
@@ -105,13 +113,19 @@ def compile_documents(
 ) -> Policies:
     """Return policies that no directory holds yet, to see what they would decide."""
     given = {code: (document, bytes(32)) for code, document in members.items()}
-    return _compiled(given, (agreement, bytes(32)), groups)
+    return _compiled(given, (agreement, bytes(32)), groups, names_among(members, groups))
+
+
+def names_among(members: Iterable[str], groups: Mapping[str, frozenset[str]]) -> Names:
+    """Return whom policies may name where these are the members and groups."""
+    return Names.of(frozenset(members).union(*groups.values()), groups)
 
 
 def _compiled(
     members: Mapping[str, tuple[PolicyDocument, bytes]],
     agreement: tuple[PolicyDocument, bytes],
     groups: Mapping[str, frozenset[str]],
+    names: Names,
 ) -> Policies:
     def stage(direction: Direction) -> dict[str, _Policy]:
         return {
@@ -120,6 +134,7 @@ def _compiled(
                 f"{code} {direction}",
                 Table.of(document, direction, groups),
                 digest,
+                names.unknown(document),
             )
             for code, (document, digest) in members.items()
         }
@@ -129,7 +144,7 @@ def _compiled(
     return Policies(
         stage(Direction.EXPORT),
         stage(Direction.IMPORT),
-        _Policy("agreement", "regional agreement", regional, digest),
+        _Policy("agreement", "regional agreement", regional, digest, names.unknown(document)),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from broker.errors import BrokerError
-from broker.policy.evaluate import Policies, Verdict, compile_documents
+from broker.policy.evaluate import Policies, Verdict, compile_documents, names_among
 from schemas.label import Intent
 from schemas.policy import PolicyDocument
+from schemas.policynames import Names
 
 MAX_LABELS_BYTES: Final = 256 * 1024 * 1024
 
@@ -25,6 +26,10 @@ class Documents:
     def with_policy(self, member: str, policy: PolicyDocument) -> "Documents":
         """Return the same with another policy of `member`."""
         return replace(self, members={**self.members, member: policy})
+
+    def names(self) -> Names:
+        """Return the members and groups that a policy among these may name."""
+        return names_among(self.members, self.groups)
 
     def compiled(self) -> Policies:
         """Return them ready to be asked."""

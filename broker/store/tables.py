@@ -186,6 +186,14 @@ alarm_details = Table(  # the newest, by the alarm's code
     Column("code", String(64), primary_key=True),
     Column("detail", String(1024), nullable=False),
 )
+suspensions = Table(  # of members' connections, by the hub's operator, as the hub tells all
+    "suspensions",
+    metadata,
+    Column("member", String(16), primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True),
+    Column("reason", String(200), nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+)
 witnessed = Table(  # what this node cosigned last, of each log
     "witnessed",
     metadata,

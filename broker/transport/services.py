@@ -5,6 +5,7 @@ canonical MessagePack. A node trusts none of it: the directory verifies itself, 
 compared, and a notice only shown.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ MAX_ANSWER_BYTES: Final = 512 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
 MISSING: Final = "missing"
 BUSY: Final = "busy"
+MAX_REASON: Final = 200  # characters of the operator's reason, one printable line
+_MEMBER: Final = re.compile(r"[A-Z][A-Z0-9-]{1,15}")
 Fields = Mapping[str, canonical.Value]
 
 
@@ -209,7 +212,12 @@ def busy_answer() -> bytes:
 
 def _notice(value: canonical.Value) -> Notice:
     match value:
-        case [str(member), str(reason), int(at), int(until)] if 0 <= at <= until < 2**35:
+        case [str(member), str(reason), int(at), int(until)] if (
+            0 <= at <= until < 2**35
+            and _MEMBER.fullmatch(member)
+            and 0 < len(reason) <= MAX_REASON
+            and reason.isprintable()
+        ):
             return Notice(
                 member,
                 reason,

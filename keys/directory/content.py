@@ -4,7 +4,7 @@ The same rules hold for a directory that was published and for one that is only 
 nobody signs what nobody would accept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +20,9 @@ from keys.directory.metadata import MetaFile, Root, TargetFile, Targets, checked
 from keys.errors import DirectoryError
 from keys.primitives.hashing import sha256
 from schemas.directory import HubDocument, RegionMembers, Revocation, Revocations
+from schemas.errors import SchemaError
 from schemas.policy import PolicyDocument
+from schemas.policynames import Names
 
 _SHA256: Final = "sha256"
 
@@ -74,6 +76,24 @@ class DirectoryContent:
     def agreement_hash(self) -> bytes:
         """SHA-256 of the agreement's bytes."""
         return sha256(self.files[layout.AGREEMENT_FILE])
+
+    def check_names(self, paths: Iterable[str]) -> None:
+        """Return if the policies among these files name only members and groups that there are.
+
+        A directory already in force is not refused for it, or one member's policy would stop the
+        region: `broker.policy` lets such a policy permit nothing.
+
+        Raises:
+            DirectoryError: `unknown-name`, with the line.
+        """
+        names = Names.of_region(self.region)
+        policies = {layout.member_files(code)[1]: f.policy for code, f in self.documents.items()}
+        policies[layout.AGREEMENT_FILE] = self.agreement
+        for path in sorted(policies.keys() & set(paths)):
+            try:
+                names.check(policies[path], self.files[path])
+            except SchemaError as error:
+                raise DirectoryError(error.code, f"{path}: {error}") from None
 
     def suspensions(self) -> tuple[Revocation, ...]:
         """Return the suspensions in force: those of two members, less those that were lifted."""

@@ -101,7 +101,11 @@ class Draft:
             self.hold_root(key)
 
     def put_region(self, region: RegionMembers) -> None:
-        """Let the threshold sign who is a member."""
+        """Let the threshold sign who is a member; a group stays, though its last member left."""
+        left = self.region.group_names() - region.group_names()
+        if left:  # or policies that name it would become void
+            groups = tuple(sorted({*region.groups, *left}))
+            region = region.model_copy(update={"groups": groups})
         self.region = region
         self.put_files(layout.TARGETS, {layout.MEMBERS_FILE: region_members_toml(region)})
 

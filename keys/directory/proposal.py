@@ -177,7 +177,9 @@ def proposed_content(proposal: Proposal, base: DirectoryContent | None) -> Direc
     own = {path for signed in touched if isinstance(signed, Targets) for path in signed.targets}
     if not set(proposal.files) <= own:
         raise DirectoryError("bad-proposal", "the proposal brings a file that no part of it signs")
-    return DirectoryContent(root, targets, roles, files)
+    content = DirectoryContent(root, targets, roles, files)
+    content.check_names(proposal.files)
+    return content
 
 
 def _version(base: DirectoryContent | None, role: str) -> int:

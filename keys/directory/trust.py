@@ -120,6 +120,7 @@ class TrustedDirectory:
                 **{name: role.expires for name, role in content.roles.items()},
             },
             witness_sets=content.region.witness_sets,
+            further_groups=content.region.group_names(),
         )
 
     def _role(self, name: str, raw: bytes, delegator: Root | Targets) -> Targets:

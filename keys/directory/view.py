@@ -8,61 +8,36 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar
 
+from keys.directory.entries import (
+    KeyEntry,
+    OfficerEntry,
+    SealEntry,
+    auditors_key,
+    by_kid,
+    key_entry,
+    known,
+    officer_entry,
+    seal_entry,
+    suspensions,
+)
 from keys.directory.expiry import Expiring, expiring
-from keys.directory.validity import STOLEN, Standing
-from keys.errors import DirectoryError, KeysError
-from keys.kid import kid_of
+from keys.directory.validity import Standing
+from keys.errors import DirectoryError
 from keys.primitives.sealing import SealKey
 from keys.primitives.signing import VerifyKey
 from schemas.directory import (
-    EncryptionKey,
     HubDocument,
     MemberDocument,
     MemberKind,
-    Officer,
-    OfficerRole,
     OfficersDocument,
     RegionMember,
     Revocation,
-    RevocationReason,
-    Validity,
-    VerificationKey,
     WitnessSet,
 )
 from schemas.label import DirectoryVersion
 from schemas.policy import PolicyDocument
-
-
-@dataclass(frozen=True)
-class KeyEntry:
-    """A verification key and when it holds."""
-
-    kid: bytes
-    key: VerifyKey
-    standing: Standing
-
-
-@dataclass(frozen=True)
-class SealEntry:
-    """An encryption key of one epoch and when it holds."""
-
-    kid: bytes
-    key: SealKey
-    epoch: str
-    standing: Standing
-
-
-@dataclass(frozen=True)
-class OfficerEntry:
-    """A certified officer or system, and when the certificate holds."""
-
-    id: str
-    kid: bytes
-    key: VerifyKey
-    roles: tuple[OfficerRole, ...]
-    standing: Standing
+from schemas.policynames import Names
 
 
 @dataclass(frozen=True)
@@ -109,7 +84,7 @@ class MemberView:
         """
         if {document.member, officers.member} != {code}:
             raise DirectoryError("wrong-member", f"a document of {code} names another member")
-        cut = _suspensions(code, revocations)
+        cut = suspensions(code, revocations)
         return cls(
             code=code,
             kind=region.kind,
@@ -121,9 +96,9 @@ class MemberView:
             policy_hash=policy_hash,
             suspended_at=cut[None][0] if None in cut else None,
             lapses_at=lapses_at,
-            verification=_by_kid(_key_entry(entry, cut) for entry in document.verification_keys),
-            encryption=_by_kid(_seal_entry(entry, cut) for entry in document.encryption_keys),
-            certified=_by_kid(_officer_entry(entry, cut) for entry in officers.officers),
+            verification=by_kid(key_entry(entry, cut) for entry in document.verification_keys),
+            encryption=by_kid(seal_entry(entry, cut) for entry in document.encryption_keys),
+            certified=by_kid(officer_entry(entry, cut) for entry in officers.officers),
         )
 
     def check_in_force(self, *, at: datetime) -> None:
@@ -150,6 +125,7 @@ class DirectoryView:
         agreement_hash: SHA-256 of the regional agreement's bytes.
         expiries: Until when each role holds that people sign.
         witness_sets: Who witnessed the log when, oldest first.
+        further_groups: Groups that policies may name, though nobody belongs to them now.
         auditors: Identifier and key to which openings of decisions are sealed, if there is one.
     """
 
@@ -161,12 +137,13 @@ class DirectoryView:
     agreement_hash: bytes
     expiries: Mapping[str, datetime] = field(default_factory=dict)
     witness_sets: tuple[WitnessSet, ...] = ()
+    further_groups: frozenset[str] = frozenset()
     auditors: tuple[bytes, SealKey] | None = field(init=False, repr=False)
     _gateway_keys: Mapping[bytes, KeyEntry] = field(init=False, repr=False)
     _groups: Mapping[str, frozenset[str]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        gateway_keys = _by_kid(_key_entry(entry, {}) for entry in self.hub.gateway_keys)
+        gateway_keys = by_kid(key_entry(entry, {}) for entry in self.hub.gateway_keys)
         names = {name for view in self.member_views.values() for name in view.groups}
         groups = {
             name: frozenset(c for c, view in self.member_views.items() if name in view.groups)
@@ -174,7 +151,7 @@ class DirectoryView:
         }
         object.__setattr__(self, "member_views", MappingProxyType(dict(self.member_views)))
         object.__setattr__(self, "expiries", MappingProxyType(dict(self.expiries)))
-        object.__setattr__(self, "auditors", _auditors(self.hub.auditors_key))
+        object.__setattr__(self, "auditors", auditors_key(self.hub.auditors_key))
         object.__setattr__(self, "_gateway_keys", gateway_keys)
         object.__setattr__(self, "_groups", MappingProxyType(groups))
 
@@ -230,6 +207,10 @@ class DirectoryView:
         """Return the members of each group, as the threshold signed them."""
         return self._groups
 
+    def names(self) -> Names:
+        """Return the members and groups that policies may name."""
+        return Names.of(self.member_views, self._groups.keys() | self.further_groups)
+
     def verification_key(self, member: str, kid: bytes, *, at: datetime) -> VerifyKey:
         """Return the node key `kid` of `member` if it holds at `at`.
 
@@ -239,7 +220,7 @@ class DirectoryView:
         """
         view = self.member(member)
         view.check_in_force(at=at)
-        entry = _known(view.verification, kid)
+        entry = known(view.verification, kid)
         entry.standing.check(at=at)
         return entry.key
 
@@ -259,7 +240,7 @@ class DirectoryView:
         Raises:
             DirectoryError: `unknown-member` or `unknown-key`.
         """
-        return _known(self.member(member).verification, kid).standing
+        return known(self.member(member).verification, kid).standing
 
     def encryption_key(self, member: str, *, at: datetime) -> tuple[bytes, SealKey]:
         """Return key identifier and key to seal to `member` at `at`: the newest that holds.
@@ -289,7 +270,7 @@ class DirectoryView:
         """
         view = self.member(member)
         view.check_in_force(at=at)
-        standing = _known(view.encryption, kid).standing
+        standing = known(view.encryption, kid).standing
         standing.check(at=sealed_at)
         if standing.revoked_at is not None and at >= standing.revoked_at:
             raise DirectoryError("key-revoked", "the key was revoked")
@@ -327,7 +308,7 @@ class DirectoryView:
             DirectoryError: `unknown-key`, `key-not-yet-valid`, `key-expired`, `key-revoked` or
                 `key-revoked-since`: it was lost or compromised, and can name any time.
         """
-        entry = _known(self._gateway_keys, kid)
+        entry = known(self._gateway_keys, kid)
         entry.standing.check_decided(at=at)
         return entry.key
 
@@ -337,67 +318,8 @@ class DirectoryView:
         Raises:
             DirectoryError: `unknown-key`.
         """
-        return _known(self._gateway_keys, kid).standing
+        return known(self._gateway_keys, kid).standing
 
     def reads(self, member: str, type: str, version: int) -> bool:  # noqa: A002 - the label's word
         """Return whether the node of `member` says that it reads this alert type and version."""
         return version in self.member(member).document.reads.get(type, ())
-
-
-KeyT = TypeVar("KeyT", VerifyKey, SealKey)
-EntryT = TypeVar("EntryT", KeyEntry, SealEntry, OfficerEntry)
-Suspensions: TypeAlias = Mapping[bytes | None, tuple[datetime, RevocationReason]]
-
-
-def _suspensions(code: str, revocations: Iterable[Revocation]) -> Suspensions:
-    earliest: dict[bytes | None, tuple[datetime, RevocationReason]] = {}
-    for entry in revocations:
-        if entry.member != code:
-            continue
-        known = earliest.get(entry.kid)
-        if known is None or entry.at < known[0]:
-            earliest[entry.kid] = (entry.at, entry.reason)
-    return earliest
-
-
-def _key_entry(entry: VerificationKey, cut: Suspensions) -> KeyEntry:
-    kid = kid_of(entry.key)
-    return KeyEntry(kid, _key(VerifyKey, entry.key), _standing(entry, kid, cut))
-
-
-def _seal_entry(entry: EncryptionKey, cut: Suspensions) -> SealEntry:
-    kid = kid_of(entry.key)
-    return SealEntry(kid, _key(SealKey, entry.key), entry.epoch, _standing(entry, kid, cut))
-
-
-def _officer_entry(entry: Officer, cut: Suspensions) -> OfficerEntry:
-    kid = kid_of(entry.key)
-    standing = _standing(entry, kid, cut)
-    return OfficerEntry(entry.id, kid, _key(VerifyKey, entry.key), entry.roles, standing)
-
-
-def _standing(entry: Validity, kid: bytes, cut: Suspensions) -> Standing:
-    whole = cut.get(None)
-    return Standing.of(entry, cut.get(kid), stolen=whole is not None and whole[1] in STOLEN)
-
-
-def _auditors(raw: bytes | None) -> tuple[bytes, SealKey] | None:
-    return None if raw is None else (kid_of(raw), _key(SealKey, raw))
-
-
-def _key(kind: type[KeyT], raw: bytes) -> KeyT:
-    try:
-        return kind(raw)
-    except KeysError as error:
-        raise DirectoryError("bad-key", "a document holds a key that is none") from error
-
-
-def _by_kid(entries: Iterable[EntryT]) -> Mapping[bytes, EntryT]:
-    return MappingProxyType({entry.kid: entry for entry in entries})
-
-
-def _known(entries: Mapping[bytes, EntryT], kid: bytes) -> EntryT:
-    try:
-        return entries[kid]
-    except KeyError:
-        raise DirectoryError("unknown-key", "no such key in the directory") from None

@@ -93,7 +93,8 @@ def _member(codes: Callable[[], frozenset[str]], code: str, message: str) -> Aft
 
 
 @lru_cache(maxsize=1)
-def _countries() -> frozenset[str]:
+def country_codes() -> frozenset[str]:
+    """Return the assigned codes of ISO 3166-1 alpha-2."""
     return frozenset(country.alpha_2 for country in pycountry.countries)
 
 
@@ -165,7 +166,7 @@ ScriptCode = Annotated[
 Country = Annotated[
     str,
     Field(pattern=r"^[A-Z]{2}$"),
-    _member(_countries, "unknown-country", "not an ISO 3166-1 alpha-2 code"),
+    _member(country_codes, "unknown-country", "not an ISO 3166-1 alpha-2 code"),
 ]
 Nationality = Annotated[
     str,

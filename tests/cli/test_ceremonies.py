@@ -100,6 +100,24 @@ def test_a_member_signs_its_own_policy_and_no_others(region: DemoRegion, tmp_pat
     )
     assert refused.returncode == 5
     assert not out.exists()
+    misspelt = tmp_path / "misspelt.toml"
+    rule = '[[rule]]\nname = "embargo"\neffect = "forbid"\ndirection = "export"\npeers = ["TW"]\n'
+    misspelt.write_text(f"{text}\n{rule}")
+    for words in (("check", str(misspelt)), ("sign", str(misspelt), "--out", str(out))):
+        refused = run(region, with_ministry(region, "MY"), "policy", *words)
+        said = refused.stdout + refused.stderr
+        assert refused.returncode != 0
+        assert ("peers: no member is called TW" in said, "line" in said) == (True, True), said
+        assert not out.exists()
+    terms = tmp_path / "agreement.toml"
+    agreed = (policies() / "agreement.toml").read_text()
+    terms.write_text(
+        agreed.replace('recipient_groups = ["partners"]', 'recipient_groups = ["asena"]')
+    )
+    words = ("directory", "propose", "--agreement", str(terms), "--out", str(out))
+    refused = run(region, region.hub, *words)
+    assert "recipient_groups: no group is called asena" in refused.stderr
+    assert (refused.returncode, out.exists()) == (5, False)
     done = run(
         region, with_ministry(region, "MY"), "policy", "sign", str(policy), "--out", str(out)
     )

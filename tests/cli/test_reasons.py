@@ -17,7 +17,7 @@ ADMISSION = Path(__file__).parents[2] / "broker" / "admission"
 POLICY = {
     f"policy-{stage}-{why}"
     for stage in ("export", "agreement", "import")
-    for why in ("forbid", "default")
+    for why in ("forbid", "default", "unknown-name")
 }
 
 

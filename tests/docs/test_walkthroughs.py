@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from broker.cli.demo.command import _profile
 from broker.cli.demo.region import DemoRegion
-from broker.client import Profiles
+from broker.client import Client, Profiles
+from tests.support.desks import one_of
 from tests.support.processes import running_region
 
 pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
@@ -26,9 +27,18 @@ PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def region(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoRegion]:
-    async with running_region(tmp_path_factory.mktemp("d") / "k") as (made, _, _clients):
+    async with running_region(tmp_path_factory.mktemp("d") / "k") as (made, _, clients):
         profiles = Profiles.load(made.home("SG"))
         profiles.add("desk", _profile(made, "SG"))
+        sent = await clients["MY"].send(
+            one_of("cyber"),
+            to=["SG"],
+            status="exercise",
+            tlp="amber",
+            purposes=["warn"],
+            agency="RMP",
+        )
+        await sent.wait("delivered", timeout_s=60)
         yield made
 
 
@@ -77,6 +87,10 @@ async def test_the_walk_through_with_curl_and_openssl(region: DemoRegion, tmp_pa
 async def test_the_program_of_the_sdk_page(region: DemoRegion, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(blocks("sdk.md", "python"))
-    out = await ran([sys.executable, str(program)], tmp_path, KENTONG_HOME=str(region.home("SG")))
+    desk = {"KENTONG_HOME": str(region.home("SG"))}
+    out = await ran([sys.executable, str(program)], tmp_path, **desk)
     assert "MY delivered" in out
     assert "TH" in out
+    assert "exercise MY cyber" in out
+    async with Client(profile=_profile(region, "SG")) as client:
+        assert (await client.cursor("case-system")).position == 1

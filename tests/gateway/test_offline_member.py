@@ -57,6 +57,12 @@ async def read_receipts(link: Link, wanted: int) -> tuple[dict[Where, int], int]
     return where, notices
 
 
+async def waiting(link: Link, stream: str) -> int:
+    """How many messages a stream holds."""
+    info = await link.api(f"STREAM.INFO.{stream}", {})
+    return int(info["state"]["messages"])
+
+
 def sealed(region: TestRegion, number: int) -> Made:
     return make(region, ("MY", "TH"), tail=number + 1, counter=number + 1)
 
@@ -66,7 +72,7 @@ async def test_an_offline_member_delays_nobody(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(1000),
         running_hub(region, tmp_path / "hub", sizes=SIZES) as hub,
-        running_gateway(hub),
+        running_gateway(hub) as gateway,
         hub.member_link("SG") as sg,
         hub.member_link("MY") as my,
     ):
@@ -80,11 +86,20 @@ async def test_an_offline_member_delays_nobody(tmp_path: Path) -> None:
                 await submit(sg, made)
             return str(made.label.id)
 
+        async def read_and_look() -> tuple[set[str], int, int]:
+            """What MY read; and, at that moment, TH's copies held and SG's alerts undecided."""
+            seen = await read_all(my, COUNT)
+            return seen, await waiting(gateway, "HELD_TH_SG"), await waiting(gateway, "SUBMIT_SG")
+
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(read_all(my, COUNT))
+            reading = group.create_task(read_and_look())
             told = group.create_task(read_receipts(sg, COUNT))
             sending = [group.create_task(send(number)) for number in range(COUNT)]
-        assert reading.result() == {task.result() for task in sending}
+        seen, held, undecided = reading.result()
+        assert seen == {task.result() for task in sending}
+        # MY had everything while TH's mail was still full: nothing of it had waited for TH.
+        assert held > 0
+        assert undecided <= WINDOW  # on their way to an ack
         where, notices = told.result()
         assert where[Where.STORED] > 0
         assert where[Where.HELD] > 0

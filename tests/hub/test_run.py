@@ -27,6 +27,11 @@ from broker.hub.suspensions import (
     read_suspensions,
     write_suspensions,
 )
+from broker.node.node import Node
+from broker.node.notices import SUSPENDED
+from broker.node.present import Present
+from broker.store.database import open_database, sqlite_url
+from broker.store.tables import metadata
 from broker.transport.accounts import inbox_prefix, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Unreachable
@@ -165,6 +170,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def alarmed(world: World, link: Link) -> list[tuple[str | None, str]]:
+    """Of what suspensions, and for what reason, the node of MY warns once it asked the hub."""
+    identity = MemberIdentity.load(Home(world.folder / "MY").node_keys, PASS)
+    url = sqlite_url(world.folder / "MY.db")
+    async with open_database(url, metadata) as database:
+        node = Node(Present("MY"), identity, database, link)
+        await node.upkeep.read_notices()
+        raised = (await node.status()).alarms
+    return [(a.peer, a.detail.split("; until ")[0]) for a in raised if a.code == SUSPENDED]
+
+
 async def stored(link: Link, subject: str) -> None:
     """Publish until it is stored: a newcomer may be let in a moment before its streams are made."""
     async with asyncio.timeout(BOUND_S):
@@ -258,6 +274,7 @@ async def test_the_operator_suspends_a_connection_for_a_time_and_tells_all(world
         told = await HubServices(other, "MY").notices()
         assert [(notice.member, notice.reason) for notice in told] == [("VN", "a stolen server")]
         assert told[0].until - told[0].at == LASTS
+        assert await alarmed(world, other) == [("VN", "a stolen server")]
         ended = (
             read_suspensions(path).entries[0].model_copy(update={"at": now - LASTS, "until": now})
         )

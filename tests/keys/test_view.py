@@ -47,6 +47,13 @@ def test_members_and_groups_are_what_the_threshold_signed() -> None:
     }
 
 
+def test_policies_may_name_members_states_and_groups_and_nobody_else() -> None:
+    names = make_region(("SG", "INTERPOL"), groups={"mekong": ["SG"]}).view.names()
+    assert {"SG", "INTERPOL", "TL"} <= names.members
+    assert names.groups == {"asean", "partners", "mekong"}
+    assert names.members.isdisjoint({"TW", "EUROPOL"})
+
+
 def test_what_is_not_in_the_directory_is_refused(region: TestRegion) -> None:
     view, stranger = region.view, bytes(16)
     foreign = region.members["MY"].kid

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from broker.policy import Policies, compile_policies
 from schemas.errors import SchemaError
 from schemas.label import Classification, Sender
-from schemas.policy import Effect, PolicyDocument, Rule, parse_policy
+from schemas.policy import Direction, Effect, PolicyDocument, Rule, parse_policy
+from schemas.policynames import Names
 from schemas.vocabulary import ASEAN, TLP, Handling, Level, Purpose, Status
 from tests.support.labels import NOTHING, intent
 from tests.support.region import make_region
@@ -37,7 +38,7 @@ POLICIES = compile_policies(REGION.view)
 def test_each_member_has_a_policy_of_its_own_that_names_only_members(code: str) -> None:
     policy = load(code)
     assert policy.member == code
-    assert policy.named() <= set(ASEAN)
+    assert Names.of((), ()).unknown(policy) is None
     assert any(rule.effect is Effect.PERMIT for rule in policy.rule)
 
 
@@ -110,6 +111,8 @@ BAD = {
     "same name twice": (ONE + ONE, "two rules"),
     "no TOML": ("[[rule]\n", "line 5"),
     "empty list": (ONE + "peers = []\n", "line 9"),
+    "unassigned country": (ONE + 'peers = ["MY", "VT"]\n', "line 9"),
+    "a group like a member": (ONE + 'groups = ["ASEAN"]\n', "line 9"),
     "a rule of the agreement": (ONE + 'senders = ["MY"]\n', "rule a"),
 }
 
@@ -122,6 +125,73 @@ def test_a_mistake_is_an_error_with_its_line_and_never_a_rule_that_does_not_matc
     with pytest.raises(SchemaError, match=said) as caught:
         parse_policy((HEAD + text).encode())
     assert caught.value.code == "bad-policy"
+
+
+NAMES = Names.of(("SG", "INTERPOL"), ("mekong",))
+STRANGERS = {
+    # what a rule says, and what is said of it; None: nothing is wrong
+    "a country that is no member": ('peers = ["MY", "TW"]\n', "line 9: rule a: peers: .*TW"),
+    "a partner misspelt": ('peers = ["INTERPOLE"]\n', "line 9: rule a: peers: .*INTERPOLE"),
+    "a group misspelt": (
+        'peers = ["MY"]\ngroups = ["asena"]\n',
+        "line 10: rule a: groups: .*asena",
+    ),
+    "a state that has not joined yet": ('peers = ["TL"]\n', None),
+    "a registered partner": ('peers = ["INTERPOL"]\n', None),
+    "a group of this region": ('groups = ["mekong", "partners"]\n', None),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_name_that_nobody_bears_is_told_with_its_line(name: str) -> None:
+    rule, said = STRANGERS[name]
+    raw = (HEAD + ONE + rule).encode()
+    if said is None:
+        NAMES.check(parse_policy(raw), raw)
+        return
+    with pytest.raises(SchemaError, match=said) as caught:
+        NAMES.check(parse_policy(raw), raw)
+    assert caught.value.code == "unknown-name"
+
+
+def named(**lists: tuple[str, ...]) -> Rule:
+    return Rule(name="stranger", effect=Effect.FORBID, **lists)
+
+
+@pytest.mark.parametrize(
+    ("stage", "rule"),
+    [
+        ("export", named(direction=Direction.EXPORT, peers=("TW",))),
+        ("import", named(direction=Direction.EXPORT, groups=("asena",))),  # either direction's
+        ("agreement", named(recipients=("TW",))),
+        ("agreement", named(sender_groups=("asena",))),
+    ],
+)
+def test_a_policy_that_names_nobody_permits_nothing_and_says_so(stage: str, rule: Rule) -> None:
+    code = {"export": "SG", "import": "MY", "agreement": "agreement"}[stage]
+    policy = load(code)
+    spoilt = policy.model_copy(update={"rule": (*policy.rule, rule)})
+    if stage == "agreement":
+        policies = make_after(spoilt)
+    else:
+        policies = compile_policies(REGION.changed(code, policy=spoilt))
+    meant = intent(sender=Sender(member="SG", agency="HQ"))
+    assert POLICIES.evaluate(meant, ["MY"])["MY"].permitted
+    verdict = policies.evaluate(meant, ["MY"])["MY"]
+    assert (verdict.permitted, verdict.code) == (False, f"policy-{stage}-unknown-name")
+    assert verdict.rule.endswith(("TW", "asena"))
+    other = policies.evaluate(intent(sender=Sender(member="VN", agency="HQ")), ["ID"])["ID"]
+    assert other.permitted == (stage != "agreement")  # nobody else's traffic stops for it
+
+
+def test_a_group_that_its_last_member_left_can_still_be_named() -> None:
+    known = replace(REGION.view, further_groups=frozenset({"five"}))
+    policy = load("SG")
+    rule = named(direction=Direction.EXPORT, groups=("five",))
+    spoilt = policy.model_copy(update={"rule": (*policy.rule, rule)})
+    changed = replace(REGION.changed("SG", policy=spoilt), further_groups=known.further_groups)
+    meant = intent(sender=Sender(member="SG", agency="HQ"))
+    assert compile_policies(changed).evaluate(meant, ["MY"])["MY"].permitted
 
 
 @given(

@@ -1,45 +1,83 @@
 """What an alert says stands nowhere but in the two officers' hands: everything written is searched.
 
-A marker is planted in every field of the content that takes free words. Then logs, metrics, the
-hub's whole disk and the nodes' databases with their write-ahead logs are searched for it.
+A marker is planted in every free text of alerts of the three types; they are sent, refused, and
+quarantined. Then logs, errors, metrics, the hub's whole disk and the nodes' databases with their
+write-ahead logs are searched for it.
 """
 
 import asyncio
 import base64
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from broker import clock
-from broker.cli.demo import alerts
-from broker.cli.demo.region import NODES
-from broker.client import BrokerError
-from schemas.desk import AlertBody, DraftRequest, OriginalDocument
-from schemas.vocabulary import TLP, Purpose, Status
+from broker.cli.admin.node_place import NodePlace
+from broker.cli.demo.region import NODES, DemoRegion
+from broker.client import BrokerError, Client, NotAccepted
+from broker.transport.link import Link
+from keys.directory.source import PublishedDirectory
+from keys.home import Home
+from keys.identity import MemberIdentity
+from keys.primitives.signing import SignKey
+from schemas.common import Alert
+from schemas.desk import AlertBody, DraftRequest, NodeStatus, OriginalDocument, RecipientState
+from schemas.vocabulary import TLP, Precedence, Purpose, Status
+from tests.secrecy.planting import MARK, planted
+from tests.support.alerts import every_alert
+from tests.support.envelopes import Made, label_for, seal_content, signed_content
+from tests.support.gateway import submit
+from tests.support.hub import BOUND_S
+from tests.support.labels import NOTHING
 from tests.support.processes import running_region
+from tests.support.region import TestMember, TestRegion
 
 pytestmark = pytest.mark.processes
-MARK = "quokka7forty"  # a word that no library, certificate or path holds
+MORE: dict[str, Any] = {
+    "texts": [{"value": "a text", "lang": "en"}],
+    "links": [{"kind": "case", "ref": "A-1"}],
+}
 
 
-def planted() -> AlertBody:
-    """A cyber alert in which every free text, name, reference and value holds the marker."""
-    alert = alerts.cyber(clock.now().date())
-    body = {
-        **alert.body,
-        "title": f"title {MARK}",
-        "national_ref": f"REF/{MARK}",
-        "unit": f"unit {MARK}",
-        "contact": {"function": f"desk {MARK}", "emails": [f"{MARK}@police.example"]},
-        "texts": [{"value": f"text {MARK}", "lang": "en"}],
-        "observables": [
-            {"type": "domain", "value": f"{MARK}.example", "to_ids": True},
-            {"type": "url", "value": f"https://{MARK}.example/{MARK}"},
-        ],
-        "accounts": [{"service": "telegram", "handle": f"@{MARK}"}],
-    }
-    return AlertBody(type="cyber", body=body)
+def marked() -> list[Alert]:
+    """Alerts of the three types with the marker in every free text."""
+    found = []
+    for alert in every_alert():
+        body = {**alert.model_dump(mode="json", exclude_none=True), **MORE}
+        full = type(alert).model_validate_json(json.dumps(body))
+        marked, places = planted(full)
+        expected = {"national_ref", "unit", "contact.function", "texts.*.value", "links.*.ref"}
+        assert expected <= places
+        assert len(places) > 10
+        found.append(marked)
+    assert {alert.TYPE for alert in found} == {"cyber", "drugs", "trafficking"}
+    return found
+
+
+def asked(alert: Alert, *to: str) -> DraftRequest:
+    """A request of it; with an original where one may travel."""
+    body = alert.model_dump(mode="json", exclude_none=True)
+    original = None
+    if alert.TYPE == "cyber":
+        original = OriginalDocument(
+            content=f"original {MARK}".encode(), media_type="text/plain", name=f"{MARK}.txt"
+        )
+    return DraftRequest(
+        status=Status.ACTUAL,
+        alert=AlertBody(type=alert.TYPE, body=body),
+        recipients=to,
+        agency="POLICE",
+        tlp=TLP.AMBER,
+        purposes=(Purpose.WARN,),
+        precedence=Precedence.IMMEDIATE,
+        original=original,
+    )
 
 
 def places(folder: Path) -> dict[str, int]:
@@ -58,32 +96,111 @@ def places(folder: Path) -> dict[str, int]:
     return found
 
 
-async def test_content_is_written_nowhere_in_clear(tmp_path: Path) -> None:
-    async with running_region(tmp_path / "r") as (region, processes, clients):
-        request = DraftRequest(
-            status=Status.ACTUAL,
-            alert=planted(),
-            recipients=("MY", "VN"),
-            agency="POLICE",
-            tlp=TLP.AMBER,
-            purposes=(Purpose.WARN,),
-            original=OriginalDocument(
-                content=f"original {MARK}".encode(), media_type="text/plain", name=f"{MARK}.txt"
-            ),
-        )
-        submission = await clients["SG"].send(request)
-        async with asyncio.timeout(40):
-            await submission.wait("delivered")
-        envelope = submission.shown.id
-        assert envelope is not None
-        item = await clients["MY"].show(envelope)
-        assert MARK in str(item.alert)  # it did arrive
+def cheating(region: DemoRegion) -> TestRegion:
+    """SG's keys and the directory, in the hands of a node that keeps no rule."""
+    identity = MemberIdentity.load(Home(region.home("SG")).node_keys, region.passphrase)
+    officer = region.officer("SG").sign_key
+    held = TestMember(
+        code="SG",
+        sign_key=identity.sign_key,
+        open_keys=identity.open_keys,
+        storage_key=identity.storage_key,
+        officer_key=officer,
+        system_key=officer,
+        nats_account=SignKey(identity.nats_account_seed),
+        nats_user=SignKey(identity.nats_user_seed),
+        witness_seed=identity.witness_seed,
+    )
+    view = PublishedDirectory.at(region.hub).view()
+    return TestRegion(clock.now(), view, {"SG": held}, SignKey.generate(), {})
 
-        broken = {**planted().body, "colour": MARK, "as_of": MARK}
-        bad = request.model_copy(update={"alert": AlertBody(type="cyber", body=broken)})
-        with pytest.raises(BrokerError) as caught:
-            await clients["SG"].send(bad)
-        assert MARK not in str(caught.value)
+
+async def send_understated(region: DemoRegion, alert: Alert) -> None:
+    """Submit an alert whose label denies what it holds: its recipient keeps it apart."""
+    cheat = cheating(region)
+    made = label_for(cheat, alert, facts=NOTHING, precedence=Precedence.IMMEDIATE)
+    content, audience = signed_content(cheat, made, alert, ["MY"])
+    sealed = seal_content(cheat, made, content, audience, counter=1000)
+    place = NodePlace(region.home("SG"))
+    identity = MemberIdentity.load(Home(region.home("SG")).node_keys, region.passphrase)
+    async with Link(place.credentials(place.config(), identity)) as link:
+        await link.wait_connected(BOUND_S)
+        await submit(link, Made(made, content, audience, sealed))
+
+
+async def quarantined(client: Client) -> NodeStatus:
+    async with asyncio.timeout(BOUND_S):
+        while not (status := await client.node_status()).quarantined:  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.05)
+    return status
+
+
+def at_the_terminal(region: DemoRegion, folder: Path, alert: Alert) -> str:
+    """What the commands say of files that are wrong in several ways."""
+    body = alert.model_dump(mode="json", exclude_none=True)
+    request = {"status": "actual", "tlp": "amber", "purposes": ["warn"], "to": ["MY"]}
+    wrong: dict[str, dict[str, object]] = {
+        "field.json": {**request, "alert": {"type": alert.TYPE, "body": {**body, MARK: MARK}}},
+        "value.json": {**request, "alert": {"type": alert.TYPE, "body": {**body, "as_of": MARK}}},
+        "label.json": {**request, "tlp": MARK, "alert": {"type": alert.TYPE, "body": body}},
+        "bundle.json": {"type": "bundle", "id": MARK, "objects": [{"type": MARK, "name": MARK}]},
+        "event.json": {"Event": {"info": MARK, "Attribute": [{"type": MARK, "value": 7}]}},
+    }
+    said = ""
+    for name, content in wrong.items():
+        path = folder / name
+        path.write_text(json.dumps(content))
+        command = ("send", "--yes") if "alert" in content else ("import",)
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "broker.cli", *command, str(path)],
+            env={
+                **os.environ,  # noqa: TID251 - handed on to a child
+                "KENTONG_HOME": str(region.home("SG")),
+                "KENTONG_PASSPHRASE_FILE": str(region.passphrase_file),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode != 0, name
+        assert "Traceback" not in done.stderr
+        said += done.stdout + done.stderr
+    return said
+
+
+async def test_content_is_written_nowhere_in_clear(tmp_path: Path) -> None:
+    sent = marked()
+    async with running_region(tmp_path / "r") as (region, processes, clients):
+        for alert in sent:
+            submission = await clients["SG"].send(asked(alert, "MY"))
+            async with asyncio.timeout(40):
+                await submission.wait("delivered")
+            envelope = submission.shown.id
+            assert envelope is not None
+            item = await clients["MY"].show(envelope)
+            assert MARK in str(item.alert)  # it did arrive
+
+        cyber = next(alert for alert in sent if alert.TYPE == "cyber")
+        refused = await clients["SG"].send(asked(cyber, "TH"))
+        with pytest.raises(NotAccepted):
+            await refused.wait("accepted", timeout_s=40)
+        assert refused.recipients[0].state is RecipientState.REFUSED
+
+        await send_understated(region, next(a for a in sent if a.TYPE == "drugs"))
+        status = await quarantined(clients["MY"])
+        assert "quarantined-facts-understated" in {alarm.code for alarm in status.alarms}
+
+        for alert in sent:
+            request = asked(alert, "MY")
+            broken = {**request.alert.body, "colour": MARK, "as_of": MARK}
+            body = AlertBody(type=alert.TYPE, body=broken)
+            with pytest.raises(BrokerError) as caught:
+                await clients["SG"].send(request.model_copy(update={"alert": body}))
+            assert MARK not in str(caught.value)
+        said = await asyncio.to_thread(at_the_terminal, region, tmp_path, sent[0])
+        assert len(said) > 100
+        assert MARK not in said
 
         for code in NODES:
             socket = str(region.home(code) / "node" / "api.sock")
@@ -92,6 +209,7 @@ async def test_content_is_written_nowhere_in_clear(tmp_path: Path) -> None:
             async with httpx.AsyncClient(transport=transport, headers=headers) as http:
                 for path in ("/metrics", "/healthz", "/v1/status"):
                     answer = await http.get(f"http://node{path}")
+                    assert answer.status_code in {200, 403}
                     assert MARK not in answer.text
         assert places(region.folder) == {}
         await processes.kill("MY")

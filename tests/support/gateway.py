@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.admission.judge import Arrival
+from broker.admission.quota import Quotas
 from broker.envelope.decision import Delivery, parse_delivery
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
@@ -41,6 +42,7 @@ async def running_gateway(
     name: str = "gw-1",
     decider: Decider | None = None,
     runs: Path | None = None,
+    quotas: Quotas | None = None,
 ) -> AsyncIterator[Link]:
     """One worker, stopped at once at the end, like a process that is killed."""
     region = hub.region
@@ -49,7 +51,7 @@ async def running_gateway(
     async with hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         loop = asyncio.get_running_loop()
-        work = run_worker(link, directory, decider, trial=nothing_to_try, runs=runs)
+        work = run_worker(link, directory, decider, trial=nothing_to_try, quotas=quotas, runs=runs)
         worker = loop.create_task(work)
         try:
             yield link

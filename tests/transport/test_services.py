@@ -71,6 +71,10 @@ HOSTILE = (
     canonical.encode({"ms": 2**60}),
     canonical.encode({"suspended": [["MY", "why", 5, 4]]}),
     canonical.encode({"suspended": ["MY"]}),
+    canonical.encode({"suspended": [["my", "why", 5, 6]]}),
+    canonical.encode({"suspended": [["MY", "", 5, 6]]}),
+    canonical.encode({"suspended": [["MY", "clear\x1b[2J", 5, 6]]}),
+    canonical.encode({"suspended": [["MY", "w" * 201, 5, 6]]}),
 )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from broker.admission.quota import Quotas
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.gateway.decide import Decider
@@ -48,6 +49,7 @@ def run(
                 published(folder),
                 decider,
                 trial=child_trial(folder),
+                quotas=Quotas().shared_by(max(1, config.gateways)),
                 runs=place.folder / "runs" / f"{name}.json",
             )
 

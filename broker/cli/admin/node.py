@@ -16,6 +16,8 @@ from broker.cli.words import alarm_line
 from broker.errors import BrokerError
 from broker.logs import configure
 from broker.node.alarms import all_alarms, expiry_alarms
+from broker.node.epochkeys import key_alarms
+from broker.node.notices import suspension_alarms
 from broker.node.pairs import begin_anew
 from broker.settings import home, settings
 from keys.directory.client import DirectoryClient
@@ -119,7 +121,7 @@ def status(as_json: AsJSON = False) -> None:
     place = NodePlace(home())
     config = place.config()
     alive = place.socket.is_socket()
-    found = (*_expiring(), *asyncio.run(_alarms(place)))
+    found = (*_expiring(config.member), *asyncio.run(_alarms(place)))
     if as_json:
         shown = [alarm.model_dump(mode="json") for alarm in found]
         screen.as_json(
@@ -134,13 +136,15 @@ def status(as_json: AsJSON = False) -> None:
         raise typer.Exit(4)
 
 
-def _expiring() -> tuple[Alarm, ...]:
-    """Return what must be signed again soon, as the copy of the directory kept here has it."""
-    place = Home(home())
+def _expiring(member: str) -> tuple[Alarm, ...]:
+    """Return what must be signed or published soon, as the copy of the directory here has it."""
+    place, now = Home(home()), clock.now()
     copy = DirectoryClient(place.node_directory, pinned_root=place.pinned_root()).load()
-    return expiry_alarms(copy.view, now=clock.now()) if copy else ()
+    if copy is None:
+        return ()
+    return (*expiry_alarms(copy.view, now=now), *key_alarms(copy.view, member, (), now=now))
 
 
 async def _alarms(place: NodePlace) -> tuple[Alarm, ...]:
     async with place.database() as database, database.read() as connection:
-        return await all_alarms(connection)
+        return (*await suspension_alarms(connection), *await all_alarms(connection))

@@ -8,6 +8,7 @@ directory/    the verified copy of the directory
 api.sock      where desks on this machine ask
 """
 
+import asyncio
 import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from pydantic import Field, ValidationError
 from broker import clock
 from broker.api import TLSPort, TokenBook, create_app, serving
 from broker.errors import BrokerError
+from broker.node.epochkeys import keep_keys
 from broker.node.node import Node
 from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
@@ -31,7 +33,8 @@ from keys.directory.client import DirectoryClient
 from keys.directory.toml_text import toml
 from keys.files import make_private_folder, write_private
 from keys.home import Home
-from keys.identity import MemberIdentity
+from keys.identity import STORE_NAME, MemberIdentity, identity_in
+from keys.keystore import KeyStore
 from keys.primitives.signing import SignKey
 from schemas.label import MemberCode, Strict
 
@@ -174,7 +177,8 @@ async def run_node(
         KeysError: A key or the directory held cannot be used.
     """
     config, home = place.config(), Home(place.home)
-    identity = MemberIdentity.load(home.node_keys, passphrase)
+    store = KeyStore.open(home.node_keys / STORE_NAME, passphrase)
+    identity = identity_in(store)
     if identity.member != config.member:
         raise BrokerError("wrong-member", f"the key store is of {identity.member}")
     directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
@@ -200,7 +204,9 @@ async def run_node(
         tls = _tls(config)
         async with serving(app, unix_path=place.socket, tls=tls) as served:
             on_ready(place.socket, served.port)
-            await node.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keep_keys(present, store, node.take))
+                group.create_task(node.run())
 
 
 def _tls(config: NodeConfig) -> TLSPort | None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from broker import clock
 from broker.cli import screen
-from broker.cli.admin.changes import propose_own, read_file
+from broker.cli.admin.changes import base, propose_own, read_file
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
@@ -21,8 +21,10 @@ from broker.settings import home
 from keys.directory import layout
 from keys.directory.source import PublishedDirectory
 from keys.directory.view import DirectoryView
+from keys.errors import KeyFileError
 from schemas.errors import SchemaError
 from schemas.policy import MAX_POLICY_BYTES, PolicyDocument, parse_policy
+from schemas.policynames import Names
 from schemas.vocabulary import (
     ASEAN,
     TLP,
@@ -37,7 +39,7 @@ PoliciesFolder = Annotated[
     typer.Option(help="Folder of CC.toml and agreement.toml; else the hub's directory here."),
 ]
 app = typer.Typer(no_args_is_help=True)
-_ASEAN_GROUP = {"asean": frozenset(ASEAN)}
+_GROUPS = {"asean": frozenset(ASEAN), "partners": frozenset[str]()}
 
 
 @app.callback()
@@ -48,16 +50,21 @@ def policy() -> None:
 @app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(help="Policies, TOML.")],
+    policies: PoliciesFolder = None,
     as_json: AsJSON = False,
 ) -> None:
     """Say whether each file is a policy; ends with 1 if one is not.
 
+    A member or group that a rule names must stand in the directory here or in the folder given;
+    where there is neither, be a state of the region, or the member of one of the files.
+
     Example: kentong policy check deploy/policies/*.toml
     """
     found: list[tuple[str, str]] = []
+    names = _names_for(files, policies)
     for path in files:
         try:
-            document = _read(path)
+            document = _read(path, names)
         except (SchemaError, BrokerError) as error:
             found.append((str(path), str(error)))
         else:
@@ -187,6 +194,7 @@ def replay(
     alerts = received_in(read_file(received, MAX_LABELS_BYTES))
     now = clock.now()
     given = _documents(policies) if policies is not None else _published_documents(now)
+    _read(file, given.names())
     before = given.compiled()
     after = given.with_policy(proposed.member, proposed).compiled()
     changed = changes(before, after, alerts, recipient=proposed.member)
@@ -252,30 +260,45 @@ def _folder(folder: Path) -> Policies:
 
 
 def _documents(folder: Path) -> Documents:
-    """Return the policies of a folder; its states make up the group of states."""
-    documents = {
-        path.stem: _read(path) for path in sorted(folder.glob("*.toml")) if path.stem != "agreement"
-    }
-    return Documents(documents, _read(folder / "agreement.toml"), _ASEAN_GROUP)
+    """Return the policies of a folder; its states make up the group of states.
+
+    Raises:
+        SchemaError: One is none, or names a member that has no file there.
+    """
+    paths = {p.stem: p for p in sorted(folder.glob("*.toml")) if p.stem != "agreement"}
+    names = Names.of(paths, ())
+    documents = {code: _read(path, names) for code, path in paths.items()}
+    return Documents(documents, _read(folder / "agreement.toml", names), _GROUPS)
+
+
+def _names_for(files: list[Path], folder: Path | None) -> Names:
+    """Return whom policies may name: by the folder, else the directory here, else the files."""
+    if folder is not None:
+        return Names.of((path.stem for path in folder.glob("*.toml")), ())
+    try:
+        return Names.of_region(base().content.region)
+    except (BrokerError, KeyFileError):  # a ministry that drafts has no directory yet
+        return Names.of((path.stem for path in files), ())
 
 
 def _published_documents(now: datetime) -> Documents:
     view: DirectoryView = PublishedDirectory.at(home()).view()
     view.check_fresh(now.astimezone(UTC))
     members = {code: member.policy for code, member in view.member_views.items()}
-    return Documents(members, view.agreement, view.groups())
+    groups = dict.fromkeys(view.names().groups, frozenset[str]()) | dict(view.groups())
+    return Documents(members, view.agreement, groups)
 
 
 def _published(now: datetime) -> Policies:
     return _published_documents(now).compiled()
 
 
-def _read(path: Path) -> PolicyDocument:
-    try:
-        with path.open("rb") as file:
-            return parse_policy(file.read(MAX_POLICY_BYTES + 1))
-    except OSError as error:
-        raise BrokerError("bad-file", f"{path} cannot be read") from error
+def _read(path: Path, names: Names | None = None) -> PolicyDocument:
+    raw = read_file(path, MAX_POLICY_BYTES)
+    document = parse_policy(raw)
+    if names is not None:
+        names.check(document, raw)
+    return document
 
 
 def _first(error: ValidationError) -> str:

@@ -1,0 +1,103 @@
+"""A node restored from a backup never gives out a number twice: the command begins them anew."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from broker import clock
+from broker.cli.admin.node_place import NodeConfig, NodePlace
+from broker.node import pairs
+from broker.node.node import Node
+from broker.store import tables
+from broker.store.database import sqlite_url
+from schemas.desk import RecipientState
+from tests.support.gateway import running_gateway
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.nodes import opened_node, request, running_node, send, until_over
+from tests.support.region import make_region
+
+pytestmark = pytest.mark.hub
+
+
+async def deliver_one(node: Node, hub: RunningHub) -> None:
+    asked = request(hub.region, ("MY",))
+    last = await until_over(node, (await send(node, hub.region, asked)).submission_id)
+    assert last.recipients[0].state is RecipientState.DELIVERED, last.recipients[0].code
+
+
+async def numbers_when(node: Node, wanted: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """SG's numbers at this node, once all that are wanted are there."""
+    table = tables.numbers
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            async with node.database.read() as connection:
+                rows = await connection.execute(select(table.c.incarnation, table.c.number))
+                seen = {(row.incarnation, row.number) for row in rows}
+            if wanted <= seen:
+                return seen
+            await asyncio.sleep(0.02)  # a control that arrives wakes nobody
+
+
+def restore(database: Path, backup: Path) -> None:
+    """Put the backup in the database's place, as an administrator would."""
+    for left in database.parent.glob(f"{database.name}-*"):
+        left.unlink()
+    shutil.copy(backup, database)
+
+
+def say_restored(home: Path, database: Path) -> str:
+    place = NodePlace(home)
+    config = NodeConfig(
+        member="SG", hub_url="tls://localhost:4222", database_url=sqlite_url(database)
+    )
+    place.write(config, b"-----BEGIN CERTIFICATE-----\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from broker.cli import main; main()", "node", "restored"],
+        env={**os.environ, "KENTONG_HOME": str(home)},  # noqa: TID251 - handed on to a child
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(tmp_path: Path) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    database, backup, home = tmp_path / "SG.db", tmp_path / "backup.db", tmp_path / "home"
+    home.mkdir(mode=0o700)
+    async with (
+        asyncio.timeout(4 * BOUND_S),
+        running_hub(region, tmp_path / "hub") as hub,
+        running_gateway(hub),
+        running_node(hub, "MY", tmp_path) as my,
+    ):
+        async with running_node(hub, "SG", tmp_path) as sg:
+            await deliver_one(sg, hub)
+        shutil.copy(database, backup)  # the node does not run, so one file is all of it
+        async with running_node(hub, "SG", tmp_path) as sg:
+            await deliver_one(sg, hub)
+        restore(database, backup)
+        said = await asyncio.to_thread(say_restored, home, database)
+        assert "incarnation 2" in said
+        async with opened_node(hub, "SG", tmp_path) as sg, sg.running():
+            assert (await sg.status()).incarnation == 2
+            await deliver_one(sg, hub)
+            now = clock.now()
+            state = await sg.database.change(lambda c: pairs.state_for(c, "MY", now=now))
+        assert state.incarnation == 2
+        wanted = {(1, 1), (1, 2), *((2, number) for number in range(1, state.highest + 1))}
+        seen = await numbers_when(my, wanted)
+        assert {number for number in seen if number[0] == 2} <= wanted
+        await my.database.change(lambda c: pairs.compare(c, "SG", state, now=now))
+        async with my.database.read() as connection:
+            assert await pairs.open_gaps(connection, now=now + 2 * pairs.GAP_AFTER) == ()
+        status = await my.status()
+        assert (status.inbox, status.quarantined) == (3, 0)
