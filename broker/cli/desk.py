@@ -9,7 +9,7 @@ import typer
 
 from broker.cli import screen
 from broker.cli.text import country, say
-from broker.cli.words import outcome_detail, outcome_word, reason, submission_word
+from broker.cli.words import outcome_detail, outcome_word, reason, status_word, submission_word
 from broker.client import Client
 from broker.errors import BrokerError
 from schemas.desk import Submission
@@ -50,8 +50,8 @@ def reference(text: str) -> UUID:
 
 
 def show_submission(submission: Submission) -> None:
-    """Print where a submission is: one word for each recipient, and the reason beside it."""
-    screen.line(submission_word(submission), bold=True)
+    """Print ACTUAL or EXERCISE, and for each recipient one word and the reason beside it."""
+    screen.line(f"{status_word(submission.status)}  {submission_word(submission)}", bold=True)
     screen.table(
         (say("head-recipient", "recipient"), say("head-state", "state"), ""),
         [

@@ -76,9 +76,8 @@ def command(
         wait=wait,
         yes=yes,
         as_json=as_json,
+        draft=draft,
     )
-    if draft is not None:
-        draft.forget()
 
 
 def new_draft_path() -> Path:
@@ -129,8 +128,12 @@ def go(
     wait: int,
     yes: bool,
     as_json: bool,
+    draft: Draft | None = None,
 ) -> None:
     """Preview, confirm, send, wait, and say how it stands; leaves with the exit code.
+
+    A draft is forgotten as soon as the node has queued it, however the rest goes: resumed again,
+    it would say the same twice.
 
     Raises:
         BrokerError: Nothing was sent.
@@ -140,7 +143,7 @@ def go(
         fields.pop("recipients", None)
     request = request_of({**fields, **given}, profile, original=original)
     quiet = yes or as_json
-    submission = ask(_send(request, quiet=quiet, yes=yes, wait=wait))
+    submission = ask(_send(request, quiet=quiet, yes=yes, wait=wait, draft=draft))
     shown = submission.shown
     if as_json:
         screen.as_json(
@@ -155,11 +158,15 @@ def go(
         raise typer.Exit(code)
 
 
-async def _send(request: DraftRequest, *, quiet: bool, yes: bool, wait: int) -> Submission:
+async def _send(
+    request: DraftRequest, *, quiet: bool, yes: bool, wait: int, draft: Draft | None
+) -> Submission:
     async with client() as desk:
         preview = await desk.preview(request)
         _confirm(preview, quiet=quiet, yes=yes)
         submission = await desk.send(request)
+        if draft is not None:
+            draft.forget()
         if wait:
             await _wait(submission, wait)
         return submission
