@@ -21,7 +21,7 @@ from broker.client import NotAccepted, Profile, Profiles, Submission, Undecided
 from broker.errors import BrokerError
 from broker.settings import home
 from schemas.desk import DraftRequest, Preview
-from schemas.vocabulary import Status
+from schemas.vocabulary import TLP, Precedence, Purpose, Status
 
 MAX_TRIES = 5  # of one answer, before the form gives up and keeps the draft
 
@@ -35,6 +35,15 @@ def command(
     ] = None,
     status: Annotated[
         Status | None, typer.Option(help="Instead of the file's.", show_default=False)
+    ] = None,
+    tlp: Annotated[
+        TLP | None, typer.Option(help="Instead of the file's.", show_default=False)
+    ] = None,
+    purpose: Annotated[
+        list[Purpose] | None, typer.Option(help="Instead of the file's; repeat.")
+    ] = None,
+    precedence: Annotated[
+        Precedence | None, typer.Option(help="Instead of the file's.", show_default=False)
     ] = None,
     original: Annotated[
         Path | None, typer.Option(help="Document that travels with it, byte for byte.")
@@ -71,7 +80,14 @@ def command(
     go(
         fields,
         profile,
-        changes={"to": to, "status": status, "without_original": without_original or None},
+        changes={
+            "to": to,
+            "status": status,
+            "tlp": tlp,
+            "purposes": purpose,
+            "precedence": precedence,
+            "without_original": without_original or None,
+        },
         original=original,
         wait=wait,
         yes=yes,

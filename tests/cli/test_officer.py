@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -281,3 +282,40 @@ async def test_the_inbox_shows_the_newest(region: DemoRegion, tmp_path: Path) ->
     _, out, _ = await run(region, "inbox", *words, code="MY")
     assert sent["drugs"] in out
     assert out.splitlines()[-1].endswith("kentong inbox --since 0")
+
+
+BUNDLE = {
+    "type": "bundle",
+    "id": "bundle--11111111-0000-4000-8000-000000000001",
+    "objects": [
+        {
+            "type": "campaign",
+            "id": "campaign--11111111-0000-4000-8000-000000000002",
+            "name": "Fictional campaign Silver Kingfisher",
+            "labels": ["tlp:amber+strict"],
+        }
+    ],
+}
+
+
+async def test_what_was_imported_is_sent_by_the_command_that_was_printed(
+    region: DemoRegion, tmp_path: Path
+) -> None:
+    source = tmp_path / "kingfisher.json"
+    source.write_text(json.dumps(BUNDLE))
+    code, out, err = await run(region, "import", str(source), "--out", str(tmp_path / "alerts"))
+    assert code == 0, err
+    printed = shlex.split(next(line for line in out.splitlines() if "kentong send" in line))
+    code, out, err = await run(region, *printed[1:], "--yes", "--wait", "30", "--json")
+    assert code == 0, (out, err)
+    ident = json.loads(out)["submission"]["id"]
+    while ident not in out:  # each turn asks a process
+        _, out, _ = await run(region, "inbox", "--json", code="MY")
+    copy = tmp_path / "copy"
+    code, out, err = await run(region, "show", ident, "--original", str(copy), "--json", code="MY")
+    assert code == 0, err
+    shown = json.loads(out)["alert"]
+    assert (shown["status"], shown["tlp"]) == ("exercise", "amber+strict")
+    assert shown["alert"]["title"] == "Fictional campaign Silver Kingfisher"
+    assert shown["original"]["media_type"] == "application/stix+json"
+    assert copy.read_bytes() == source.read_bytes()
