@@ -9,8 +9,9 @@ import typer
 
 from broker import clock
 from broker.cli import screen
-from broker.cli.desk import EXIT_MISUSE, EXIT_REFUSED, AsJSON, ask, client, exit_for
+from broker.cli.desk import AsJSON, ask, client, exit_for
 from broker.cli.desk import show_submission as show
+from broker.cli.exits import EXIT_MISUSE, EXIT_REFUSED
 from broker.cli.form import HELP, AnswerError, Draft, Form
 from broker.cli.questions import fields_of, questions
 from broker.cli.requests import read_request, request_of, template

@@ -168,6 +168,16 @@ def test_a_bad_policy_is_told_with_its_line(tmp_path: Path) -> None:
     assert "line" in result.output
 
 
+def test_the_form_of_a_type_is_shown_field_by_field_or_whole() -> None:
+    app = build(chosen="schema")
+    rows = RUNNER.invoke(app, ["schema", "show", "drugs"]).output.splitlines()
+    assert "substances\tyes\tlist of Substance, at most 64" in rows
+    assert all(row.split("\t")[2] for row in rows)
+    whole = json.loads(RUNNER.invoke(app, ["schema", "show", "drugs", "--json"]).output)
+    assert (whole["schema"], whole["ok"], whole["type"]) == ("kentong/schema/1", True, "drugs")
+    assert "substances" in whole["json_schema"]["properties"]
+
+
 def test_misuse_ends_with_2() -> None:
     for words in (["nonsense"], ["inbox", "--nonsense"]):
         start = "from broker.cli import main; main()"

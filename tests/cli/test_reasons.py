@@ -9,9 +9,11 @@ from babel.messages.mofile import write_mo
 
 from broker.admission.codes import RETRY
 from broker.cli import text
+from broker.cli.errors import sentence
 from broker.cli.reasons import REASONS
 from broker.cli.words import reason
 from broker.envelope.errors import CODES
+from broker.errors import BrokerError
 
 ADMISSION = Path(__file__).parents[2] / "broker" / "admission"
 POLICY = {
@@ -61,5 +63,7 @@ def test_another_language_is_spoken_and_english_fills_the_gaps() -> None:
     try:
         assert reason("busy") == "hab sibuk"
         assert reason("own-member") == "nobody sends to itself"
+        said = sentence(BrokerError("busy", "the node is busy"))
+        assert said == "hab sibuk (the node is busy)"  # whoever is called reads English
     finally:
         text._catalogue.cache_clear()
