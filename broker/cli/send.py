@@ -16,8 +16,8 @@ from broker.cli.form import HELP, AnswerError, Draft, Form
 from broker.cli.questions import fields_of, questions
 from broker.cli.requests import read_request, request_of, template
 from broker.cli.text import country, say
+from broker.cli.words import advice_line, reason, status_word
 from broker.cli.words import clock as clock_text
-from broker.cli.words import reason, status_word
 from broker.client import NotAccepted, Profile, Profiles, Submission, Undecided
 from broker.errors import BrokerError
 from broker.settings import home
@@ -112,6 +112,7 @@ def filled_in(draft: Draft, profile: Profile) -> dict[str, Any]:
         raise BrokerError("no-terminal", "name a file, or sit at a terminal: kentong send FILE")
     form = Form(questions(profile), draft)
     tries = 0
+    screen.line(say("form-keys", "? explains, < goes back, every answer is saved."))
     while (question := form.current()) is not None:
         number, count = form.number
         screen.line(f"[{number}/{count}] {question.words}", bold=True)
@@ -246,4 +247,4 @@ def show_preview(preview: Preview) -> None:
         ],
     )
     for advice in preview.warnings:
-        screen.line(f"! {advice.text}")
+        screen.line(f"! {advice_line(advice)}")

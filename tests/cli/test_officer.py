@@ -15,15 +15,27 @@ import pytest_asyncio
 from broker.cli.demo.command import _profile
 from broker.cli.demo.region import DemoRegion
 from broker.client import Profiles
-from tests.support.officers import COMMAND, a_file, answer, at_a_terminal, run, running_desks
+from tests.support.officers import COMMAND, Wires, a_file, answer, at_a_terminal, run, running_desks
 
 pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def region(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoRegion]:
+async def running(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[DemoRegion, Wires]]:
     async with running_desks(tmp_path_factory.mktemp("r", numbered=True) / "k") as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def region(running: tuple[DemoRegion, Wires]) -> DemoRegion:
+    return running[0]
+
+
+@pytest.fixture(scope="module")
+def wires(running: tuple[DemoRegion, Wires]) -> Wires:
+    return running[1]
 
 
 @pytest.mark.parametrize("kind", ["cyber", "drugs", "trafficking"])
@@ -162,15 +174,26 @@ async def test_other_commands_answer(region: DemoRegion) -> None:
         assert out
 
 
-async def test_a_tired_officer_sends_a_correct_alert_in_under_a_minute_of_typing(
-    region: DemoRegion,
-) -> None:
-    answers = ["2", "1", "MY,VN", "Fake bank page Green Heron", "A page copies a bank.", "", "", ""]
-    started = time.monotonic()
+# Measured 12,700 at the desk's socket, 21,700 to 27,700 on the wire to the hub: envelope, receipt,
+# two confirmations, TLS and the polls meanwhile. The bounds leave room for a slow machine's polls.
+MAX_DESK_BYTES = 32_000
+MAX_HUB_BYTES = 48_000  # 40 s on a line of 9,600 bit/s
 
-    def at_the_terminal() -> str:
-        terminal = at_a_terminal(region, "send", "--wait", "30")
+
+@pytest.mark.parametrize(
+    ("kind", "subject"), [("1", "Fake bank page Green Heron"), ("3", "2, 7, adults")]
+)
+async def test_a_tired_officer_sends_a_correct_alert_in_under_a_minute_of_typing(
+    region: DemoRegion, wires: Wires, kind: str, subject: str
+) -> None:
+    answers = ["2", kind, "MY,VN", subject, "A page copies a bank.", "", "", ""]
+    started = time.monotonic()
+    before = (wires.desk.both, wires.hub.both)
+
+    def at_the_desk() -> str:
+        terminal = at_a_terminal(region, "--profile", "counted", "send", "--wait", "30")
         seen = ""
+        terminal.expect(r"\? explains, < goes back")
         for number, each in enumerate(answers, 1):
             terminal.expect(rf"\[{number}/8\]")
             terminal.expect("> ")
@@ -191,8 +214,11 @@ async def test_a_tired_officer_sends_a_correct_alert_in_under_a_minute_of_typing
         assert terminal.exitstatus == 0, seen
         return seen
 
-    await asyncio.to_thread(at_the_terminal)
-    typed = sum(len(answer) + 1 for answer in answers) + 2
+    await asyncio.to_thread(at_the_desk)
+    desk_bytes, hub_bytes = wires.desk.both - before[0], wires.hub.both - before[1]
+    assert 0 < desk_bytes < MAX_DESK_BYTES
+    assert 0 < hub_bytes < MAX_HUB_BYTES
+    typed = sum(len(each) + 1 for each in answers) + 2
     assert len(answers) <= 8
     assert typed < 120  # characters: well under a minute at forty words a minute
     assert time.monotonic() - started < 60
@@ -206,10 +232,13 @@ async def test_an_actual_alert_asks_for_the_number_of_recipients(
     region: DemoRegion, tmp_path: Path
 ) -> None:
     path = await a_file(region, tmp_path, status="actual", to="[MY, VN]")
+    with path.open("a") as file:
+        file.write(f"    wallets: [{{chain: eth, address: '0x{'ab' * 20}'}}]\n")
 
     def at_the_terminal(typed: str) -> int:
         terminal = at_a_terminal(region, "send", str(path), "--wait", "30")
         terminal.expect("ACTUAL")
+        terminal.expect(r"! wallets.0: the address has no checksum")
         while True:
             found = terminal.expect(["Send it again", "number of recipients"])
             terminal.sendline("y" if found == 0 else typed)

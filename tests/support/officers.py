@@ -6,25 +6,54 @@ import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pexpect
 
+from broker.cli.admin.node_place import NodePlace
 from broker.cli.demo.command import _profile
 from broker.cli.demo.region import DemoRegion
 from broker.client import Profiles
 from broker.client.profiles import ProfileBasis, ProfileContact
+from tests.support.counting import Meter, metered_port, metered_socket
 from tests.support.processes import running_region
 
 COMMAND = [sys.executable, "-c", "from broker.cli import main; main()"]
 
 
+@dataclass(frozen=True)
+class Wires:
+    """What SG's officer and SG's node say, in bytes: to the node's socket and to the hub."""
+
+    desk: Meter
+    hub: Meter
+
+
 @asynccontextmanager
-async def running_desks(folder: Path) -> AsyncIterator[DemoRegion]:
-    """A running region whose officers in SG and MY have whole profiles."""
-    async with running_region(folder, prepare=write_profiles) as (region, _, _):
-        yield region
+async def running_desks(folder: Path) -> AsyncIterator[tuple[DemoRegion, Wires]]:
+    """A running region whose officers in SG and MY have whole profiles, with meters at SG."""
+    async with metered_port() as (hub, port):
+
+        def prepare(region: DemoRegion) -> None:
+            place = NodePlace(region.home("SG"))
+            config = place.config()
+            real = urlsplit(config.hub_url)
+            hub.upstream = (str(real.hostname), int(real.port or 0))
+            authority = place.authority_file.read_bytes()
+            through = config.model_copy(update={"hub_url": f"tls://{real.hostname}:{port}"})
+            place.write(through, authority)
+            write_profiles(region)
+
+        async with running_region(folder, prepare=prepare) as (region, _, _):
+            socket = folder / "counted.sock"
+            async with metered_socket(socket, NodePlace(region.home("SG")).socket) as desk:
+                counted = Profiles.load(region.home("SG"))
+                profile = counted.get("desk").model_copy(update={"url": f"unix://{socket}"})
+                counted.add("counted", profile)
+                yield region, Wires(desk, hub)
 
 
 def write_profiles(region: DemoRegion) -> None:
