@@ -45,7 +45,7 @@ def command(
     if not page.items:
         screen.line(say("inbox-empty", "Nothing new."))
         return
-    screen.table(reading.HEAD, [reading.row(item) for item in page.items])
+    screen.table(reading.head(), [reading.row(item) for item in page.items])
     if page.more:
         screen.line(say("inbox-more", "Next: kentong inbox --since {last}", last=page.last))
     elif since is None and page.items[0].position > 1:
