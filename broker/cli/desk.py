@@ -2,21 +2,19 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
 
 from broker.cli import screen
+from broker.cli.exits import EXIT_REFUSED, EXIT_UNDECIDED
 from broker.cli.text import country, say
-from broker.cli.words import outcome_detail, outcome_word, reason, submission_word
+from broker.cli.words import outcome_detail, outcome_word, reason, status_word, submission_word
 from broker.client import Client
 from broker.errors import BrokerError
 from schemas.desk import Submission
 
-EXIT_REFUSED: Final = 1
-EXIT_MISUSE: Final = 2
-EXIT_UNDECIDED: Final = 3
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 ResultT = TypeVar("ResultT")
 
@@ -50,8 +48,8 @@ def reference(text: str) -> UUID:
 
 
 def show_submission(submission: Submission) -> None:
-    """Print where a submission is: one word for each recipient, and the reason beside it."""
-    screen.line(submission_word(submission), bold=True)
+    """Print ACTUAL or EXERCISE, and for each recipient one word and the reason beside it."""
+    screen.line(f"{status_word(submission.status)}  {submission_word(submission)}", bold=True)
     screen.table(
         (say("head-recipient", "recipient"), say("head-state", "state"), ""),
         [

@@ -32,8 +32,16 @@ def resume(name: Name = "", wait: int = 15, as_json: AsJSON = False) -> None:
     kept = _find(name)
     profile = Profiles.load().get()
     fields = filled_in(kept, profile)
-    go(fields, profile, changes={}, original=None, wait=wait, yes=False, as_json=as_json)
-    kept.forget()
+    go(
+        fields,
+        profile,
+        changes={},
+        original=None,
+        wait=wait,
+        yes=False,
+        as_json=as_json,
+        draft=kept,
+    )
 
 
 @app.command("list")

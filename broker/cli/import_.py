@@ -2,24 +2,34 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from broker import clock
 from broker.cli import screen
 from broker.cli.desk import AsJSON
-from broker.cli.requests import MAX_FILE_BYTES
-from broker.cli.text import say
+from broker.cli.requests import MAX_FILE_BYTES, SUFFIXES, RequestFileError
+from broker.cli.text import phrase, say
 from broker.client import Profile, Profiles
 from broker.errors import BrokerError
 from broker.importers.header import Header
+from broker.importers.marking import UNMARKED
 from broker.importers.misp import import_misp
 from broker.importers.report import Imported, ImportRefusedError
 from broker.importers.stix import import_stix
 from broker.importers.table import import_row, read_map, read_rows
+from schemas.vocabulary import Purpose, Status
 
 _OFFENCES = {"cyber": "iccs:0903", "drugs": "iccs:0601"}
+_NOTES: Final = {
+    "white-is-clear": phrase("note-white-is-clear", "TLP WHITE is called CLEAR now."),
+    "tlp-unknown": phrase("note-tlp-unknown", "The source has a marking that TLP 2.0 has not."),
+    "strictest-taken": phrase("note-strictest", "Of several markings the strictest was taken."),
+    "unmarked": phrase(
+        "note-unmarked", "Where the source says no TLP, your profile's or AMBER was taken."
+    ),
+}
 
 
 def command(
@@ -59,7 +69,7 @@ def command(
             else:
                 made.append((f"{file.stem}-{number:05}", one))
     for name, imported in made:
-        _write(out, name, imported)
+        _write(out, name, imported, profile)
     _report(made, refused, out, as_json=as_json)
     if refused or not made:
         raise typer.Exit(1)
@@ -98,18 +108,35 @@ def _header(profile: Profile, alert_type: str) -> Header:
     )
 
 
-def _write(out: Path, name: str, imported: Imported) -> None:
+def _write(out: Path, name: str, imported: Imported, profile: Profile) -> None:
     body: dict[str, Any] = imported.alert.model_dump(
         mode="json", exclude_none=True, exclude_defaults=True
     )
     body.pop("original", None)  # named again when the document is given to `send --original`
     alert = {"type": imported.alert.TYPE, "version": imported.alert.VERSION, "body": body}
-    text = json.dumps({"alert": alert}, ensure_ascii=False, indent=1)
+    text = json.dumps(
+        {**_handling(imported, profile), "alert": alert}, ensure_ascii=False, indent=1
+    )
     try:
         (out / f"{name}.json").write_text(text, "utf-8")
-        (out / f"{name}.original").write_bytes(imported.original)
+        (out / _original(name, imported)).write_bytes(imported.original)
     except OSError as error:
         raise BrokerError("cannot-write", f"{out} cannot be written") from error
+
+
+def _handling(imported: Imported, profile: Profile) -> dict[str, Any]:
+    """Return the label's part of the file: as the source is marked, and never ACTUAL by itself."""
+    marking = imported.marking
+    found: dict[str, Any] = {
+        "status": str(profile.status or Status.EXERCISE),
+        "tlp": str(marking.tlp or profile.tlp or UNMARKED),
+        "purposes": [str(each) for each in profile.purposes or (Purpose.WARN,)],
+    }
+    return found | ({"pap": str(marking.pap)} if marking.pap else {})
+
+
+def _original(name: str, imported: Imported) -> str:
+    return f"{name}{SUFFIXES[imported.media_type]}"
 
 
 def _report(
@@ -119,11 +146,14 @@ def _report(
     for _, imported in made:
         for each in imported.left:
             left[each.path] = left.get(each.path, 0) + each.count
+    notes = sorted({note for _, imported in made for note in imported.marking.notes})
     if as_json:
         screen.as_json(
             "import",
             ok=not refused and bool(made),
             alerts=[str(out / f"{name}.json") for name, _ in made],
+            originals=[str(out / _original(name, imported)) for name, imported in made],
+            notes=notes,
             not_carried=left,
             refused=[{"row": number, "reason": reason} for number, reason in refused],
         )
@@ -131,22 +161,23 @@ def _report(
     screen.line(say("imported", "{count} alerts in {out}.", count=len(made), out=out))
     if left:
         screen.line(say("not-carried", "Not carried over (the original travels with the alert):"))
-        screen.table(("where", "values"), [(path, str(count)) for path, count in left.items()])
+        head = (say("head-where", "where"), say("head-values", "values"))
+        screen.table(head, [(path, str(count)) for path, count in left.items()])
     for number, reason in refused:
         screen.line(say("row-refused", "Row {number}: {why}", number=number, why=reason), err=True)
-    screen.line(
-        say(
-            "import-next",
-            "Next: kentong send FILE --original FILE.original --to MY --status exercise",
-        )
-    )
+    for note in notes:
+        screen.line(f"! {say(*_NOTES[note])}")
+    for name, imported in made[:1]:
+        file, document = out / f"{name}.json", out / _original(name, imported)
+        screen.line(say("import-next", "Look at status, tlp and purposes in the file; then, e.g.:"))
+        typer.echo(f"  kentong send {file} --original {document} --to MY")
 
 
 def _read(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise BrokerError("bad-file", f"{path} cannot be read") from error
+        raise RequestFileError("bad-file", f"{path} cannot be read") from error
     if len(raw) > MAX_FILE_BYTES:
-        raise BrokerError("bad-file", f"{path} has more than {MAX_FILE_BYTES} bytes")
+        raise RequestFileError("bad-file", f"{path} has more than {MAX_FILE_BYTES} bytes")
     return raw

@@ -1,5 +1,6 @@
 """`kentong inbox`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,25 +8,34 @@ import typer
 from broker.cli import reading, screen
 from broker.cli.desk import AsJSON, ask, client
 from broker.cli.text import say
-from schemas.desk import InboxPage
+from broker.client import Client
+from schemas.desk import MAX_PAGE, InboxItem, InboxPage
 
 
 def command(
     alert_type: Annotated[
         list[str] | None, typer.Option("--type", help="Only this type; repeat.")
     ] = None,
-    since: Annotated[int, typer.Option(min=0, help="After this position.")] = 0,
+    since: Annotated[
+        int | None,
+        typer.Option(min=0, help="After this position; without it the newest.", show_default=False),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 50,
     as_json: AsJSON = False,
 ) -> None:
-    """List the alerts that arrived, oldest first.
+    """List the newest alerts that arrived, the newest last; or those after a position.
 
-    Example: kentong inbox --type drugs --since 120
+    Examples:
+      kentong inbox
+      kentong inbox --type drugs --since 120
     """
+    types = alert_type or ()
 
     async def work() -> InboxPage:
         async with client() as desk:
-            return await desk.inbox(*(alert_type or ()), since=since, limit=limit)
+            if since is None:
+                return await newest(desk, types, limit=limit)
+            return await desk.inbox(*types, since=since, limit=limit)
 
     page = ask(work())
     if as_json:
@@ -35,6 +45,25 @@ def command(
     if not page.items:
         screen.line(say("inbox-empty", "Nothing new."))
         return
-    screen.table(reading.HEAD, [reading.row(item) for item in page.items])
+    screen.table(reading.head(), [reading.row(item) for item in page.items])
     if page.more:
         screen.line(say("inbox-more", "Next: kentong inbox --since {last}", last=page.last))
+    elif since is None and page.items[0].position > 1:
+        screen.line(say("inbox-older", "From the oldest on: kentong inbox --since 0"))
+
+
+async def newest(desk: Client, types: Sequence[str], *, limit: int) -> InboxPage:
+    """Return the newest alerts of `types`, in order of position.
+
+    The node pages forward from a position, so this asks for the last positions first and goes
+    further back only while too few of the wanted types lie there.
+    """
+    last = until = (await desk.node_status()).last_position
+    found: list[InboxItem] = []
+    window = limit
+    while until > 0 and len(found) < limit:
+        since = max(0, until - window)
+        page = await desk.inbox(*types, since=since, limit=window)
+        found = [item for item in page.items if item.position <= until] + found
+        until, window = since, MAX_PAGE
+    return InboxPage(items=tuple(found[-limit:]), last=last, more=False)

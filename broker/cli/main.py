@@ -9,19 +9,12 @@ from typing import Annotated, Final
 import typer
 
 from broker.cli.commands import COMMANDS
+from broker.cli.exits import EXIT_DONE, EXIT_MISUSE
 from broker.errors import BrokerError
 from broker.settings import override_settings
 from keys.errors import KeysError
 from schemas.errors import SchemaError
 
-EXIT_DONE: Final = 0
-EXIT_REFUSED: Final = 1
-EXIT_MISUSE: Final = 2
-EXIT_UNDECIDED: Final = 3
-EXIT_UNREACHABLE: Final = 4
-EXIT_FAULT: Final = 5
-
-_LOCAL_FAULTS: Final = frozenset({"disk-full", "database-damaged", "database-locked"})
 _COMPLETION: Final = "_KENTONG_COMPLETE"  # set by the shell while it asks for completions
 
 
@@ -32,8 +25,7 @@ def main() -> None:
     try:
         build(load_all=completing, chosen=chosen)()
     except (BrokerError, KeysError, SchemaError) as error:
-        typer.echo(f"kentong: {error} [{error.code}]", err=True)
-        sys.exit(exit_code(error))
+        sys.exit(_failed(error, as_json="--json" in sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our pipe has gone, for example `head`
@@ -41,15 +33,20 @@ def main() -> None:
         sys.exit(EXIT_DONE)
 
 
-def exit_code(error: BrokerError | KeysError | SchemaError) -> int:
-    """Return the exit code that tells a script what kind of failure `error` is."""
-    if isinstance(error, SchemaError):
-        return EXIT_MISUSE
-    if isinstance(error, KeysError) or error.code in _LOCAL_FAULTS:
-        return EXIT_FAULT
-    if error.code == "unreachable":
-        return EXIT_UNREACHABLE
-    return EXIT_REFUSED
+def _failed(error: BrokerError | KeysError | SchemaError, *, as_json: bool) -> int:
+    """Say what went wrong, to a person and to a program, and return the exit code.
+
+    The words are loaded only now: a command that goes well does not wait for them.
+    """
+    errors = importlib.import_module("broker.cli.errors")
+    told = errors.sentence(error)
+    if as_json:
+        retry = getattr(error, "retry", "never")
+        screen = importlib.import_module("broker.cli.screen")
+        screen.as_json("error", ok=False, code=error.code, retry=retry, text=told)
+    typer.echo(f"kentong: {told} [{error.code}]", err=True)
+    code: int = errors.exit_code(error)
+    return code
 
 
 def build(*, chosen: str | None = None, load_all: bool = False) -> typer.Typer:

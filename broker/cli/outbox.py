@@ -8,7 +8,7 @@ from broker.cli import screen
 from broker.cli.desk import AsJSON, ask, client, reference
 from broker.cli.desk import show_submission as show
 from broker.cli.text import say
-from broker.cli.words import clock, outcome_word, submission_word
+from broker.cli.words import clock, outcome_word, status_word, submission_word
 from schemas.desk import Submission, SubmissionPage, SubmissionState
 
 app = typer.Typer(invoke_without_command=True)
@@ -41,9 +41,17 @@ def outbox(
         screen.as_json("outbox", items=[item.model_dump(mode="json") for item in page.items])
         return
     screen.table(
-        ("queued", "type", "state", "recipients", "id"),
+        (
+            say("head-status", "status"),
+            say("head-queued", "queued"),
+            say("head-type", "type"),
+            say("head-state", "state"),
+            say("head-recipients", "recipients"),
+            say("head-id", "id"),
+        ),
         [
             (
+                status_word(item.status),
                 clock(item.queued_at),
                 item.type,
                 submission_word(item),

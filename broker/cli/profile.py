@@ -10,7 +10,7 @@ from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.client import Profile, ProfileBasis, ProfileContact, Profiles
 from broker.errors import BrokerError
-from schemas.vocabulary import Purpose
+from schemas.vocabulary import TLP, Purpose
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,6 +34,7 @@ def add(
     phone: Annotated[list[str] | None, typer.Option(help="Of the contact; repeat.")] = None,
     legal_basis: Annotated[list[str] | None, typer.Option(help="Instrument; repeat.")] = None,
     purpose: Annotated[list[Purpose] | None, typer.Option(help="Default purpose; repeat.")] = None,
+    tlp: Annotated[TLP | None, typer.Option(help="Default TLP.", show_default=False)] = None,
     language: Annotated[str, typer.Option(help="Of your texts, for example th.")] = "",
     retention_days: Annotated[int, typer.Option(min=0, help="Kept so long; 0: default.")] = 0,
 ) -> None:
@@ -55,6 +56,7 @@ def add(
             else None,
             legal_basis=tuple(ProfileBasis(instrument=each) for each in legal_basis or ()),
             purposes=tuple(purpose or ()),
+            tlp=tlp,
             language=language or None,
             retention_days=retention_days or None,
         )
@@ -79,7 +81,8 @@ def list_(as_json: AsJSON = False) -> None:
         listed = [{"name": n, "default": bool(d), "url": u} for n, d, u in rows]
         screen.as_json("profiles", profiles=listed)
         return
-    screen.table(("name", "default", "node"), rows)
+    head = (say("head-name", "name"), say("head-default", "default"), say("head-node", "node"))
+    screen.table(head, rows)
 
 
 @app.command()

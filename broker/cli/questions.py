@@ -9,12 +9,17 @@ from broker.cli.form import AnswerError, Answers, Choice, Question
 from broker.cli.requests import header_of
 from broker.cli.text import country, language, say
 from broker.client import Profile
+from schemas.blocks.person import Tri
+from schemas.traffickingcodes import ILOIndicator
 from schemas.vocabulary import ASEAN, TLP, Precedence, Purpose, Status
 
 _SUBSTANCE: Final = re.compile(
     r"(?P<code>[a-z][a-z0-9-]+)(?: (?P<value>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[a-z0-9]+))?"
 )
 _DEFAULT_PURPOSE: Final = Purpose.WARN
+ADULTS: Final = "adults"
+MINORS: Final = "minors"
+DANGER: Final = "danger"
 
 
 def questions(profile: Profile) -> "AskedQuestions":
@@ -41,10 +46,11 @@ class AskedQuestions:
             Question(
                 "type",
                 say("ask-type", "What is it about?"),
-                say("help-type", "For trafficking: kentong send --template trafficking"),
+                say("help-type", "For more than this form asks: kentong send --template"),
                 [
                     Choice("cyber", say("type-cyber", "cyber crime or a scam")),
                     Choice("drugs", say("type-drugs", "drugs on their way")),
+                    Choice("trafficking", say("type-trafficking", "trafficking in persons")),
                 ],
             ),
             Question(
@@ -60,13 +66,7 @@ class AskedQuestions:
                 say("ask-text", "What happened? In your own words."),
                 say("help-text", "Write no names of victims here."),
             ),
-            Question(
-                "precedence",
-                say("ask-precedence", "How urgent?"),
-                say("help-precedence", "IMMEDIATE and FLASH wake people up."),
-                [Choice(str(each), str(each).upper()) for each in Precedence],
-                default=str(Precedence.ROUTINE),
-            ),
+            _precedence(in_danger=DANGER in answers.get("subject", "").split(",")),
             Question(
                 "tlp",
                 say("ask-tlp", "How far may it go? (TLP)"),
@@ -86,6 +86,19 @@ class AskedQuestions:
 
     @staticmethod
     def _subject(answers: Answers) -> Question:
+        if answers.get("type") == "trafficking":
+            return Question(
+                "subject",
+                say("ask-signs", "Which signs? Several with commas."),
+                say(
+                    "help-signs",
+                    "At least one sign. Where neither adults nor minors is said, age is unknown"
+                    " and the alert is handled as one about children.",
+                ),
+                _signs(),
+                many=True,
+                check=_trafficking_signs,
+            )
         if answers.get("type") == "drugs":
             return Question(
                 "subject",
@@ -107,10 +120,13 @@ def fields_of(answers: Answers, profile: Profile, *, today: date, reference: str
         **header_of(kind, today, reference, tongue),
         "texts": [{"value": answers["text"], "lang": tongue}],
     }
-    if kind == "drugs":
-        body |= _drugs(answers["subject"], today)
-    else:
-        body["title"] = answers["subject"]
+    match kind:
+        case "drugs":
+            body |= _drugs(answers["subject"], today)
+        case "trafficking":
+            body |= _trafficking(answers["subject"].split(","))
+        case _:
+            body["title"] = answers["subject"]
     return {
         "status": answers["status"],
         "to": answers["to"].split(","),
@@ -118,6 +134,47 @@ def fields_of(answers: Answers, profile: Profile, *, today: date, reference: str
         "precedence": answers["precedence"],
         "purposes": answers["purposes"].split(","),
         "alert": {"type": kind, "version": 1, "body": body},
+    }
+
+
+def _precedence(*, in_danger: bool) -> Question:
+    """Return the question of urgency; where somebody is in danger, only what wakes people up."""
+    urgent = (Precedence.IMMEDIATE, Precedence.FLASH)
+    choices = urgent if in_danger else tuple(Precedence)
+    return Question(
+        "precedence",
+        say("ask-precedence", "How urgent?"),
+        say("help-precedence", "IMMEDIATE and FLASH wake people up."),
+        [Choice(str(each), str(each).upper()) for each in choices],
+        default=str(choices[0]),
+    )
+
+
+def _signs() -> list[Choice]:
+    """Return the eleven indicators of the ILO, and what decides how the alert is handled."""
+    return [
+        *(Choice(str(each), str(each).replace("-", " ")) for each in ILOIndicator),
+        Choice(ADULTS, say("sign-adults", "all victims are adults")),
+        Choice(MINORS, say("sign-minors", "children are among them")),
+        Choice(DANGER, say("sign-danger", "somebody is in immediate danger")),
+    ]
+
+
+def _trafficking_signs(text: str) -> str:
+    signs = set(text.split(","))
+    if {ADULTS, MINORS} <= signs:
+        raise AnswerError(say("bad-ages", "Say adults or minors, not both."))
+    if not signs - {ADULTS, MINORS, DANGER}:
+        raise AnswerError(say("bad-signs", "Name at least one of the signs 1 to 11, too."))
+    return text
+
+
+def _trafficking(signs: Sequence[str]) -> dict[str, Any]:
+    minors = Tri.NO if ADULTS in signs else Tri.YES if MINORS in signs else Tri.UNKNOWN
+    return {
+        "minors_among_victims": str(minors),
+        "immediate_danger": DANGER in signs,
+        "ilo_indicators": [each for each in signs if each not in (ADULTS, MINORS, DANGER)],
     }
 
 

@@ -1,6 +1,7 @@
 """How a received alert is shown: what matters first, everything below."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -9,7 +10,19 @@ from broker.cli.text import country, say
 from broker.cli.words import clock, status_word
 from schemas.desk import InboxItem
 
-HEAD = ("position", "received", "from", "what", "title", "id")
+_NAMED: Final = 3  # substances of a title
+
+
+def head() -> Sequence[str]:
+    """Return the heads of the inbox's columns."""
+    return (
+        say("head-position", "position"),
+        say("head-received", "received"),
+        say("head-from", "from"),
+        say("head-what", "what"),
+        say("head-title", "title"),
+        say("head-id", "id"),
+    )
 
 
 def row(item: InboxItem) -> Sequence[str]:
@@ -28,10 +41,12 @@ def row(item: InboxItem) -> Sequence[str]:
 def title(item: InboxItem) -> str:
     """Return one line that says what an alert is about."""
     alert = item.alert or {}
-    for name in ("title", "event_kind", "national_ref"):
-        if isinstance(found := alert.get(name), str):
-            return found
-    return item.type
+    if isinstance(found := alert.get("title"), str):
+        return found
+    if isinstance(kind := alert.get("event_kind"), str):
+        return ": ".join([kind, *_substances(alert)])
+    found = alert.get("national_ref")
+    return found if isinstance(found, str) else item.type
 
 
 def show(item: InboxItem) -> None:
@@ -60,6 +75,15 @@ def show(item: InboxItem) -> None:
         return
     for name, value in _leaves(item.alert, ""):
         screen.pairs([(name, value)])
+
+
+def _substances(alert: Mapping[str, JsonValue]) -> list[str]:
+    """Return the names of the first substances as one text, in a list; none if none is named."""
+    listed = alert.get("substances")
+    maps = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    codes = [str(each["code"]) for each in maps if each.get("code")]
+    more = [f"+{len(codes) - _NAMED}"] if len(codes) > _NAMED else []
+    return [", ".join([*codes[:_NAMED], *more])] if codes else []
 
 
 def _officer(item: InboxItem) -> str:

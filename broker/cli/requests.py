@@ -20,7 +20,14 @@ _MEDIA: Final = {
     ".txt": "text/plain",
     ".csv": "text/csv",
     ".xml": "application/xml",
+    ".stix": "application/stix+json",
+    ".misp": "application/vnd.misp+json",
+    ".row": "application/json",
 }
+SUFFIXES: Final = {
+    media: suffix for suffix, media in _MEDIA.items() if suffix in (".stix", ".misp", ".row")
+}
+"""Of the originals that `kentong import` writes, by media type; `send --original` reads it back."""
 
 
 class RequestFileError(BrokerError):

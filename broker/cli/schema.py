@@ -1,12 +1,13 @@
 """`kentong schema`."""
 
-import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from broker.cli import screen
 from broker.cli.desk import AsJSON
+from broker.cli.text import say
 from schemas.registry import known, model_for
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,21 +24,38 @@ def show(
     version: Annotated[int, typer.Option(min=1, help="Version of the type.")] = 1,
     as_json: AsJSON = False,
 ) -> None:
-    """Print the JSON Schema with --json, else its fields.
+    """Show the fields of an alert type; its whole JSON Schema with --json.
 
-    Example: kentong schema show drugs --json > drugs-1.json
+    Example: kentong schema show drugs
     """
     model = model_for(alert_type, version)
+    form = model.model_json_schema()
     if as_json:
-        typer.echo(json.dumps(model.model_json_schema(), ensure_ascii=False, indent=1))
+        screen.as_json("schema", type=alert_type, version=version, json_schema=form)
         return
     screen.table(
-        ("field", "needed", "what"),
+        (say("head-field", "field"), say("head-needed", "needed"), say("head-what", "what")),
         [
-            (name, "yes" if field.is_required() else "", field.description or "")
-            for name, field in model.model_fields.items()
+            (name, say("yes", "yes") if name in form.get("required", ()) else "", what(field))
+            for name, field in form["properties"].items()
         ],
     )
+
+
+def what(field: Mapping[str, Any]) -> str:
+    """Return in a few words what may stand in a field, given its part of a JSON Schema."""
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
+    if "const" in field:
+        return str(field["const"])
+    if "anyOf" in field:
+        kinds = [what(each) for each in field["anyOf"] if each.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if field.get("type") == "array":
+        most = f", at most {field['maxItems']}" if "maxItems" in field else ""
+        return f"list of {what(field.get('items', {}))}{most}"
+    most = f", at most {field['maxLength']} characters" if "maxLength" in field else ""
+    return str(field.get("format", field.get("type", ""))) + most
 
 
 @app.command("list")
@@ -50,4 +68,4 @@ def list_(as_json: AsJSON = False) -> None:
     if as_json:
         screen.as_json("schemas", types=[{"type": n, "version": int(v)} for n, v in rows])
         return
-    screen.table(("type", "version"), rows)
+    screen.table((say("head-type", "type"), say("head-version", "version")), rows)

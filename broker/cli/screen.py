@@ -36,9 +36,13 @@ _JOINERS: Final = "\u200c\u200d"  # Indic, Khmer and Burmese spelling needs them
 
 
 def line(text: str = "", *, bold: bool = False, err: bool = False) -> None:
-    """Print one paragraph, wrapped."""
+    """Print one paragraph, wrapped between words: an id that is copied stays whole."""
     for part in clean(text).split("\n"):
-        wrapped = textwrap.fill(part, WIDTH, subsequent_indent="  ") if part else ""
+        wrapped = (
+            textwrap.fill(part, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+            if part
+            else ""
+        )
         typer.secho(wrapped, bold=bold and _is_terminal(err=err), err=err)
 
 
@@ -64,7 +68,11 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
     for name, value in kept:
         typer.echo(
             textwrap.fill(
-                value, WIDTH, initial_indent=name.ljust(wide), subsequent_indent=" " * wide
+                value,
+                WIDTH,
+                initial_indent=name.ljust(wide),
+                subsequent_indent=" " * wide,
+                break_on_hyphens=False,
             )
             if value.strip()
             else name

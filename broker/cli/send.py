@@ -9,19 +9,20 @@ import typer
 
 from broker import clock
 from broker.cli import screen
-from broker.cli.desk import EXIT_MISUSE, EXIT_REFUSED, AsJSON, ask, client, exit_for
+from broker.cli.desk import AsJSON, ask, client, exit_for
 from broker.cli.desk import show_submission as show
+from broker.cli.exits import EXIT_MISUSE, EXIT_REFUSED
 from broker.cli.form import HELP, AnswerError, Draft, Form
 from broker.cli.questions import fields_of, questions
 from broker.cli.requests import read_request, request_of, template
 from broker.cli.text import country, say
+from broker.cli.words import advice_line, reason, status_word
 from broker.cli.words import clock as clock_text
-from broker.cli.words import reason, status_word
 from broker.client import NotAccepted, Profile, Profiles, Submission, Undecided
 from broker.errors import BrokerError
 from broker.settings import home
 from schemas.desk import DraftRequest, Preview
-from schemas.vocabulary import Status
+from schemas.vocabulary import TLP, Precedence, Purpose, Status
 
 MAX_TRIES = 5  # of one answer, before the form gives up and keeps the draft
 
@@ -35,6 +36,15 @@ def command(
     ] = None,
     status: Annotated[
         Status | None, typer.Option(help="Instead of the file's.", show_default=False)
+    ] = None,
+    tlp: Annotated[
+        TLP | None, typer.Option(help="Instead of the file's.", show_default=False)
+    ] = None,
+    purpose: Annotated[
+        list[Purpose] | None, typer.Option(help="Instead of the file's; repeat.")
+    ] = None,
+    precedence: Annotated[
+        Precedence | None, typer.Option(help="Instead of the file's.", show_default=False)
     ] = None,
     original: Annotated[
         Path | None, typer.Option(help="Document that travels with it, byte for byte.")
@@ -71,14 +81,20 @@ def command(
     go(
         fields,
         profile,
-        changes={"to": to, "status": status, "without_original": without_original or None},
+        changes={
+            "to": to,
+            "status": status,
+            "tlp": tlp,
+            "purposes": purpose,
+            "precedence": precedence,
+            "without_original": without_original or None,
+        },
         original=original,
         wait=wait,
         yes=yes,
         as_json=as_json,
+        draft=draft,
     )
-    if draft is not None:
-        draft.forget()
 
 
 def new_draft_path() -> Path:
@@ -96,6 +112,7 @@ def filled_in(draft: Draft, profile: Profile) -> dict[str, Any]:
         raise BrokerError("no-terminal", "name a file, or sit at a terminal: kentong send FILE")
     form = Form(questions(profile), draft)
     tries = 0
+    screen.line(say("form-keys", "? explains, < goes back, every answer is saved."))
     while (question := form.current()) is not None:
         number, count = form.number
         screen.line(f"[{number}/{count}] {question.words}", bold=True)
@@ -129,8 +146,12 @@ def go(
     wait: int,
     yes: bool,
     as_json: bool,
+    draft: Draft | None = None,
 ) -> None:
     """Preview, confirm, send, wait, and say how it stands; leaves with the exit code.
+
+    A draft is forgotten as soon as the node has queued it, however the rest goes: resumed again,
+    it would say the same twice.
 
     Raises:
         BrokerError: Nothing was sent.
@@ -140,7 +161,7 @@ def go(
         fields.pop("recipients", None)
     request = request_of({**fields, **given}, profile, original=original)
     quiet = yes or as_json
-    submission = ask(_send(request, quiet=quiet, yes=yes, wait=wait))
+    submission = ask(_send(request, quiet=quiet, yes=yes, wait=wait, draft=draft))
     shown = submission.shown
     if as_json:
         screen.as_json(
@@ -155,11 +176,15 @@ def go(
         raise typer.Exit(code)
 
 
-async def _send(request: DraftRequest, *, quiet: bool, yes: bool, wait: int) -> Submission:
+async def _send(
+    request: DraftRequest, *, quiet: bool, yes: bool, wait: int, draft: Draft | None
+) -> Submission:
     async with client() as desk:
         preview = await desk.preview(request)
         _confirm(preview, quiet=quiet, yes=yes)
         submission = await desk.send(request)
+        if draft is not None:
+            draft.forget()
         if wait:
             await _wait(submission, wait)
         return submission
@@ -222,4 +247,4 @@ def show_preview(preview: Preview) -> None:
         ],
     )
     for advice in preview.warnings:
-        screen.line(f"! {advice.text}")
+        screen.line(f"! {advice_line(advice)}")

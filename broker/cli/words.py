@@ -7,9 +7,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from broker.cli.reasons import REASONS
-from broker.cli.text import say
+from broker.cli.text import country, say
 from keys.directory.expiry import Expiring
-from schemas.desk import Alarm, RecipientOutcome, RecipientState, Submission, SubmissionState
+from schemas.desk import (
+    Advice,
+    Alarm,
+    RecipientOutcome,
+    RecipientState,
+    Submission,
+    SubmissionState,
+)
+from schemas.doubts import WORDS
 from schemas.vocabulary import Status
 
 QUEUED: Final = "QUEUED"
@@ -101,6 +109,22 @@ def expiry_line(expiring: Expiring) -> str:
         role=expiring.role,
         time=clock(expiring.expires_at),
     )
+
+
+def advice_line(advice: Advice) -> str:
+    """Return what to know before sending, in the officer's language where it has words."""
+    if advice.code == "type-not-read":
+        return say(
+            "advice-type-not-read",
+            "the node of {who} does not say that it reads this type",
+            who=country(advice.recipient or ""),
+        )
+    key = f"doubt-{advice.code}"
+    if key not in WORDS:
+        return advice.text
+    text = f"{advice.field}: {say(key, WORDS[key])}"
+    more = advice.count - 1
+    return f"{text} {say('advice-more', '(and {count} more)', count=more)}" if more else text
 
 
 def alarm_line(alarm: Alarm) -> str:

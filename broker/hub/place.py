@@ -26,7 +26,7 @@ from broker.errors import BrokerError
 from broker.transport.accounts import HubKeys, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.server import ServerPlace
-from broker.transport.streams import Sizes
+from broker.transport.streams import ACK_WAIT_S, Sizes
 from keys.home import Home
 from keys.keystore import KeyStore
 from keys.kid import kid_of
@@ -48,13 +48,18 @@ Mebibytes = Annotated[int, Field(ge=1, le=64 * 1024 * 1024)]
 
 
 class StoreSizes(Strict):
-    """Most that each stream may take, in MiB; all but `audit` for each member."""
+    """Most that each stream may take, in MiB; all but `audit` for each member.
+
+    Attributes:
+        ack_wait_s: After which a message that a killed reader had in hand is given out again.
+    """
 
     submit_mib: Mebibytes = 128
     inbox_mib: Mebibytes = 512
     held_mib: Mebibytes = 256
     receipt_mib: Mebibytes = 64
     audit_mib: Mebibytes = 2048
+    ack_wait_s: Annotated[int, Field(ge=2, le=600)] = ACK_WAIT_S
 
     def sizes(self) -> Sizes:
         """Return the same in bytes."""
@@ -64,6 +69,7 @@ class StoreSizes(Strict):
             held=self.held_mib * _MIB,
             receipt=self.receipt_mib * _MIB,
             audit=self.audit_mib * _MIB,
+            ack_wait_s=self.ack_wait_s,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from broker.importers.header import Header, alert_of, original_of
+from broker.importers.marking import marking_of, misp_tags
 from broker.importers.report import Imported, ImportRefusedError, left_out, read_json
 from schemas.cybercodes import ObservableType
 from schemas.threat import Part
@@ -90,7 +91,8 @@ def import_misp(raw: bytes, header: Header) -> Imported:
         ],
     }
     alert = alert_of("cyber", fields)
-    return Imported(alert, raw, MEDIA_TYPE, left_out(whole, alert, also=set(_converted(event))))
+    left = left_out(whole, alert, also=set(_converted(event)))
+    return Imported(alert, raw, MEDIA_TYPE, left, marking_of(misp_tags(event)))
 
 
 def _converted(event: Mapping[str, Any]) -> Iterator[str]:

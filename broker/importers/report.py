@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from broker.errors import BrokerError
+from broker.importers.marking import Marking
 from schemas.common import Alert
 
 MAX_BYTES: Final = 4 * 1024 * 1024  # what sealed content may inflate to
@@ -32,12 +33,17 @@ class Left:
 
 @dataclass(frozen=True)
 class Imported:
-    """An alert made from a source, the source itself, and what was left out of the alert."""
+    """An alert made from a source, the source itself, and what was left out of the alert.
+
+    Attributes:
+        marking: How far the source says that it may go.
+    """
 
     alert: Alert
     original: bytes
     media_type: str
     left: tuple[Left, ...]
+    marking: Marking
 
 
 def read_json(raw: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds

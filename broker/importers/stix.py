@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from broker.importers.header import Header, alert_of, original_of
+from broker.importers.marking import marking_of, stix_tags
 from broker.importers.report import Imported, ImportRefusedError, left_out, read_json
 from schemas.cybercodes import EntityType, IndicatorType, ObservableType
 
@@ -89,7 +90,8 @@ def import_stix(raw: bytes, header: Header) -> Imported:
     }
     fields |= _sorted_in(objects, header.language)
     alert = alert_of("cyber", fields)
-    return Imported(alert, raw, MEDIA_TYPE, left_out(bundle, alert, also=_SPOKEN))
+    left = left_out(bundle, alert, also=_SPOKEN)
+    return Imported(alert, raw, MEDIA_TYPE, left, marking_of(stix_tags(objects)))
 
 
 def _sorted_in(objects: list[Object], lang: str) -> dict[str, list[dict[str, Any]]]:

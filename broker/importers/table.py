@@ -28,6 +28,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, JsonValue, ValidationError
 
 from broker.importers.header import Header, alert_of
+from broker.importers.marking import marking_of
 from broker.importers.report import (
     MAX_BYTES,
     Imported,
@@ -140,7 +141,8 @@ def import_row(row: Row, columns: ColumnMap, header: Header, *, number: int) -> 
         "bytes": len(raw),
     }
     alert = alert_of(columns.type, fields)
-    return Imported(alert, raw, MEDIA_TYPE, left_out(_unmapped(row, columns), alert))
+    left = left_out(_unmapped(row, columns), alert)
+    return Imported(alert, raw, MEDIA_TYPE, left, marking_of(()))
 
 
 def _value(each: FieldMap, row: Row) -> JsonValue:

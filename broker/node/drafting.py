@@ -35,6 +35,7 @@ from schemas.desk import (
     StoredDraft,
 )
 from schemas.directory import MemberKind
+from schemas.doubts import WORDS, doubts
 from schemas.errors import RuleError, SchemaError
 from schemas.facts import derive_facts
 from schemas.label import Facts, Intent, MemberCode, Retention, Sender, Strict
@@ -199,6 +200,7 @@ def preview(
     ]
     if not sizes.fits:
         warnings.append(Advice(code="content-too-large", text=_too_large(sizes)))
+    warnings += _doubtful(composed.alert)
     return Preview(
         status=intent.status,
         exercise=intent.status is not Status.ACTUAL,
@@ -311,6 +313,22 @@ def _either(derived: Facts, raised: Facts | None) -> Facts:
     return Facts(
         **{name: getattr(derived, name) or getattr(raised, name) for name in Facts.model_fields}
     )
+
+
+def _doubtful(alert: Alert) -> list[Advice]:
+    """Return one advice for each kind of doubt: an import can have hundreds of one kind."""
+    fields: dict[str, list[str]] = {}
+    for doubt in doubts(alert):
+        fields.setdefault(doubt.code, []).append(doubt.field)
+    return [
+        Advice(
+            code=code,
+            text=f"{places[0]}: {WORDS[f'doubt-{code}']}",
+            field=places[0],
+            count=len(places),
+        )
+        for code, places in fields.items()
+    ]
 
 
 def _recipients(codes: Sequence[str], present: Present) -> list[Recipient]:

@@ -67,7 +67,7 @@ class LogWatch:
             try:
                 await self.link.wait_connected()
                 await self.step()
-                pause_s = HASTE_S if self.waiting else POLL_S
+                pause_s = HASTE_S if self.waiting else min(POLL_S, self.compare_s)
             except (BrokerError, SchemaError, KeysError) as error:
                 _log.info("log-watch-paused", error_code=error.code)
                 pause_s = HASTE_S

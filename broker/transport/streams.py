@@ -43,6 +43,7 @@ class Sizes:
         held: What its inbox could not take; every sender has an equal share.
         receipt: Answers to what it handed in.
         audit: Decisions of a year, of all members together.
+        ack_wait_s: After which what a reader took and did not acknowledge is given out again.
     """
 
     submit: int = 128 * _MIB
@@ -50,6 +51,7 @@ class Sizes:
     held: int = 256 * _MIB
     receipt: int = 64 * _MIB
     audit: int = 2048 * _MIB
+    ack_wait_s: int = ACK_WAIT_S
 
     def total(self, members: int, years: int) -> int:
         """Return what all streams together may take."""
@@ -196,10 +198,19 @@ async def _member(link: Link, member: str, sizes: Sizes) -> None:
         await _queue(link, f"{name}_{member}", f"{subject}.{member}.>", size)
     for lane in Lane:
         submitted, delivered = f"submit.{member}.{lane}.>", f"deliver.{member}.{lane}.>"
-        await _consumer(link, f"SUBMIT_{member}", f"GATEWAY-{lane}", submitted, MAX_ACK_PENDING)
+        await _consumer(
+            link,
+            f"SUBMIT_{member}",
+            f"GATEWAY-{lane}",
+            submitted,
+            MAX_ACK_PENDING,
+            ack_wait_s=sizes.ack_wait_s,
+        )
         inbox = inbox_of(member, lane)
         await _queue(link, inbox, delivered, int(sizes.inbox * LANE_SHARES[lane]))
-        await _consumer(link, inbox, str(lane), delivered, INBOX_ACK_PENDING)
+        await _consumer(
+            link, inbox, str(lane), delivered, INBOX_ACK_PENDING, ack_wait_s=sizes.ack_wait_s
+        )
     await _consumer(link, f"RECEIPT_{member}", member, f"receipt.{member}.>", INBOX_ACK_PENDING)
 
 
@@ -237,11 +248,13 @@ async def _stream(link: Link, name: str, subject: str, settings: Mapping[str, An
         await link.api(f"STREAM.UPDATE.{name}", body)
 
 
-async def _consumer(link: Link, stream: str, name: str, subject: str, pending: int) -> None:
+async def _consumer(
+    link: Link, stream: str, name: str, subject: str, pending: int, *, ack_wait_s: int = ACK_WAIT_S
+) -> None:
     config = {
         "durable_name": name,
         "ack_policy": "explicit",
-        "ack_wait": ACK_WAIT_S * _SECOND,
+        "ack_wait": ack_wait_s * _SECOND,
         "max_ack_pending": pending,
         "max_deliver": -1,
         "filter_subject": subject,

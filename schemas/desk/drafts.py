@@ -28,11 +28,20 @@ class RecipientPreview(Strict):
 
 
 class Advice(Strict):
-    """Something to know before sending that does not prevent it."""
+    """Something to know before sending that does not prevent it.
+
+    Attributes:
+        text: In English.
+        recipient: Whom it concerns; none if the alert as a whole.
+        field: Dotted path of the first field that it is about; empty for the whole.
+        count: How many fields it is about.
+    """
 
     code: str
     text: str
     recipient: MemberCode | None = None
+    field: str = ""
+    count: int = 1
 
 
 class Sizes(Strict):

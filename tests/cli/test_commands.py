@@ -21,8 +21,12 @@ ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner()
 
 
+def words_kept(help_text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", help_text)
+
+
 def words_of(help_text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", help_text))
+    return re.sub(r"\s+", " ", words_kept(help_text))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -81,10 +85,24 @@ def test_every_command_in_the_readme_exists() -> None:
             assert option in shown or option in {"--home", "--profile"}, (line, option)
 
 
+def panels(help_text: str) -> list[str]:
+    """The lists of commands in a help text, without boxes and spare room."""
+    found: list[str] = []
+    for line in help_text.splitlines():
+        if title := re.match(r"╭─ (For .*?) ─+╮", line):
+            found.append(title[1])
+        elif found and (row := re.match(r"│ ([a-z-]+) {2,}(.*?) *│", line)):
+            found.append(f"{row[1]} {row[2]}")
+    return found
+
+
 def test_the_readmes_help_is_the_help() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    for name in COMMANDS:
-        assert f"`{name}`" in text, f"README names no command {name}"
+    block = re.search(r"```text\n\$ kentong --help\n(.*?)```", text, re.DOTALL)
+    assert block
+    shown = panels(words_kept(RUNNER.invoke(build(), ["--help"], env={"COLUMNS": "80"}).output))
+    assert len(shown) == len(COMMANDS) + 4
+    assert [" ".join(line.split()) for line in block[1].splitlines()] == shown
 
 
 def test_policies_are_checked_and_explained() -> None:
@@ -166,6 +184,16 @@ def test_a_bad_policy_is_told_with_its_line(tmp_path: Path) -> None:
     result = RUNNER.invoke(build(chosen="policy"), ["policy", "check", str(path)])
     assert result.exit_code == 1
     assert "line" in result.output
+
+
+def test_the_form_of_a_type_is_shown_field_by_field_or_whole() -> None:
+    app = build(chosen="schema")
+    rows = RUNNER.invoke(app, ["schema", "show", "drugs"]).output.splitlines()
+    assert "substances\tyes\tlist of Substance, at most 64" in rows
+    assert all(row.split("\t")[2] for row in rows)
+    whole = json.loads(RUNNER.invoke(app, ["schema", "show", "drugs", "--json"]).output)
+    assert (whole["schema"], whole["ok"], whole["type"]) == ("kentong/schema/1", True, "drugs")
+    assert "substances" in whole["json_schema"]["properties"]
 
 
 def test_misuse_ends_with_2() -> None:

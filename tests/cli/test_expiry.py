@@ -9,7 +9,7 @@ import pytest
 
 from broker import clock
 from broker.cli.demo.region import DemoRegion, found
-from broker.cli.main import EXIT_UNREACHABLE
+from broker.cli.exits import EXIT_UNREACHABLE
 from keys.directory.ceremony import sign_proposal
 from keys.directory.client import DirectoryClient
 from keys.directory.drafting import Draft

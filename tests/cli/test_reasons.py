@@ -9,9 +9,12 @@ from babel.messages.mofile import write_mo
 
 from broker.admission.codes import RETRY
 from broker.cli import text
+from broker.cli.errors import sentence
 from broker.cli.reasons import REASONS
 from broker.cli.words import reason
 from broker.envelope.errors import CODES
+from broker.errors import BrokerError
+from schemas.doubts import WORDS
 
 ADMISSION = Path(__file__).parents[2] / "broker" / "admission"
 POLICY = {
@@ -61,5 +64,18 @@ def test_another_language_is_spoken_and_english_fills_the_gaps() -> None:
     try:
         assert reason("busy") == "hab sibuk"
         assert reason("own-member") == "nobody sends to itself"
+        said = sentence(BrokerError("busy", "the node is busy"))
+        assert said == "hab sibuk (the node is busy)"  # whoever is called reads English
     finally:
         text._catalogue.cache_clear()
+
+
+def test_every_doubt_has_its_words() -> None:
+    sources = (ADMISSION.parents[1] / "schemas").rglob("*.py")
+    bodies = re.findall(
+        r"def doubts\(self\).*?(?=\n\n|\Z)",
+        "\n\n".join(p.read_text("utf-8") for p in sources),
+        re.DOTALL,
+    )
+    codes = set(re.findall(r'\("([a-z-]+)",\)', "".join(bodies)))
+    assert {f"doubt-{code}" for code in codes} == set(WORDS)

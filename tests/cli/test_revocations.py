@@ -7,7 +7,7 @@ import pytest
 
 from broker import clock
 from broker.cli.demo.region import DemoRegion, found
-from broker.cli.main import EXIT_FAULT, EXIT_MISUSE, EXIT_REFUSED
+from broker.cli.exits import EXIT_FAULT, EXIT_MISUSE, EXIT_REFUSED
 from broker.hub.place import HubPlace
 from keys.directory.holders import load_online_signers
 from keys.directory.source import PublishedDirectory

@@ -1,6 +1,7 @@
 """The command `kentong demo`."""
 
 import asyncio
+import logging
 import shutil
 import signal
 import tempfile
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from broker.cli import screen
@@ -18,6 +20,7 @@ from broker.cli.import_ import read_document
 from broker.client import Profile, ProfileBasis, ProfileContact, Profiles
 from broker.errors import BrokerError
 from schemas.desk import AlertBody, OriginalDocument
+from schemas.vocabulary import TLP
 
 _OFFICE = Profile(
     url="unix:///none",
@@ -44,6 +47,7 @@ def command(
     Example: kentong demo --from bundle.json
     """
     started = time.monotonic()
+    _quiet()
     given = None if from_file is None else _given(from_file)
     folder = Path(tempfile.mkdtemp(prefix="kentong-demo-"))
     try:
@@ -57,6 +61,12 @@ def command(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _quiet() -> None:
+    """Log nothing that goes well: this process tells a story, and the others have their logs."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
 def _given(path: Path) -> Given:
     """Return the alert made of a file, with the file itself as its original."""
     try:
@@ -67,7 +77,8 @@ def _given(path: Path) -> Given:
     body = imported.alert.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     body.pop("original", None)
     original = OriginalDocument(content=raw, media_type=imported.media_type, name=path.name)
-    return Given(AlertBody(type="cyber", body=body), original)
+    tlp = max(TLP.AMBER, imported.marking.tlp or TLP.AMBER, key=list(TLP).index)
+    return Given(AlertBody(type="cyber", body=body), original, tlp)
 
 
 async def _run(region: DemoRegion, given: Given | None, *, keep: bool, started: float) -> None:

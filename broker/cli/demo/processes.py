@@ -93,6 +93,17 @@ class Processes:
                 await process.wait()
         self._running.clear()
 
+    async def command(self, *words: str) -> tuple[int, str]:
+        """Run one command to its end as anybody could; return its exit code and what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _START, *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        return await process.wait(), output.decode()
+
     def pids(self) -> dict[str, int]:
         """Return the process id of each."""
         return {name: process.pid for name, process in self._running.items()}

@@ -30,6 +30,7 @@ NODES: Final = ("SG", "MY", "VN")  # TH is a member too, whose node is not neede
 ORIGIN: Final = "log.example/kentong-demo"
 ROUND_S: Final = 1.0  # ten, outside of a demonstration
 COMPARE_S: Final = 1  # ten minutes, likewise
+ACK_WAIT_S: Final = 5  # 45, likewise: what a killed worker had in hand is soon given to the next
 LOG2N: Final = 15  # the least that a key store may cost: a demonstration says so
 NAMES: Final = {"SG": "Singapore", "MY": "Malaysia", "VN": "Viet Nam", "TH": "Thailand"}
 
@@ -101,7 +102,8 @@ def found(
     write_private(folder / "passphrase", passphrase + b"\n")
     hub_home, now = folder / "hub-home", clock.now()
     hub_home.mkdir(mode=0o700)
-    config = HubConfig(port=_free_port(), store=SMALL, gateways=gateways)
+    store = SMALL.model_copy(update={"ack_wait_s": ACK_WAIT_S})
+    config = HubConfig(port=_free_port(), store=store, gateways=gateways)
     document = init_hub(hub_home, passphrase, config, now=now, log2n=LOG2N)
     if log:
         path = found_log(

@@ -1,19 +1,17 @@
 """What the demonstration does, and how it tells it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from broker import clock
-from broker.audit.bundle import opened
 from broker.audit.findings import Exit
-from broker.audit.verify import Auditor
-from broker.cli import screen
+from broker.cli import reading, screen
 from broker.cli.demo import alerts
+from broker.cli.demo.hubview import label_line, phrases_of, search, waiting_labels
 from broker.cli.demo.processes import Processes
 from broker.cli.demo.region import NAMES, NODES, DemoRegion
 from broker.client import Client, Submission
@@ -26,20 +24,27 @@ from broker.log.regional import regional_policy
 from broker.log.tiles import bundles_of, encode_bundle
 from broker.store.tilefiles import TileFiles
 from keys.directory.source import PublishedDirectory
-from keys.primitives.hashing import sha256
 from schemas.desk import AlertBody, DraftRequest, InboxItem, LogShown, OriginalDocument
-from schemas.vocabulary import TLP, Handling, Precedence, Purpose, Status
+from schemas.label import Label
+from schemas.vocabulary import TLP, Handling, Lane, Precedence, Purpose, Status
 
 STEP_S: Final = 100.0  # far beyond what a step takes, a redelivery after a kill included
 MANY: Final = 12
+DRUGS_AMONG: Final = (8, 11)  # of those, told to Malaysia alone while its node is down
+LABELS: Final = 3  # shown of what waits at the hub
 
 
 @dataclass(frozen=True)
 class Given:
-    """A cyber alert from a file, with the document it was made from."""
+    """A cyber alert from a file, with the document it was made from.
+
+    Attributes:
+        tlp: As the document is marked, or AMBER.
+    """
 
     alert: AlertBody
     original: OriginalDocument | None
+    tlp: TLP = TLP.AMBER
 
 
 class Story:
@@ -52,6 +57,8 @@ class Story:
         self._region = region
         self._processes = processes
         self._clients = clients
+        self._seen_waiting: list[tuple[Label, int]] = []
+        self._phrases: list[str] = []
 
     async def tell(self, given: Given | None) -> None:
         """Tell the whole story.
@@ -64,7 +71,7 @@ class Story:
             await self._drugs()
             await self._refused()
             await self._bad_day()
-            self._hub_saw_nothing(given)
+            self._hub_saw_labels()
             await self._proved()
             await self._caught()
         except TimeoutError:
@@ -79,18 +86,16 @@ class Story:
             " tonight. The alert is signed with the officer's own key, sealed at Singapore's"
             " node to the other two nodes, and handed to the hub."
         )
-        original = given.original if given else None
-        submission = await self._send(alert, ("MY", "VN"), original=original)
+        submission = await self._send(
+            alert,
+            ("MY", "VN"),
+            original=given.original if given else None,
+            tlp=given.tlp if given else TLP.AMBER,
+        )
         await self._settled(submission)
         _outcomes(submission)
         for code in ("MY", "VN"):
-            item = await self._arrived(code, submission)
-            title = str((item.alert or {}).get("title", item.type))
-            screen.line(
-                f"  {NAMES[code]} reads: {title!r}, TLP {item.tlp.upper()},"
-                f" signed by {item.officer.pseudonym}, let through by"
-                f" {item.decision.gateway} under: {item.decision.rule}"
-            )
+            _reads(code, await self._arrived(code, submission))
 
     async def _drugs(self) -> None:
         _title("2. A container, told to one")
@@ -100,7 +105,7 @@ class Story:
         )
         await self._settled(submission)
         _outcomes(submission)
-        await self._arrived("MY", submission)
+        _reads("MY", await self._arrived("MY", submission))
         page = await self._clients["VN"].inbox("drugs")
         _check(not page.items, "Viet Nam received an alert that was not for it")
         screen.line("  Viet Nam's inbox has nothing of it.")
@@ -124,42 +129,54 @@ class Story:
     async def _bad_day(self) -> None:
         _title("4. A bad day")
         before = {code: (await self._count(code)) for code in ("MY", "VN")}
-        sent: list[Submission] = []
+        today = clock.now().date()
+        sent: list[tuple[Submission, tuple[str, ...]]] = []
         for number in range(MANY):
-            alert = alerts.cyber(clock.now().date(), 100 + number)
-            sent.append(await self._send(alert, ("MY", "VN"), status=Status.EXERCISE))
+            drugs = number in DRUGS_AMONG
+            to: tuple[str, ...] = ("MY",) if drugs else ("MY", "VN")
+            alert = alerts.drugs(today) if drugs else alerts.cyber(today, 100 + number)
+            purpose = Purpose.BORDER_CONTROL if drugs else Purpose.WARN
+            submission = await self._send(alert, to, status=Status.EXERCISE, purposes=(purpose,))
+            sent.append((submission, to))
             if number == MANY // 3:
                 pid = self._processes.kill_gateway()
                 screen.line(f"  kill -9 {pid}   the gateway, in the middle of it")
             if number == MANY // 2:
                 pid = await self._processes.kill("MY")
                 screen.line(f"  kill -9 {pid}   Malaysia's node, too")
-        screen.line(f"  {MANY} exercise alerts are queued or on their way. Malaysia restarts.")
+        async with asyncio.timeout(STEP_S):
+            self._seen_waiting = await waiting_labels(self._region, "MY", Lane.EXERCISE, types=2)
+        screen.line(
+            f"  {MANY} exercise alerts are queued or on their way; Malaysia's wait at the hub."
+            " Its node restarts."
+        )
         await self._processes.start_node("MY")
-        for submission in sent:
+        for submission, _ in sent:
             await self._settled(submission)
         for code in ("MY", "VN"):
             items = await self._all(code)
-            wanted = {submission.alert_id for submission in sent}
+            wanted = {submission.alert_id for submission, to in sent if code in to}
             got = [item.alert_id for item in items if item.alert_id in wanted]
-            _check(len(got) == len(set(got)) == MANY, f"{code} lost or doubled an alert")
-            _check(len(items) == before[code] + MANY, f"{code} has something more")
+            _check(len(got) == len(set(got)) == len(wanted), f"{code} lost or doubled an alert")
+            _check(len(items) == before[code] + len(wanted), f"{code} has something more")
         screen.line(
-            f"  All {MANY} arrived in Malaysia and in Viet Nam, each once, marked EXERCISE;"
-            " every one has its signed receipt."
+            f"  All {MANY} arrived at whom they were for, each once, marked EXERCISE; every one"
+            " has its signed receipt."
         )
 
-    def _hub_saw_nothing(self, given: Given | None) -> None:
+    def _hub_saw_labels(self) -> None:
         _title("5. What the hub saw")
-        if given is None:
-            size, found = _search(self._region.hub, alerts.PHRASE.encode())
-            _check(not found, "the hub's disk holds content")
-            screen.line(
-                f"  Searched {size // 1024:,} KiB of the hub's disk for the words of the alerts:"
-                " not there. It holds labels, sealed bytes and signed decisions."
-            )
-        else:
-            screen.line("  Labels, sealed bytes and signed decisions; never what the alert says.")
+        screen.line("While Malaysia's node was down, the hub's owner could read this of its mail:")
+        by_type = {label.type: (label, size) for label, size in self._seen_waiting}
+        for label, size in (*by_type.values(), *self._seen_waiting)[:LABELS]:
+            screen.line(f"  {label_line(label, size)}")
+        phrases = tuple(dict.fromkeys(self._phrases))
+        size, found = search(self._region.hub, phrases)
+        _check(not found, "the hub's disk holds content")
+        screen.line(
+            f"  Searched {size // 1024:,} KiB of the hub's disk for {len(phrases)} texts of"
+            " the alerts: not one is there, only labels, sealed bytes and signed decisions."
+        )
 
     async def _proved(self) -> None:
         _title("6. What nobody can deny")
@@ -167,8 +184,10 @@ class Story:
             "Every verdict is a leaf of a log. The three nodes cosign its growth, and each asks"
             " it for its own mail."
         )
-        for code in NODES:
-            log = await self._log(code, lambda log: log.own_proved > 0 and not log.own_waiting)
+        async with asyncio.timeout(STEP_S):
+            while not _all_proved(logs := await self._logs()):  # noqa: ASYNC110 - other processes
+                await asyncio.sleep(0.2)
+        for code, log in zip(NODES, logs, strict=True):
             screen.line(
                 f"  {NAMES[code]:<10} copied {log.copied} leaves, found all {log.own_proved} of its"
                 f" own, cosigned by {len(log.cosigned_by)} of {log.witnesses} witnesses"
@@ -179,27 +198,39 @@ class Story:
         place = LedgerPlace(self._region.hub)
         changed = rewrite_a_decision(place.files)
         screen.line(f"  At night, somebody at the hub rewrites a decision on disk: {changed}")
-        async with asyncio.timeout(STEP_S):
-            while not await self._alarmed("VN", "log-broken"):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.2)
-        screen.line("  Viet Nam's node reads it again, compares its copy: ALARM log-broken.")
-        view = PublishedDirectory.at(self._region.hub).view()
-        policy = regional_policy(view, at=clock.now())
-        auditor = Auditor(policy, sha256(write_policy(policy)))
-        with opened(place.files.folder) as bundle:
-            audited = auditor.verify(bundle, now=clock.now())
-        _check(audited.findings.exit is Exit.BROKEN, "the auditor did not notice")
-        failed = [each for each in audited.findings.lines if each.exit is Exit.BROKEN]
-        for each in failed[:2]:
-            screen.line(f"  An auditor, alone with the files: FAIL {each.check}: {each.detail}")
+        async with asyncio.TaskGroup() as group:
+            audit = group.create_task(self._audited())
+            for code in NODES:
+                group.create_task(self._notices(code, "log-broken"))
+        screen.line("An auditor, alone with the files, runs the command that anybody can run:")
+        for line in audit.result():
+            screen.line(f"  {line}")
 
-    async def _log(self, code: str, done: Callable[[LogShown], bool]) -> LogShown:
+    async def _notices(self, code: str, alarm: str) -> None:
         async with asyncio.timeout(STEP_S):
-            while True:
-                shown = (await self._clients[code].node_status()).log
-                if shown is not None and done(shown):
-                    return shown
+            while not await self._alarmed(code, alarm):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.2)
+        screen.line(f"  {NAMES[code]}'s node reads it again, compares its copy: ALARM {alarm}.")
+
+    async def _audited(self) -> list[str]:
+        """Return what `kentong audit verify` says of an export of the log."""
+        policy = self._region.folder / "trust.policy"
+        view = PublishedDirectory.at(self._region.hub).view()
+        policy.write_bytes(write_policy(regional_policy(view, at=clock.now())))
+        bundle = self._region.folder / "log.tar"
+        export = ("--home", str(self._region.hub), "audit", "export", str(bundle))
+        async with asyncio.timeout(STEP_S):
+            code, output = await self._processes.command(*export)
+            _check(code == 0, "the log was not exported")
+            verify = ("audit", "verify", str(bundle), "--policy", str(policy))
+            code, output = await self._processes.command(*verify)
+        _check(code == Exit.BROKEN, "the auditor did not notice")
+        failed = [line for line in output.splitlines() if line.startswith("FAIL")]
+        return ["$ kentong audit verify log.tar --policy trust.policy", *failed, f"exit {code}"]
+
+    async def _logs(self) -> list[LogShown]:
+        shown = [(await self._clients[code].node_status()).log for code in NODES]
+        return [log for log in shown if log is not None]
 
     async def _alarmed(self, code: str, alarm: str) -> bool:
         raised = (await self._clients[code].node_status()).alarms
@@ -213,13 +244,15 @@ class Story:
         status: Status = Status.ACTUAL,
         purposes: tuple[Purpose, ...] = (Purpose.WARN,),
         original: OriginalDocument | None = None,
+        tlp: TLP = TLP.AMBER,
     ) -> Submission:
+        self._phrases += phrases_of(alert.body)
         request = DraftRequest(
             status=status,
             alert=alert,
             recipients=to,
             agency="SPF",
-            tlp=TLP.AMBER,
+            tlp=tlp,
             purposes=purposes,
             precedence=Precedence.PRIORITY,
             handling=(Handling.H1,),
@@ -290,6 +323,25 @@ def _outcomes(submission: Submission) -> None:
         screen.line(f"  {NAMES[outcome.recipient]:<10} {outcome.state.upper()}{reason}")
 
 
+def _reads(code: str, item: InboxItem) -> None:
+    screen.line(
+        f"  {NAMES[code]} reads: {reading.title(item)!r}, TLP {item.tlp.upper()}, signed by"
+        f" {item.officer.pseudonym}, let through by {item.decision.gateway} under:"
+        f" {item.decision.rule}"
+    )
+
+
+def _all_proved(logs: Sequence[LogShown]) -> bool:
+    """Return whether all nodes hold the same leaves, all cosigned, and found their own mail."""
+    same = len(logs) == len(NODES) and len({log.proven for log in logs}) == 1
+    return same and all(
+        log.proven == log.copied > 0
+        and not log.own_waiting
+        and len(log.cosigned_by) == log.witnesses
+        for log in logs
+    )
+
+
 def _title(text: str) -> None:
     screen.line()
     screen.line(text, bold=True)
@@ -313,14 +365,3 @@ def rewrite_a_decision(files: TileFiles) -> str:
     entries[0] = bytes(first)
     (files.folder / newest.path).write_bytes(encode_bundle(entries))
     return newest.path
-
-
-def _search(folder: Path, words: bytes) -> tuple[int, bool]:
-    """Return how many bytes lie under `folder`, and whether `words` are among them."""
-    size, found = 0, False
-    for path in folder.rglob("*"):
-        if path.is_file():
-            raw = path.read_bytes()
-            size += len(raw)
-            found = found or words in raw
-    return size, found
