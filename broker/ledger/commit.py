@@ -62,8 +62,13 @@ class Committer:
         """Publish the empty log that the signer founded.
 
         Raises:
-            LedgerError: There is a log already, or the signer is not empty.
+            LedgerError: There is a log already, or the signer is not empty; `database-lost`: the
+                files of one are here, and its database is not.
         """
+        if self.files.checkpoint() is not None or (self.files.folder / "tile").exists():
+            raise LedgerError(
+                "database-lost", "the log's files are here, its database is empty: restore that"
+            )
         size, note = await self.signer.state()
         if size:
             raise LedgerError("exists", "the signer has a log already")

@@ -60,7 +60,7 @@ class Sequencer:
         """
         size = (await self.committer.recover()).size
         _log.info("log-recovered", size=size)
-        if self.agreed is not None and size:
+        if self.agreed is not None:  # an empty log too: it may come out of its first backup
             await self.agreed(size)
         positions = await self.committer.state.positions()
         batches: asyncio.Queue[Batch] = asyncio.Queue(1)  # full: the reader waits

@@ -95,6 +95,23 @@ def sequencer_of(own: Link, committer: Committer, region: TestRegion) -> Sequenc
     return Sequencer(own, committer, lambda: keys, Witnessed(SignKey.generate()))
 
 
+async def test_an_empty_log_too_asks_the_witnesses_before_it_grows(stage: Stage) -> None:
+    """A home put back from a backup made right after `log init` is empty, and has a history."""
+    await stage.decide()
+    asked: list[int] = []
+
+    async def agreed(size: int) -> None:
+        asked.append(size)
+        raise LedgerError("witness-ahead", "a witness cosigned more")
+
+    stage.sequencer.agreed = agreed
+    with pytest.raises(LedgerError) as caught:
+        await stage.sequencer.run()
+    assert caught.value.code == "witness-ahead"
+    assert asked == [0]
+    assert (await stage.committer.signer.state())[0] == 0
+
+
 async def test_each_decision_becomes_one_leaf(stage: Stage) -> None:
     made = await stage.decide(5)
     leaves = await stage.grow()

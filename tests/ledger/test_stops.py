@@ -138,6 +138,20 @@ async def test_one_changed_bit_of_the_lock_record_is_refused(folder: Path) -> No
         assert (await committer.recover()).size == LEAVES
 
 
+async def test_a_lost_database_is_not_taken_for_a_new_log(folder: Path) -> None:
+    """At no leaves the signer cannot tell; the checkpoint in sight can."""
+    await made(folder)
+    in_sight = TileFiles(folder / "tiles").checkpoint()
+    take_away(folder / "log.db")
+    async with a_log(folder) as committer:
+        assert not await committer.state.is_founded()
+        with pytest.raises(LedgerError) as caught:
+            await committer.found()
+        assert caught.value.code == "database-lost"
+        assert not await committer.state.is_founded()
+        assert committer.files.checkpoint() == in_sight
+
+
 PARTS = ("signer.json", "tiles", "log.db")
 STOPS = {
     frozenset({"signer.json"}): "signer-behind",
@@ -168,9 +182,13 @@ async def test_what_comes_out_of_an_old_backup_is_noticed(
         assert (await committer.recover()).size == LEAVES
 
 
-def put_back(source: Path, target: Path) -> None:
+def take_away(target: Path) -> None:
     for path in target.parent.glob(f"{target.name}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def put_back(source: Path, target: Path) -> None:
+    take_away(target)
     shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
 
 
