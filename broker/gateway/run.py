@@ -1,6 +1,7 @@
 """Joins a worker's tasks: lanes of every member, drains of held copies, the directory."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
 from broker.gateway.held import HeldDrain
+from broker.gateway.presence import Presence
 from broker.gateway.trial import ChildTrial
 from broker.gateway.worker import Trial, Worker
 from broker.logs import get_logger
@@ -29,6 +31,7 @@ async def run_worker(
     *,
     trial: Trial,
     runs: Path | None = None,
+    silent: bool = False,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
 
@@ -39,6 +42,7 @@ async def run_worker(
         trial: For what failed before.
         runs: Where this worker keeps its place; without it, the numbers of a run that was killed
             stay open.
+        silent: Say nothing of this run itself in the record.
 
     Raises:
         BrokerError: The server does not answer, or the file is damaged.
@@ -51,20 +55,28 @@ async def run_worker(
     boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:
         await boots.begin()
-    served: set[str] = set()
-    async with asyncio.TaskGroup() as group:
+    presence = Presence(link, decider, trail)
+    telling = contextlib.nullcontext() if silent else presence.told()
+    async with telling, asyncio.TaskGroup() as group:
         group.create_task(directory.keep_fresh())
         if boots is not None:
             group.create_task(boots.run())
+        if not silent:
+            group.create_task(presence.run())
         group.create_task(drain.run())
         group.create_task(drain.run_expired())
-        while True:
-            for member in sorted(set(directory.view.members()) - served):
-                served.add(member)
-                for lane in Lane:
-                    group.create_task(worker.run_lane(member, lane))
-                _log.info("serving", member=member)
-            await asyncio.sleep(MEMBERS_POLL_S)
+        await _serve(group, worker, directory)
+
+
+async def _serve(group: asyncio.TaskGroup, worker: Worker, directory: DirectoryInForce) -> None:
+    served: set[str] = set()
+    while True:
+        for member in sorted(set(directory.view.members()) - served):
+            served.add(member)
+            for lane in Lane:
+                group.create_task(worker.run_lane(member, lane))
+            _log.info("serving", member=member)
+        await asyncio.sleep(MEMBERS_POLL_S)
 
 
 def published(home: Path) -> DirectoryInForce:

@@ -22,6 +22,7 @@ INBOX_ACK_PENDING: Final = 1000
 MAX_MESSAGE_BYTES: Final = 640 * 1024  # an envelope, its decision and headers
 AUDIT_AGE: Final = timedelta(days=400)
 NEXT_YEAR_AHEAD: Final = timedelta(days=31)
+AUDIT_PREFIX: Final = "AUDIT_"
 _IN_USE: Final = 10058
 EXPIRED_STREAM: Final = "EXPIRED"
 LANE_SHARES: Final[Mapping[Lane, float]] = {
@@ -105,7 +106,7 @@ async def ensure_streams(
     for year in years_at(now):
         await _stream(
             link,
-            f"AUDIT_{year}",
+            f"{AUDIT_PREFIX}{year}",
             f"audit.{year}.>",
             {
                 "retention": "limits",

@@ -17,7 +17,7 @@ from broker.errors import BrokerError
 from broker.gateway import record
 from broker.ledger.commit import Committer
 from broker.ledger.erasure import Erased, Eraser
-from broker.ledger.intake import Witnessed
+from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.sequencer import Sequencer
 from broker.log.audited import parse_audited
 from broker.log.checkpoint import parse_checkpoint
@@ -34,7 +34,7 @@ from schemas.decision import Decision, parse_decision
 from schemas.receipt import DecisionReceipt
 from tests.ledger.growing import a_log
 from tests.support.envelopes import Made, make
-from tests.support.gateway import mail, no_mail, receipt, running_gateway, submit
+from tests.support.gateway import announce, mail, no_mail, receipt, running_gateway, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import TestRegion, make_region
 
@@ -130,7 +130,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         for link in (*links, own):
             await link.wait_connected(BOUND_S)
         committer = await stack.enter_async_context(a_log(tmp_path))
-        pen, keys = Witnessed(SignKey.generate()), (region.gateway_sign_key.public,)
+        await announce(own, region)
+        pen = Witnessed(SignKey.generate())
+        keys = (GatewayKey(region.gateway_sign_key.public),)
         sequencer = Sequencer(own, committer, lambda: keys, pen)
         grown = asyncio.get_running_loop().create_task(sequencer.run())
         yield Stage(tmp_path, region, hub, *links, own, committer, pen, grown)

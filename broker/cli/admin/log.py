@@ -18,7 +18,7 @@ from broker.hub.children import keep_running, kentong_command
 from broker.hub.place import HubPlace
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
-from broker.ledger.intake import Witnessed
+from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.sequencer import Sequencer
 from broker.ledger.signer_socket import SignerClient, serving
@@ -37,7 +37,7 @@ from broker.transport.link import Link
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.toml_text import hub_toml
 from keys.files import write_private
-from keys.primitives.signing import SignKey, VerifyKey
+from keys.primitives.signing import SignKey
 from schemas.directory import HubDocument, parse_toml_document
 
 SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
@@ -159,8 +159,8 @@ def run(
 
     latest = LatestDirectory(PublishedDirectory.at(folder))
 
-    def gateway_keys() -> tuple[VerifyKey, ...]:
-        return tuple(VerifyKey(entry.key) for entry in latest.view().hub.gateway_keys)
+    def gateway_keys() -> tuple[GatewayKey, ...]:
+        return tuple(map(GatewayKey.of, latest.view().hub.gateway_keys))
 
     def trust() -> Policy:
         return regional_policy(latest.view(), at=clock.now())
