@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from broker.gateway import record
+from broker.gateway.audit_watch import AuditWatch, nothing_lost
 from broker.gateway.boots import Boots
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
@@ -32,6 +34,7 @@ async def run_worker(
     trial: Trial,
     runs: Path | None = None,
     silent: bool = False,
+    lost: Callable[[], Mapping[str, int]] = nothing_lost,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
 
@@ -43,6 +46,7 @@ async def run_worker(
         runs: Where this worker keeps its place; without it, the numbers of a run that was killed
             stay open.
         silent: Say nothing of this run itself in the record.
+        lost: As `AuditWatch.lost`.
 
     Raises:
         BrokerError: The server does not answer, or the file is damaged.
@@ -50,7 +54,9 @@ async def run_worker(
     """
     trail = record.AuditTrail(link)
     dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
-    worker = Worker(link, directory, decider, trail, dispatcher, trial)
+    watch = AuditWatch(link, lambda: _log_key(directory), lost)
+    await watch.look()
+    worker = Worker(link, directory, decider, trail, dispatcher, trial, lambda: watch.may_judge)
     drain = HeldDrain(link, dispatcher)
     boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:
@@ -59,6 +65,7 @@ async def run_worker(
     telling = contextlib.nullcontext() if silent else presence.told()
     async with telling, asyncio.TaskGroup() as group:
         group.create_task(directory.keep_fresh())
+        group.create_task(watch.run())
         if boots is not None:
             group.create_task(boots.run())
         if not silent:
@@ -77,6 +84,11 @@ async def _serve(group: asyncio.TaskGroup, worker: Worker, directory: DirectoryI
                 group.create_task(worker.run_lane(member, lane))
             _log.info("serving", member=member)
         await asyncio.sleep(MEMBERS_POLL_S)
+
+
+def _log_key(directory: DirectoryInForce) -> bytes | None:
+    log = directory.view.hub.log
+    return None if log is None else log.sequencer
 
 
 def published(home: Path) -> DirectoryInForce:

@@ -22,7 +22,7 @@ from broker import clock
 from broker.ledger.errors import LedgerError
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import Beside, LedgerState, Locked, Number, Position
-from broker.ledger.subjects import SealedSubject
+from broker.ledger.subjects import SealedSubjects
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import tree_root
@@ -205,7 +205,7 @@ def _encode(read: Mapping[str, Position], taken: Sequence[Number], beside: Besid
     notes = {
         "read": {name: vars(position) for name, position in read.items()},
         "taken": [(number.gateway, number.boot, number.seq, number.said) for number in taken],
-        "subjects": [(row.name, row.year, row.sealed) for row in beside.subjects],
+        "subjects": [(row.year, row.sealed.hex()) for row in beside.subjects],
         "marks": dict(beside.marks),
     }
     return json.dumps(notes).encode()
@@ -215,7 +215,7 @@ def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number], Beside]:
     try:
         found = json.loads(notes)
         read = {name: Position(**position) for name, position in found["read"].items()}
-        subjects = [SealedSubject(*row) for row in found["subjects"]]
+        subjects = [SealedSubjects(year, bytes.fromhex(row)) for year, row in found["subjects"]]
         taken = [Number(*number) for number in found["taken"]]
         return read, taken, Beside(subjects, dict(found["marks"]))
     except (ValueError, KeyError, TypeError, AttributeError):

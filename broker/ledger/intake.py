@@ -19,6 +19,7 @@ from broker.log.leaf import (
     Statement,
     parse_signed,
 )
+from broker.log.rebuilt import check_rebuilt, is_rebuilt
 from broker.logs import get_logger
 from broker.transport.message import Stored
 from keys.primitives.hashing import random_bytes, sha256
@@ -149,6 +150,9 @@ def entry_of(
     if _BESIDE.intersection(found.subject.split(".")[3:]):
         return None
     try:
+        if is_rebuilt(found.payload):
+            check_rebuilt(found.payload, found.subject, pen.key.public)
+            return None
         signed = statement_of(found.payload)
         if signed.statement.kind is LeafKind.ERASURE:
             signed.verify(pen.key.public)

@@ -14,7 +14,7 @@ from broker.ledger.commit import Entry
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import GatewayKey, Noticed, Witnessed, entry_of, statement_of, verify
 from broker.ledger.state import Position
-from broker.ledger.subjects import SealedSubject, SubjectSealer
+from broker.ledger.subjects import SealedSubjects, SubjectSealer
 from broker.log.announcement import opened, stream_id
 from broker.log.errors import LogError
 from broker.log.leaf import LeafKind
@@ -41,7 +41,7 @@ class Batch:
     entries: Sequence[Entry | Noticed] = ()
     read: Mapping[str, Position] = field(default_factory=dict)
     messages: int = 0
-    subjects: Sequence[SealedSubject] = ()
+    subjects: Sequence[SealedSubjects] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,19 @@ class AuditReader:
             if name in states
         )
 
+    async def lost(self, positions: Mapping[str, Position]) -> tuple[str, ...]:
+        """Return the streams at which `read` would stop.
+
+        Raises:
+            TransportError: The server did not answer.
+        """
+        states = await stream_states(self.link, AUDIT)
+        found = _gone(positions, states)
+        for name, position in positions.items():
+            if name in states and not await self._went_on(name, position, states[name]):
+                found.append(name)
+        return tuple(sorted(found))
+
     async def read(self, positions: Mapping[str, Position], most: int) -> Batch:
         """Return what stands behind `positions`, at most `most` messages of it.
 
@@ -74,13 +87,15 @@ class AuditReader:
             TransportError: The server did not answer; nothing happened.
         """
         states = await stream_states(self.link, AUDIT)
-        _check_there(positions, states)
+        for name in _gone(positions, states):
+            raise _reset(name, "is gone")
         batch = Batch()
         for name, state in sorted(states.items()):
             position = positions.get(name) or await self._announced(name, state)
             if position is None:
                 continue
-            await self._check_forward(name, position, state)
+            if not await self._went_on(name, position, state):
+                raise _reset(name, "is not the stream that was read, or lost its end")
             last = min(state.last_seq, position.next_seq + most - batch.messages - 1)
             if last >= position.next_seq:
                 batch = await self._read(batch, name, position, state, last)
@@ -90,9 +105,9 @@ class AuditReader:
         self, batch: Batch, name: str, position: Position, state: StreamState, last: int
     ) -> Batch:
         found: list[Entry | Noticed] = []
-        subjects: list[SealedSubject | None] = []
+        subjects: list[SealedSubjects] = []
         stream, begin, tail = stream_id(name, position.created), position.next_seq, position.tail
-        sealer = SubjectSealer.of(self.pen.key)
+        sealer, year = SubjectSealer.of(self.pen.key), int(name.removeprefix(AUDIT_PREFIX))
         if state.first_seq > begin:  # however many are gone at the head, they are one gap
             begin = state.first_seq
             last = max(last, begin - 1)
@@ -104,12 +119,13 @@ class AuditReader:
             tail = _digest(stored[-1])
             keys = tuple(self.gateway_keys())
             found += await checked(numbers, stored, stream=stream, keys=keys, pen=self.pen)
-            subjects += [sealer.seal(each.subject) for each in stored if each is not None]
+            row = sealer.seal(year, (each.subject for each in stored if each is not None))
+            subjects += [] if row is None else [row]
         return Batch(
             (*batch.entries, *found),
             {**batch.read, name: replace(position, next_seq=last + 1, tail=tail)},
             batch.messages + last + 1 - begin,
-            (*batch.subjects, *(each for each in subjects if each is not None)),
+            (*batch.subjects, *subjects),
         )
 
     async def _announced(self, name: str, state: StreamState) -> Position | None:
@@ -131,14 +147,15 @@ class AuditReader:
             return None
         return Position(state.created, 1)
 
-    async def _check_forward(self, name: str, position: Position, state: StreamState) -> None:
-        same = state.created == position.created and state.last_seq >= position.next_seq - 1
-        if same and position.tail and state.last_seq >= position.next_seq:
-            # It went back and was filled again: another message stands where the last one was.
-            before = await self.link.get(name, position.next_seq - 1)
-            same = before is None or _digest(before) == position.tail
-        if not same:
-            raise _reset(name, "is not the stream that was read, or lost its end")
+    async def _went_on(self, name: str, position: Position, state: StreamState) -> bool:
+        """Return whether a stream is the one that was read, and holds what was read last."""
+        if state.created != position.created or state.last_seq < position.next_seq - 1:
+            return False
+        if not position.tail or state.last_seq < position.next_seq:
+            return True
+        # It may have gone back and been filled again: then another message stands there.
+        before = await self.link.get(name, position.next_seq - 1)
+        return before is None or _digest(before) == position.tail
 
 
 async def checked(
@@ -185,12 +202,10 @@ def _check_announced(found: Stored | None, stream: bytes, keys: Sequence[Gateway
         raise LogError("not-announced", "another stream was opened")
 
 
-def _check_there(positions: Mapping[str, Position], states: Mapping[str, StreamState]) -> None:
-    """Raise if a stream that was read is gone, unless its time is over."""
+def _gone(positions: Mapping[str, Position], states: Mapping[str, StreamState]) -> list[str]:
+    """Return the streams that were read and are not there, but for years that are over."""
     open_now = {f"{AUDIT_PREFIX}{year}" for year in years_at(clock.now())}
-    for name in sorted(positions.keys() - states.keys()):
-        if name in open_now:
-            raise _reset(name, "is gone")
+    return sorted((positions.keys() - states.keys()) & open_now)
 
 
 def _reset(name: str, what: str) -> LedgerError:

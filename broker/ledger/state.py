@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -27,7 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.ledger.errors import LedgerError
-from broker.ledger.subjects import SealedSubject
+from broker.ledger.subjects import SealedSubjects
 from broker.store.database import Database
 
 metadata = MetaData()
@@ -58,9 +59,9 @@ numbers = Table(
 subjects = Table(
     "log_subjects",
     metadata,
-    Column("name", String(64), primary_key=True),
-    Column("year", Integer, nullable=False),
-    Column("sealed", Text, nullable=False),
+    Column("id", Integer, primary_key=True),
+    Column("year", Integer, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
 )
 marks = Table(
     "log_marks",
@@ -132,7 +133,7 @@ class Beside:
         marks: Values by name; None forgets one.
     """
 
-    subjects: Sequence[SealedSubject] = ()
+    subjects: Sequence[SealedSubjects] = ()
     marks: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -248,23 +249,28 @@ class LedgerState:
             rows = (await connection.execute(select(marks))).all()
         return {row.name: row.value for row in rows}
 
-    async def subjects(self, year: int) -> list[SealedSubject]:
-        """Return the subjects that were read in the stream of `year`."""
+    async def subjects(self, year: int) -> dict[int, SealedSubjects]:
+        """Return the subjects that were read in the stream of `year`, by the row they are in."""
+        query = select(subjects).where(subjects.c.year == year)
         async with self.database.read() as connection:
-            rows = (await connection.execute(select(subjects).where(subjects.c.year == year))).all()
-        return [SealedSubject(row.name, int(row.year), row.sealed) for row in rows]
+            rows = (await connection.execute(query)).all()
+        return {int(row.id): SealedSubjects(int(row.year), row.sealed) for row in rows}
 
-    async def forget_subjects(self, names: Sequence[str]) -> None:
-        """Take rows of `subjects` away, so that nothing of them is left on the disk.
+    async def change_subjects(self, changes: Mapping[int, SealedSubjects | None]) -> None:
+        """Replace rows of `subjects`, or take them away; nothing of them is left on the disk.
 
         Raises:
             StoreError: As `Database.empty_journal`; the same again goes on.
         """
 
         async def change(connection: AsyncConnection) -> None:
-            for start in range(0, len(names), _ASKED_TOGETHER):
-                part = names[start : start + _ASKED_TOGETHER]
-                await connection.execute(delete(subjects).where(subjects.c.name.in_(part)))
+            for ident, row in changes.items():
+                here = subjects.c.id == ident
+                await connection.execute(
+                    delete(subjects).where(here)
+                    if row is None
+                    else update(subjects).where(here).values(sealed=row.sealed)
+                )
 
         await self.database.change(change)
         await self.database.empty_journal()
@@ -293,12 +299,5 @@ async def _save_beside(connection: AsyncConnection, beside: Beside) -> None:
         await connection.execute(delete(marks).where(marks.c.name == name))
         if value is not None:
             await connection.execute(insert(marks).values(name=name, value=value))
-    rows = {row.name: vars(row) for row in beside.subjects}
-    names = list(rows)
-    for start in range(0, len(names), _ASKED_TOGETHER):
-        part = names[start : start + _ASKED_TOGETHER]
-        found = await connection.execute(select(subjects.c.name).where(subjects.c.name.in_(part)))
-        there = {row.name for row in found}
-        new = [rows[name] for name in part if name not in there]
-        if new:
-            await connection.execute(insert(subjects), new)
+    if beside.subjects:
+        await connection.execute(insert(subjects), [vars(row) for row in beside.subjects])

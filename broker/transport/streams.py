@@ -68,6 +68,11 @@ def held_for(recipient: str, sender: str) -> str:
     return f"HELD_{recipient}_{sender}"
 
 
+def ready_subject(stream: str) -> str:
+    """Return the subject on which the log marks a stream of decisions as put right again."""
+    return f"audit.{stream.removeprefix(AUDIT_PREFIX)}.log.ready"
+
+
 def years_at(now: datetime) -> tuple[int, ...]:
     """Return the years whose AUDIT stream must be open to writing."""
     return tuple(range((now - AUDIT_AGE).year, (now + NEXT_YEAR_AHEAD).year + 1))

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from broker.admission.judge import Arrival
 from broker.envelope.decision import Delivery, parse_delivery
+from broker.gateway.audit_watch import nothing_lost
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.presence import Presence
@@ -45,6 +46,7 @@ async def running_gateway(
     decider: Decider | None = None,
     runs: Path | None = None,
     silent: bool = True,
+    lost: Callable[[], Mapping[str, int]] = nothing_lost,
 ) -> AsyncIterator[Link]:
     """One worker, stopped at once at the end: while silent, like a process that is killed."""
     region = hub.region
@@ -53,7 +55,15 @@ async def running_gateway(
     async with hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         loop = asyncio.get_running_loop()
-        work = run_worker(link, directory, decider, trial=nothing_to_try, runs=runs, silent=silent)
+        work = run_worker(
+            link,
+            directory,
+            decider,
+            trial=nothing_to_try,
+            runs=runs,
+            silent=silent,
+            lost=lost,
+        )
         worker = loop.create_task(work)
         try:
             yield link

@@ -8,6 +8,7 @@ import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.log_resume import resume
 from broker.cli.admin.log_web import serve
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.records import erase, openings
@@ -48,6 +49,7 @@ app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
 app.command()(serve)
 app.command()(erase)
+app.command()(resume)
 
 
 @app.callback()
