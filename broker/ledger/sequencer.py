@@ -7,7 +7,7 @@ lost, repeats or restarts its messages cannot fork what was signed: it can only 
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from broker import clock
@@ -15,12 +15,14 @@ from broker.ledger import resuming
 from broker.ledger.commit import Committer, Entry
 from broker.ledger.intake import GatewayKey, Noticed, Witnessed
 from broker.ledger.reading import AUDIT, AuditReader, Batch
+from broker.ledger.snapshots import Snapshots
 from broker.ledger.state import Beside, Position
 from broker.log.leaf import LeafKind, parse_leaf
 from broker.logs import get_logger
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
 from broker.transport.streams import stream_states, years_at
+from schemas.label import DirectoryVersion
 
 LOOK_S: Final = 0.05  # how often the streams are asked how far they are
 _log = get_logger()
@@ -54,10 +56,9 @@ class Sequencer:
     committer: Committer
     gateway_keys: Callable[[], Sequence[GatewayKey]]
     pen: Witnessed
-    agreed: Callable[[int], Coroutine[Any, Any, None]] | None = (
-        None  # With the witnesses; then it may grow.
-    )
+    agreed: Agreed | None = None
     cadence: Cadence = field(default_factory=Cadence)
+    directory: Callable[[], DirectoryVersion] | None = None  # The one that the hub publishes.
 
     async def run(self) -> None:
         """Recover, then grow the log for ever; what comes next is read while the last is signed.
@@ -162,15 +163,22 @@ class Sequencer:
             await asyncio.sleep(min(left_s, LOOK_S))
 
     async def _grow_for_ever(self, size: int, batches: asyncio.Queue[Batch]) -> None:
+        snapshots = Snapshots.of(await self.committer.state.marks())
         while True:
             try:
                 async with asyncio.timeout(self.cadence.integrate_s):
                     batch = await batches.get()
             except TimeoutError:
+                batch = Batch()
+            marks: Mapping[str, str | None] = {}
+            if self.directory is not None and (new := snapshots.taken(self.directory)):
+                batch = replace(batch, entries=(*batch.entries, new))
+                marks = snapshots.marks()
+            if not batch.messages and not batch.entries:
                 await self.committer.show_if_due()
                 continue
             # Not in a TaskGroup: a stop that comes meanwhile waits for this growth, whole.
-            growing = asyncio.get_running_loop().create_task(self.append(size, batch))
+            growing = asyncio.get_running_loop().create_task(self.append(size, batch, marks))
             try:
                 size = await asyncio.shield(growing)
             except asyncio.CancelledError:

@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from broker import clock
+from broker.ledger import resuming
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import SEQUENCER, GatewayKey
 from broker.ledger.sequencer import Cadence
+from broker.log.announcement import RESUMED_WITHOUT_WITNESSES
 from broker.log.audited import parse_audited
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.commitments import check_opening
@@ -172,3 +174,80 @@ async def test_a_stream_that_went_back_and_was_filled_again_stops_it(stage: Stag
     with pytest.raises(LedgerError) as caught:
         await stage.grow()
     assert caught.value.code == "stream-reset"
+
+
+async def test_each_published_directory_has_a_leaf_and_an_older_one_has_none(stage: Stage) -> None:
+    first = stage.region.view.version
+    published = [first]
+    stage.sequencer.directory = lambda: published[-1]
+    stage.sequencer.cadence = Cadence(integrate_s=0.05)
+
+    async def logged(count: int) -> list[bytes]:
+        async with asyncio.timeout(BOUND_S):
+            while True:
+                stage.size = in_sight(stage)
+                said = [leaf.signed.statement for leaf in stage.leaves()]
+                found = [each for each in said if each.kind is LeafKind.DIRECTORY]
+                if len(found) >= count:
+                    assert {each.gateway for each in found} == {SEQUENCER}
+                    return [each.snapshot for each in found]
+                await stage.committer.state.locked()
+
+    async with running(stage):
+        assert await logged(1) == [first.hash]
+        second = first.model_copy(update={"snapshot": first.snapshot + 1, "hash": bytes(32)})
+        published.append(second)
+        assert await logged(2) == [first.hash, second.hash]
+        published.append(first)  # as from a backup
+        await stage.decide(1)
+        published.append(second.model_copy(update={"hash": b"2" * 32}))  # a second of one number
+        assert await logged(3) == [first.hash, second.hash, b"2" * 32]
+    async with running(stage):  # what has its leaf gets none at the next start
+        await stage.decide(1)
+        published.append(second.model_copy(update={"snapshot": second.snapshot + 1}))
+        assert len(await logged(4)) == 4
+
+
+@contextlib.asynccontextmanager
+async def running(stage: Stage) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(stage.sequencer.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_log_that_may_not_ask_its_witnesses_goes_on_once_an_operator_lets_it(
+    stage: Stage,
+) -> None:
+    async def never(_size: int) -> None:
+        await asyncio.Event().wait()
+
+    stage.sequencer.agreed = never
+    state = stage.committer.state
+    async with running(stage):
+        await stage.decide(1)
+        assert (await state.locked()).size == 0
+        await resuming.allow_without_witnesses(state)
+        async with asyncio.timeout(BOUND_S):
+            while in_sight(stage) < 4:  # two announcements, a decision, and that it was let
+                await state.locked()
+        stage.size = in_sight(stage)
+    said = [leaf.signed.statement for leaf in stage.leaves()]
+    (let,) = [each for each in said if each.kind is LeafKind.STREAM]
+    assert (let.gateway, let.c_body) == (SEQUENCER, RESUMED_WITHOUT_WITNESSES)
+    assert await state.marks() == {}
+
+
+async def test_what_a_witness_showed_counts_whatever_an_operator_lets(stage: Stage) -> None:
+    async def fork(_size: int) -> None:
+        raise LedgerError("fork", "a witness cosigned another tree")
+
+    stage.sequencer.agreed = fork
+    await resuming.allow_without_witnesses(stage.committer.state)
+    with pytest.raises(LedgerError) as caught:
+        await stage.sequencer.run()
+    assert caught.value.code == "fork"
+    assert (await stage.committer.signer.state())[0] == 0

@@ -29,7 +29,7 @@ from broker.log.note import parse_note
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Policy
 from broker.log.regional import regional_policy
-from broker.logs import configure
+from broker.logs import configure, get_logger
 from broker.settings import home, settings
 from broker.store.database import open_database
 from broker.transport.accounts import user_jwt
@@ -37,6 +37,7 @@ from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.toml_text import hub_toml
+from keys.errors import KeysError
 from keys.files import write_private
 from keys.primitives.signing import SignKey
 from schemas.directory import HubDocument, parse_toml_document
@@ -44,7 +45,9 @@ from schemas.directory import HubDocument, parse_toml_document
 SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
 SEQUENCER_SERVES = ("hub.*.log.>", "hub.*.witness.*")
 SIGNER_START_S = 30.0
+NAMED_POLL_S = 1.0
 _POLL_S = 0.1
+_log = get_logger()
 app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
 app.command()(serve)
@@ -189,8 +192,18 @@ def run(
             pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
             async with asyncio.TaskGroup() as group:
                 group.create_task(cosigning.watch_quorum())
+                if not named:
+                    group.create_task(_serve_once_named(cosigning, link, latest))
                 cadence = place.cadence()
-                sequencer = Sequencer(link, committer, gateway_keys, pen, agreed, cadence)
+                sequencer = Sequencer(
+                    link,
+                    committer,
+                    gateway_keys,
+                    pen,
+                    agreed,
+                    cadence,
+                    lambda: latest.view().version,
+                )
                 group.create_task(sequencer.run())
 
     async def work() -> None:
@@ -252,6 +265,17 @@ def status(as_json: AsJSON = False) -> None:
         )
     if signed is None:
         raise typer.Exit(4)
+
+
+async def _serve_once_named(cosigning: Cosigning, link: Link, latest: LatestDirectory) -> None:
+    """Answer witnesses as soon as the directory names the log: none of them asks before that."""
+    while True:
+        try:
+            if latest.view().hub.log is not None:
+                return await cosigning.serve(link)
+        except KeysError as error:  # the sequencer says so
+            _log.debug("directory-not-read", error_code=error.code)
+        await asyncio.sleep(NAMED_POLL_S)
 
 
 async def _signer_there(signer: SignerClient) -> None:
