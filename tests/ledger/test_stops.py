@@ -20,6 +20,8 @@ from broker.ledger.errors import LedgerError
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import Number
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.note import parse_note
 from broker.store.database import StoreError
 from broker.store.tilefiles import TileFiles
 from tests.ledger.failing import COUNT, NO_SOCKET, SIZE
@@ -310,6 +312,34 @@ async def test_a_full_disk_stops_it_and_room_lets_it_go_on(folder: Path) -> None
         assert (await committer.recover()).size == 4
         assert (await committer.grow(4, entries(4, COUNT), {})).size == 4 + COUNT
         assert whole(committer).size == 4 + COUNT
+
+
+async def test_a_database_out_of_reach_stops_it_after_signing_and_a_restart_goes_on(
+    folder: Path,
+) -> None:
+    """Another process holds SQLite's lock when the lock record shall move."""
+    await made(folder, SIZE)
+    async with a_log(folder) as committer:
+        await committer.recover()
+        read = {"A": Position("then", 9)}
+        with closing(sqlite3.connect(folder / "log.db")) as other:
+            other.execute("begin immediate")
+            with pytest.raises(StoreError) as caught:
+                await committer.grow(SIZE, entries(SIZE, COUNT), read)
+        assert caught.value.code == "database-locked"
+        assert (await committer.signer.state())[0] == SIZE + COUNT
+        assert (await committer.state.locked()).size == SIZE
+        assert parse_checkpoint(parse_note(in_sight(committer)).text).size == SIZE
+    async with a_log(folder) as committer:
+        assert (await committer.recover()).size == SIZE + COUNT
+        assert whole(committer).size == SIZE + COUNT
+        assert (await committer.state.positions())["A"].next_seq == 9
+
+
+def in_sight(committer: Committer) -> bytes:
+    raw = committer.files.checkpoint()
+    assert raw is not None
+    return raw
 
 
 async def test_one_folder_has_one_writer(folder: Path) -> None:
