@@ -26,6 +26,7 @@ _LATER: Final = (
     "clock-ahead",
     "control-rate",
     "busy",
+    "audit-unready",
 )
 RETRY: Final[Mapping[str, Retry]] = MappingProxyType(
     {**dict.fromkeys(_NEW_ID, "new-id"), **dict.fromkeys(_LATER, "later")}

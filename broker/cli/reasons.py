@@ -9,6 +9,7 @@ from typing import Final
 from broker.cli.text import phrase
 
 _GATEWAY: Final = (
+    phrase("reason-audit-unready", "the hub lost its record of decisions; the node sends it later"),
     phrase("reason-busy", "the hub is busy; the node sends it later"),
     phrase(
         "reason-clock-ahead", "this node's clock is ahead of the hub's; call your administrator"

@@ -94,13 +94,23 @@ class Decider:
             decision: Made by this gateway.
             auditors: Identifier and key to which its opening is sealed.
         """
-        number = self._taken[0]
-        self._taken[0] += 1
-        self._open[number] = None
-        statement = statement_of(decision, boot=self.boot, seq=number)
+        statement = statement_of(decision, boot=self.boot, seq=self._take())
         signed = statement.sign(self.key)
         sealed = b"" if auditors is None else self._openings.seal(signed, decision, auditors)
         return Audited(signed, decision.to_bytes(), decision, sealed)
+
+    def stated(self, about: bytes, *, now: datetime) -> SignedStatement:
+        """Return what this worker says of itself, under the next number of this boot.
+
+        Args:
+            about: As `broker.log.announcement` has it.
+            now: The gateway's clock.
+        """
+        number, time_s = self._take(), int(now.timestamp())
+        time_s -= time_s % TIME_STEP_S
+        kind = LeafKind.GATEWAY
+        said = Statement(kind, time_s, self.gateway, self.boot, number, c_body=about)
+        return said.sign(self.key)
 
     def void(self, statement: Statement) -> SignedStatement:
         """Return the statement that the number of `statement` stands for nothing."""
@@ -119,3 +129,9 @@ class Decider:
         return Statement(
             LeafKind.VOID, time_s - time_s % TIME_STEP_S, self.gateway, boot, seq
         ).sign(self.key)
+
+    def _take(self) -> int:
+        number = self._taken[0]
+        self._taken[0] += 1
+        self._open[number] = None
+        return number

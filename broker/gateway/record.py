@@ -62,9 +62,17 @@ class AuditTrail:
 
 
 def void(statement: Statement) -> str:
-    """Return the subject on which a gateway gives back a number that no decision took."""
+    """Return the subject on which a gateway gives back a number that no decision took.
+
+    What it says of itself, and no decision, stands there too.
+    """
     year = datetime.fromtimestamp(statement.time_s, tz=UTC).year
     return f"audit.{year}.gateway.{statement.gateway}.{statement.boot}.{statement.seq}"
+
+
+def opened(year: int) -> str:
+    """Return the subject on which one gateway announces the stream of a year."""
+    return f"audit.{year}.opened"
 
 
 def year_of(ident: UUID) -> int:

@@ -1,16 +1,20 @@
 """Joins a worker's tasks: lanes of every member, drains of held copies, the directory."""
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from broker.admission.quota import Quotas
 from broker.gateway import record
+from broker.gateway.audit_watch import AuditWatch, nothing_lost
 from broker.gateway.boots import Boots
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
 from broker.gateway.held import HeldDrain
+from broker.gateway.presence import Presence
 from broker.gateway.trial import ChildTrial
 from broker.gateway.worker import Trial, Worker
 from broker.logs import get_logger
@@ -31,6 +35,8 @@ async def run_worker(
     trial: Trial,
     quotas: Quotas | None = None,
     runs: Path | None = None,
+    silent: bool = False,
+    lost: Callable[[], Mapping[str, int]] = nothing_lost,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
 
@@ -42,6 +48,8 @@ async def run_worker(
         quotas: This worker's part of what a member may submit; all of it if none are given.
         runs: Where this worker keeps its place; without it, the numbers of a run that was killed
             stay open.
+        silent: Say nothing of this run itself in the record.
+        lost: As `AuditWatch.lost`.
 
     Raises:
         BrokerError: The server does not answer, or the file is damaged.
@@ -49,25 +57,50 @@ async def run_worker(
     """
     trail = record.AuditTrail(link)
     dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
-    worker = Worker(link, directory, decider, trail, dispatcher, trial, quotas or Quotas())
+    watch = AuditWatch(link, lambda: _log_key(directory), lost)
+    await watch.look()
+    worker = Worker(
+        link,
+        directory,
+        decider,
+        trail,
+        dispatcher,
+        trial,
+        quotas or Quotas(),
+        lambda: watch.may_judge,
+    )
     drain = HeldDrain(link, dispatcher)
     boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:
         await boots.begin()
-    served: set[str] = set()
-    async with asyncio.TaskGroup() as group:
+    presence = Presence(link, decider, trail)
+    telling = contextlib.nullcontext() if silent else presence.told()
+    async with telling, asyncio.TaskGroup() as group:
         group.create_task(directory.keep_fresh())
+        group.create_task(watch.run())
         if boots is not None:
             group.create_task(boots.run())
+        if not silent:
+            group.create_task(presence.run())
         group.create_task(drain.run())
         group.create_task(drain.run_expired())
-        while True:
-            for member in sorted(set(directory.view.members()) - served):
-                served.add(member)
-                for lane in Lane:
-                    group.create_task(worker.run_lane(member, lane))
-                _log.info("serving", member=member)
-            await asyncio.sleep(MEMBERS_POLL_S)
+        await _serve(group, worker, directory)
+
+
+async def _serve(group: asyncio.TaskGroup, worker: Worker, directory: DirectoryInForce) -> None:
+    served: set[str] = set()
+    while True:
+        for member in sorted(set(directory.view.members()) - served):
+            served.add(member)
+            for lane in Lane:
+                group.create_task(worker.run_lane(member, lane))
+            _log.info("serving", member=member)
+        await asyncio.sleep(MEMBERS_POLL_S)
+
+
+def _log_key(directory: DirectoryInForce) -> bytes | None:
+    log = directory.view.hub.log
+    return None if log is None else log.sequencer
 
 
 def published(home: Path) -> DirectoryInForce:

@@ -25,6 +25,7 @@ from broker.gateway.dispatch import Copy, Dispatcher
 from broker.log.audited import Audited, parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
+from broker.log.rebuilt import is_rebuilt
 from broker.logs import get_logger
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
@@ -37,6 +38,7 @@ from schemas.vocabulary import Kind, Lane
 BATCH: Final = 64  # judged together; a worker that dies leaves this many to be judged again
 PULL_TIMEOUT_S: Final = 3.0
 TRUSTED_ATTEMPTS: Final = 3  # a submission that came more often is tried in a child first
+HELD_S: Final = 30  # an operator has to look into it first
 PAUSE_S: Final = 1.0  # after an error, before the lane is pulled again
 _SUBJECT_PARTS: Final = 4
 _log = get_logger()
@@ -52,6 +54,7 @@ class Worker:
     Attributes:
         trial: Used for what has failed several times before.
         quotas: This worker's part of what a member may submit.
+        may_judge: Whether the record of decisions is what it was; else everything is postponed.
     """
 
     link: Link
@@ -61,6 +64,7 @@ class Worker:
     dispatcher: Dispatcher
     trial: Trial
     quotas: Quotas = field(default_factory=Quotas)
+    may_judge: Callable[[], bool] = lambda: True
     _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
 
     async def run_lane(self, member: str, lane: Lane) -> None:
@@ -96,6 +100,9 @@ class Worker:
         lane, ident = (parts[2], parts[3]) if len(parts) == _SUBJECT_PARTS else ("", "")
         arrival = Arrival(message.payload, member, lane, ident)
         now = clock.now()
+        if not self.may_judge():
+            await self._hold(message, arrival, now)
+            return
         if message.attempts > TRUSTED_ATTEMPTS and not await self.trial(arrival):
             judgement: Judged | RefusedWhole | NotNow = RefusedWhole(
                 "unprocessable", sha256(arrival.raw), None
@@ -107,6 +114,22 @@ class Worker:
         else:
             await self._decide(arrival, judgement, now)
         await message.ack()
+
+    async def _hold(self, message: Message, arrival: Arrival, now: datetime) -> None:
+        """Have it submitted again later; what has no id, or failed before, comes again by itself.
+
+        Raises:
+            BrokerError: `audit-unready`: it is not acknowledged.
+        """
+        if message.attempts <= TRUSTED_ATTEMPTS:
+            found = read(arrival, self.directory.situation(now))
+            if isinstance(found, Submitted):
+                label, digest = found.frame.label, found.frame.digest
+                held = NotNow("audit-unready", HELD_S, label.id, digest)
+                await self._postpone(arrival.account, held, attempt=message.stream_seq)
+                await message.ack()
+                return
+        raise BrokerError("audit-unready", "the record of decisions was lost", retry="later")
 
     async def _judge(self, arrival: Arrival, now: datetime) -> Judged | RefusedWhole | NotNow:
         situation = self.directory.situation(now)
@@ -268,11 +291,11 @@ class Worker:
 
 
 def _audited(raw: bytes) -> Audited | None:
-    """Return the decision in a record; None if the record was erased, and its id stays decided."""
+    """Return the decision in a record; None if it was erased or lost, and its id stays decided."""
     try:
         return parse_audited(raw)
     except LogError as error:
-        if is_erasure(raw):
+        if is_erasure(raw) or is_rebuilt(raw):
             return None
         raise BrokerError("audit-damaged", "a standing decision cannot be read") from error
 

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from broker.errors import BrokerError
-from broker.transport.streams import StreamState
+from broker.transport.streams import AUDIT_PREFIX, StreamState
 from keys.files import read_private, write_private
 from schemas.label import Strict
 
@@ -31,10 +31,13 @@ class StreamMemory(Strict):
     Attributes:
         streams: The furthest that each stream was seen.
         went_back: Streams that were seen behind that, since the operator last looked into it.
+        lost: Streams of decisions among them, and the last number of each at that time: gateways
+            judge nothing until the log has marked the stream behind it.
     """
 
     streams: dict[str, Known] = Field(default_factory=dict)
     went_back: tuple[str, ...] = ()
+    lost: dict[str, int] = Field(default_factory=dict)
 
     def seen(self, states: dict[str, StreamState]) -> "StreamMemory":
         """Return the memory after looking at the streams as they are now."""
@@ -49,7 +52,13 @@ class StreamMemory(Strict):
             name: Known(created=state.created, last_seq=state.last_seq)
             for name, state in states.items()
         }
-        return StreamMemory(streams=now, went_back=tuple(sorted({*self.went_back, *behind})))
+        lost = {
+            name: now[name].last_seq if name in now else 0
+            for name in behind
+            if name.startswith(AUDIT_PREFIX)
+        }
+        went_back = tuple(sorted({*self.went_back, *behind}))
+        return StreamMemory(streams=now, went_back=went_back, lost={**self.lost, **lost})
 
     def looked_into(self) -> "StreamMemory":
         """Return the memory without its alarms."""

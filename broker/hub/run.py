@@ -185,9 +185,14 @@ class Hub:
                 pause_s = RETRY_RESIGN_S
 
     async def _keep_remembering(self, link: Link) -> None:
-        """Look how far the streams are, for ever."""
+        """Look how far the streams are, for ever, and at once when the server is a new one."""
+        generation, loop = link.generation, asyncio.get_running_loop()
+        looked_at = loop.time()
         while True:
-            await asyncio.sleep(REMEMBER_S)
+            await asyncio.sleep(POLL_S)
+            if link.generation == generation and loop.time() - looked_at < REMEMBER_S:
+                continue
+            generation, looked_at = link.generation, loop.time()
             try:
                 await self._remember(link)
             except (BrokerError, KeysError) as error:

@@ -21,7 +21,8 @@ from datetime import datetime
 from broker import clock
 from broker.ledger.errors import LedgerError
 from broker.ledger.signer_socket import SignerClient
-from broker.ledger.state import LedgerState, Locked, Number, Position
+from broker.ledger.state import Beside, LedgerState, Locked, Number, Position
+from broker.ledger.subjects import SealedSubjects
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import tree_root
@@ -62,11 +63,17 @@ class Committer:
         """Publish the empty log that the signer founded.
 
         Raises:
-            LedgerError: There is a log already, or the signer is not empty.
+            LedgerError: There is a log already, or the signer is not empty; `database-lost`: the
+                files of one are here, and its database is not.
         """
         size, note = await self.signer.state()
         if size:
             raise LedgerError("exists", "the signer has a log already")
+        there = self.files.checkpoint() is not None or (self.files.folder / "tile").exists()
+        if there and not await self.state.is_founded():
+            raise LedgerError(
+                "database-lost", "the log's files are here, its database is empty: restore that"
+            )
         await self.state.found(note, self._now_s())
         await asyncio.to_thread(self.files.publish, 0, note)
 
@@ -93,10 +100,10 @@ class Committer:
             notes = await asyncio.to_thread(self.files.staged_notes, size)
             if notes is None:
                 raise LedgerError("signer-ahead", "the signer signed leaves that are not here")
-            read, taken = _decode(notes)
+            read, taken, beside = _decode(notes)
             old_size, locked = locked.size, Locked(size, note, self._now_s())
             self._signed(locked.note, locked.size, code="bad-answer")
-            await self.state.advance(old_size, locked, read=read, taken=taken)
+            await self.state.advance(old_size, locked, read=read, taken=taken, beside=beside)
         await asyncio.to_thread(self._show, locked)
         self._locked = self._hidden = locked
         await self.show_checkpoint()
@@ -133,7 +140,11 @@ class Committer:
         return int(self.now().timestamp())
 
     async def grow(
-        self, old_size: int, entries: Sequence[Entry], read: Mapping[str, Position]
+        self,
+        old_size: int,
+        entries: Sequence[Entry],
+        read: Mapping[str, Position],
+        beside: Beside | None = None,
     ) -> Locked:
         """Append `entries`, and return the log's new lock record once its tiles are shown.
 
@@ -141,11 +152,13 @@ class Committer:
             old_size: Of the log, as `recover` or the last call said.
             entries: One at least.
             read: How far the streams were read for them.
+            beside: What else is remembered with them.
 
         Raises:
             LedgerError: End the process.
             StoreError: Likewise.
         """
+        beside = beside or Beside()
         before, now_s = self._locked or await self.state.locked(), self._now_s()
         if now_s < before.at_s:
             raise LedgerError("clock-back", "the clock is behind the last growth: set it")
@@ -155,12 +168,12 @@ class Committer:
         await asyncio.to_thread(self.files.check_edge, old_size, root)
         raws = [entry.raw for entry in entries]
         taken = [entry.number for entry in entries]
-        notes = _encode(read, taken)
+        notes = _encode(read, taken, beside)
         await asyncio.to_thread(self.files.stage, old_size, raws, notes)
         note = await self.signer.append(old_size, leaf_hashes(raws))
         locked = Locked(old_size + len(entries), note, now_s)
         self._signed(locked.note, locked.size, code="bad-answer")
-        await self.state.advance(old_size, locked, read=read, taken=taken)
+        await self.state.advance(old_size, locked, read=read, taken=taken, beside=beside)
         await asyncio.to_thread(self.files.show, locked.size)
         self._locked = self._hidden = locked
         await self.show_if_due()
@@ -188,16 +201,22 @@ class Committer:
         self._shown_at = asyncio.get_running_loop().time()
 
 
-def _encode(read: Mapping[str, Position], taken: Sequence[Number]) -> bytes:
-    positions = {name: vars(position) for name, position in read.items()}
-    numbers = [(number.gateway, number.boot, number.seq) for number in taken]
-    return json.dumps({"read": positions, "taken": numbers}).encode()
+def _encode(read: Mapping[str, Position], taken: Sequence[Number], beside: Beside) -> bytes:
+    notes = {
+        "read": {name: vars(position) for name, position in read.items()},
+        "taken": [(number.gateway, number.boot, number.seq, number.said) for number in taken],
+        "subjects": [(row.year, row.sealed.hex()) for row in beside.subjects],
+        "marks": dict(beside.marks),
+    }
+    return json.dumps(notes).encode()
 
 
-def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number]]:
+def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number], Beside]:
     try:
         found = json.loads(notes)
         read = {name: Position(**position) for name, position in found["read"].items()}
-        return read, [Number(*number) for number in found["taken"]]
+        subjects = [SealedSubjects(year, bytes.fromhex(row)) for year, row in found["subjects"]]
+        taken = [Number(*number) for number in found["taken"]]
+        return read, taken, Beside(subjects, dict(found["marks"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise LedgerError("staging-damaged", "what was staged cannot be read") from None

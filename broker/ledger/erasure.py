@@ -20,6 +20,7 @@ from uuid import UUID
 from broker.errors import BrokerError
 from broker.ledger.intake import Witnessed
 from broker.ledger.state import LedgerState
+from broker.ledger.subjects import SealedSubjects, SubjectSealer
 from broker.log.audited import Audited, parse_audited
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.erasure import SALT_BYTES, encode_erasure, erasure_ref, is_erasure
@@ -100,10 +101,23 @@ class Eraser:
         stated = await self._state(subject, standing, gone, now)
         numbers = [found.seq for found in (*standing, *beside)] + stated
         await self._logged(stream, max(numbers))
+        await self._forget(year, frozenset(found.subject for found in gone) - {subject})
         for found in gone:
             await erase_message(self.link, stream, found.seq)
         copies = await self._erase_copies(member, ident)
         return Erased(len(stated), len(gone) + copies, await self._not_empty())
+
+    async def _forget(self, year: int, gone: frozenset[str]) -> None:
+        """Take away what the log's database keeps of them; that the id is decided stays there."""
+        sealer = SubjectSealer.of(self.pen.key)
+        changes: dict[int, SealedSubjects | None] = {}
+        for ident, row in (await self.state.subjects(year)).items() if gone else ():
+            subjects = sealer.open(row)
+            kept = [subject for subject in subjects if subject not in gone]
+            if len(kept) != len(subjects):
+                changes[ident] = sealer.seal(year, kept)
+        if changes:
+            await self.state.change_subjects(changes)
 
     async def _standing(self, stream: str, subject: str) -> list[Stored]:
         try:

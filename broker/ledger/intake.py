@@ -19,15 +19,74 @@ from broker.log.leaf import (
     Statement,
     parse_signed,
 )
+from broker.log.rebuilt import check_rebuilt, is_rebuilt
 from broker.logs import get_logger
 from broker.transport.message import Stored
 from keys.primitives.hashing import random_bytes, sha256
 from keys.primitives.signing import SignKey, VerifyKey
+from schemas.directory import VerificationKey
 
 SEQUENCER: Final = "sequencer"
+TAKEN_WITHIN_S: Final = 300  # by the stream, after a gateway decided: as skewed as clocks may be
+NOWHERE: Final = bytes(STREAM_BYTES)  # the stream of what happened in none
 _BESIDE: Final = frozenset({"once", "left"})  # records of the gateways that decide nothing
-_ALONE: Final = frozenset({LeafKind.VOID, LeafKind.ERASURE})  # statements without a decision
+_ALONE: Final = frozenset({LeafKind.VOID, LeafKind.ERASURE, LeafKind.GATEWAY})  # no decision beside
 _log = get_logger()
+
+
+@dataclass(frozen=True)
+class GatewayKey:
+    """A key of the hub's gateways, and when what it signs counts.
+
+    Attributes:
+        not_before: None: always.
+        not_after: Likewise.
+        revoked_at: From then on it may be in foreign hands.
+    """
+
+    key: VerifyKey
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    revoked_at: datetime | None = None
+
+    @classmethod
+    def of(cls, entry: VerificationKey) -> "GatewayKey":
+        """Return the key as the directory has it."""
+        return cls(VerifyKey(entry.key), entry.not_before, entry.not_after, entry.revoked_at)
+
+    def counts(self, time_s: int, taken_at: datetime | None) -> bool:
+        """Return whether a statement under it counts.
+
+        Args:
+            time_s: When it says that it was made; rounded down to ten seconds.
+            taken_at: When the stream took it: a thief dates back what he signs.
+        """
+        ends = [end for end in (self.not_after, self.revoked_at) if end is not None]
+        latest = time_s if taken_at is None else max(time_s, int(taken_at.timestamp()))
+        begun = self.not_before is None or time_s + TIME_STEP_S > self.not_before.timestamp()
+        # What was decided just before the end may be taken just after it.
+        return begun and all(
+            time_s < end.timestamp() and latest < end.timestamp() + TAKEN_WITHIN_S for end in ends
+        )
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What the sequencer found and no gateway says; its leaf takes a number once it is appended.
+
+    Attributes:
+        kind: STREAM, FAULT or DIRECTORY.
+        about: SHA-256 of what was found there, or what `announcement` has; zero if nothing was.
+        stream: As `stream_id`.
+        seq: Number of the message in it.
+        snapshot: Hash of the directory snapshot that it speaks of.
+    """
+
+    kind: LeafKind
+    about: bytes = ZERO
+    stream: bytes = NOWHERE
+    seq: int = 0
+    snapshot: bytes = ZERO
 
 
 @dataclass(frozen=True)
@@ -38,22 +97,19 @@ class Witnessed:
     boot: int = field(default_factory=lambda: int.from_bytes(random_bytes(8)))
     _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
-    def leaf(
-        self, kind: LeafKind, about: bytes, *, stream: bytes, seq: int, now: datetime
-    ) -> Entry:
-        """Return the leaf that says that `kind` happened at this place of a stream.
-
-        Args:
-            kind: STREAM or FAULT.
-            about: SHA-256 of what was found there; zero if nothing was.
-            stream: As `stream_id`.
-            seq: Number of the message in it.
-            now: The sequencer's clock.
-        """
-        return _entry(self.state(kind, now=now, about=about), stream, seq)
+    def leaf(self, noticed: Noticed, *, now: datetime) -> Entry:
+        """Return the leaf that says it, by the sequencer's clock."""
+        signed = self.state(noticed.kind, now=now, about=noticed.about, snapshot=noticed.snapshot)
+        return _entry(signed, noticed.stream, noticed.seq)
 
     def state(
-        self, kind: LeafKind, *, now: datetime, about: bytes = ZERO, ref: bytes = ZERO
+        self,
+        kind: LeafKind,
+        *,
+        now: datetime,
+        about: bytes = ZERO,
+        ref: bytes = ZERO,
+        snapshot: bytes = ZERO,
     ) -> SignedStatement:
         """Return what the log itself states, under the next number of this boot.
 
@@ -62,6 +118,7 @@ class Witnessed:
             now: The clock of whoever states it.
             about: SHA-256 of what was found; zero if nothing was.
             ref: Commitment to the leaf that an erasure speaks of.
+            snapshot: Hash of the directory snapshot that it speaks of.
         """
         time_s = int(now.timestamp())
         statement = Statement(
@@ -72,18 +129,14 @@ class Witnessed:
             next(self._numbers),
             c_body=about,
             ref=ref,
+            snapshot=snapshot,
         )
         return statement.sign(self.key)
 
 
-def stream_id(name: str, created: str) -> bytes:
-    """Return the 16 bytes by which leaves name a stream: its name and when it was made."""
-    return sha256(name.encode(), b"\0", created.encode())[:STREAM_BYTES]
-
-
 def entry_of(
-    found: Stored, keys: Sequence[VerifyKey], *, stream: bytes, pen: Witnessed, now: datetime
-) -> Entry | None:
+    found: Stored, keys: Sequence[GatewayKey], *, stream: bytes, pen: Witnessed
+) -> Entry | Noticed | None:
     """Return what a message becomes; None if it decides nothing.
 
     What cannot be read, or was signed by no gateway, is a leaf of kind FAULT and not dropped.
@@ -92,23 +145,31 @@ def entry_of(
         found: As it stands in the stream, not trusted.
         keys: Of the gateways, ended ones too.
         stream: As `stream_id`.
-        pen: For a fault.
-        now: The sequencer's clock.
+        pen: Whose erasures count.
     """
     if _BESIDE.intersection(found.subject.split(".")[3:]):
         return None
     try:
-        signed = _statement(found.payload)
-        erasure = signed.statement.kind is LeafKind.ERASURE
-        _verify(signed, (pen.key.public,) if erasure else keys)
+        if is_rebuilt(found.payload):
+            check_rebuilt(found.payload, found.subject, pen.key.public)
+            return None
+        signed = statement_of(found.payload)
+        if signed.statement.kind is LeafKind.ERASURE:
+            signed.verify(pen.key.public)
+        else:
+            verify(signed, keys, taken_at=found.at)
     except LogError as error:
         _log.error("leaf-fault", error_code=error.code, seq=found.seq, alarm="leaf-fault")
-        about = sha256(found.payload)
-        return pen.leaf(LeafKind.FAULT, about, stream=stream, seq=found.seq, now=now)
+        return Noticed(LeafKind.FAULT, sha256(found.payload), stream, found.seq)
     return _entry(signed, stream, found.seq)
 
 
-def _statement(raw: bytes) -> SignedStatement:
+def statement_of(raw: bytes) -> SignedStatement:
+    """Return the statement in a message of AUDIT, not verified yet.
+
+    Raises:
+        LogError: It has none.
+    """
     try:
         return statement_in(raw)
     except LogError:
@@ -118,17 +179,29 @@ def _statement(raw: bytes) -> SignedStatement:
         return signed
 
 
-def _verify(signed: SignedStatement, keys: Sequence[VerifyKey]) -> None:
-    for key in keys:
+def verify(
+    signed: SignedStatement, keys: Sequence[GatewayKey], *, taken_at: datetime | None
+) -> None:
+    """Return if a gateway signed it while its key counted.
+
+    Raises:
+        LogError: `bad-signature`, or `key-not-valid`; `not-a-gateway`: it took the log's own name.
+    """
+    if signed.statement.gateway == SEQUENCER:
+        raise LogError("not-a-gateway", "only the log speaks under its own name")
+    for known in keys:
         try:
-            signed.verify(key)
+            signed.verify(known.key)
         except LogError:
             continue
+        if not known.counts(signed.statement.time_s, taken_at):
+            raise LogError("key-not-valid", "signed under a key that had ended")
         return
     raise LogError("bad-signature", "no gateway of this hub signed it")
 
 
 def _entry(signed: SignedStatement, stream: bytes, seq: int) -> Entry:
     said = signed.statement
-    number = Number(said.gateway, said.boot, said.seq)
+    digest = sha256(signed.to_bytes()).hex()
+    number = Number(said.gateway, said.boot, said.seq, digest)
     return Entry(signed.found_at(stream, seq).to_bytes(), number)

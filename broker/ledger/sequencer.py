@@ -6,23 +6,31 @@ lost, repeats or restarts its messages cannot fork what was signed: it can only 
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
+from broker import clock
+from broker.ledger import resuming
 from broker.ledger.commit import Committer, Entry
-from broker.ledger.intake import Witnessed
-from broker.ledger.reading import AuditReader, Batch
-from broker.ledger.state import Position
+from broker.ledger.intake import GatewayKey, Noticed, Witnessed
+from broker.ledger.reading import AUDIT, AuditReader, Batch
+from broker.ledger.snapshots import Snapshots
+from broker.ledger.state import Beside, Position
+from broker.log.leaf import LeafKind, parse_leaf
 from broker.logs import get_logger
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
-from keys.primitives.hashing import sha256
-from keys.primitives.signing import VerifyKey
+from broker.transport.streams import stream_states, years_at
+from schemas.label import DirectoryVersion
 
 LOOK_S: Final = 0.05  # how often the streams are asked how far they are
 _log = get_logger()
 _shuffle = secrets.SystemRandom().shuffle
+
+
+Agreed = Callable[[int], Coroutine[Any, Any, None]]
+"""Returns once enough witnesses showed what they cosigned, and a log of this size may grow."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,11 @@ class Sequencer:
 
     link: Link
     committer: Committer
-    gateway_keys: Callable[[], Sequence[VerifyKey]]
+    gateway_keys: Callable[[], Sequence[GatewayKey]]
     pen: Witnessed
-    agreed: Callable[[int], Awaitable[None]] | None = None  # With the witnesses; then it may grow.
+    agreed: Agreed | None = None
     cadence: Cadence = field(default_factory=Cadence)
+    directory: Callable[[], DirectoryVersion] | None = None  # The one that the hub publishes.
 
     async def run(self) -> None:
         """Recover, then grow the log for ever; what comes next is read while the last is signed.
@@ -58,11 +67,15 @@ class Sequencer:
             ExceptionGroup: Of LedgerError or StoreError: end the process, and let a person look
                 where it says so.
         """
+        state = self.committer.state
         size = (await self.committer.recover()).size
         _log.info("log-recovered", size=size)
-        if self.agreed is not None and size:
-            await self.agreed(size)
-        positions = await self.committer.state.positions()
+        await state.keep_years(years_at(clock.now()))
+        if self.agreed is not None:  # an empty log too: it may come out of its first backup
+            allowed = await resuming.agreed_or_allowed(self.agreed(size), state)
+            size = await self.append(size, Batch(allowed.noticed), allowed.marks)
+        size = await self.resume(size)
+        positions = await state.positions()
         batches: asyncio.Queue[Batch] = asyncio.Queue(1)  # full: the reader waits
         try:
             async with asyncio.TaskGroup() as group:
@@ -72,30 +85,51 @@ class Sequencer:
             await self.committer.show_checkpoint()
             raise
 
+    async def resume(self, size: int) -> int:
+        """Read anew what an operator let it read anew, and say so; return the log's new size.
+
+        Raises:
+            LedgerError: As `append`.
+            TransportError: The server did not answer; nothing happened.
+        """
+        state = self.committer.state
+        positions, marks = await state.positions(), await state.marks()
+        states = await stream_states(self.link, AUDIT)
+        allowed = resuming.after_reset(positions, marks, states)
+        return await self.append(size, Batch(allowed.noticed, allowed.read), allowed.marks)
+
     async def step(self, size: int) -> int:
         """Append what was decided since; return the log's new size.
 
         Raises:
-            LedgerError: `stream-reset`: a stream is not the one that was read, or is shorter.
+            LedgerError: `stream-reset`: a stream is not the one that was read, is shorter, or gone.
             TransportError: The server did not answer; nothing happened.
         """
         positions = await self.committer.state.positions()
         batch = await self._reader().read(positions, self.cadence.growth_leaves)
         return await self.append(size, batch)
 
-    async def append(self, size: int, batch: Batch) -> int:
+    async def append(
+        self, size: int, batch: Batch, marks: Mapping[str, str | None] | None = None
+    ) -> int:
         """Append what was read; return the log's new size.
+
+        Args:
+            size: Of the log.
+            batch: May be empty.
+            marks: Remembered, or forgotten, with it.
 
         Raises:
             LedgerError: End the process.
             StoreError: Likewise.
         """
+        beside = Beside(batch.subjects, marks or {})
         fresh = await self._fresh(batch.entries)
         if fresh:
             _shuffle(fresh)  # so that an order within a batch tells nothing
-            return (await self.committer.grow(size, fresh, batch.read)).size
-        if batch.read:
-            await self.committer.state.read_on(batch.read)
+            return (await self.committer.grow(size, fresh, batch.read, beside)).size
+        if batch.read or beside.marks:
+            await self.committer.state.read_on(batch.read, beside)
         return size
 
     async def _read_for_ever(
@@ -129,15 +163,22 @@ class Sequencer:
             await asyncio.sleep(min(left_s, LOOK_S))
 
     async def _grow_for_ever(self, size: int, batches: asyncio.Queue[Batch]) -> None:
+        snapshots = Snapshots.of(await self.committer.state.marks())
         while True:
             try:
                 async with asyncio.timeout(self.cadence.integrate_s):
                     batch = await batches.get()
             except TimeoutError:
+                batch = Batch()
+            marks: Mapping[str, str | None] = {}
+            if self.directory is not None and (new := snapshots.taken(self.directory)):
+                batch = replace(batch, entries=(*batch.entries, new))
+                marks = snapshots.marks()
+            if not batch.messages and not batch.entries:
                 await self.committer.show_if_due()
                 continue
             # Not in a TaskGroup: a stop that comes meanwhile waits for this growth, whole.
-            growing = asyncio.get_running_loop().create_task(self.append(size, batch))
+            growing = asyncio.get_running_loop().create_task(self.append(size, batch, marks))
             try:
                 size = await asyncio.shield(growing)
             except asyncio.CancelledError:
@@ -147,17 +188,27 @@ class Sequencer:
     def _reader(self) -> AuditReader:
         return AuditReader(self.link, self.gateway_keys, self.pen)
 
-    async def _fresh(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the entries whose number no leaf has; a number used twice is said."""
-        known = await self.committer.state.known([entry.number for entry in entries])
+    async def _fresh(self, entries: Sequence[Entry | Noticed]) -> list[Entry]:
+        """Return the entries whose number no leaf has.
+
+        The same statement found again is no second one; another under its number is a fault.
+        """
+        asked = [entry.number for entry in entries if isinstance(entry, Entry)]
+        known = await self.committer.state.known(asked)
         fresh: list[Entry] = []
-        for entry in entries:
-            if entry.number not in known:
-                known.add(entry.number)
-                fresh.append(entry)
-                continue
-            digest = sha256(entry.raw).hex()
-            _log.error(
-                "number-repeated", gateway=entry.number.gateway, leaf=digest, alarm="leaf-fault"
-            )
+        for each in entries:
+            if isinstance(each, Noticed):
+                fresh.append(self.pen.leaf(each, now=clock.now()))
+            elif each.number not in known:
+                known[each.number] = each.number.said
+                fresh.append(each)
+            elif known[each.number] != each.number.said:
+                fresh.append(self.pen.leaf(_contradicts(each), now=clock.now()))
         return fresh
+
+
+def _contradicts(entry: Entry) -> Noticed:
+    """Return the fault of a gateway that said two things under one number."""
+    leaf, digest = parse_leaf(entry.raw), entry.number.said
+    _log.error("number-repeated", gateway=entry.number.gateway, leaf=digest, alarm="leaf-fault")
+    return Noticed(LeafKind.FAULT, bytes.fromhex(digest), leaf.stream, leaf.stream_seq)

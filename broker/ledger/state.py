@@ -1,21 +1,23 @@
-"""What the sequencer knows: the lock record, how far each stream was read, and numbers taken.
+"""What the sequencer knows: the lock record, how far each stream was read, numbers taken, marks.
 
 One database, SQLite by default. The lock record is a fence: it moves from one size to the next by
 compare-and-swap, so that a second sequencer stops at its first step.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    delete,
     func,
     insert,
     select,
@@ -26,6 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.ledger.errors import LedgerError
+from broker.ledger.subjects import SealedSubjects
 from broker.store.database import Database
 
 metadata = MetaData()
@@ -51,6 +54,20 @@ numbers = Table(
     Column("gateway", String(64), primary_key=True),
     Column("boot", String(16), primary_key=True),  # hexadecimal: 64 bits, and SQL has 63
     Column("seq", String(16), primary_key=True),
+    Column("said", String(64), nullable=False),
+)
+subjects = Table(
+    "log_subjects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("year", Integer, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+marks = Table(
+    "log_marks",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("value", Text, nullable=False),
 )
 _ONLY: Final = 1
 _ASKED_TOGETHER: Final = 1024  # three parameters each, and SQLite takes 32,766 in a statement
@@ -73,15 +90,25 @@ class Position:
 
 @dataclass(frozen=True)
 class Number:
-    """What tells two leaves apart: a gateway, a run of it, and a number within that."""
+    """What tells two leaves apart: a gateway, a run of it, and a number within that.
+
+    Attributes:
+        said: SHA-256 of what was signed under it, in hexadecimal: the same once more is no fault.
+    """
 
     gateway: str
     boot: int
     seq: int
+    said: str = field(default="", compare=False)
 
     def row(self) -> dict[str, str]:
         """Return it as it is stored."""
-        return {"gateway": self.gateway, "boot": f"{self.boot:016x}", "seq": f"{self.seq:016x}"}
+        gateway, boot, seq = self.key()
+        return {"gateway": gateway, "boot": boot, "seq": seq, "said": self.said}
+
+    def key(self) -> tuple[str, str, str]:
+        """Return what it is found by."""
+        return self.gateway, f"{self.boot:016x}", f"{self.seq:016x}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +122,19 @@ class Locked:
     size: int
     note: bytes
     at_s: int = 0
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What else is remembered, or forgotten, together with a growth.
+
+    Attributes:
+        subjects: Of the messages that were read.
+        marks: Values by name; None forgets one.
+    """
+
+    subjects: Sequence[SealedSubjects] = ()
+    marks: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,16 +183,17 @@ class LedgerState:
             rows = (await connection.execute(select(streams))).all()
         return {row.name: Position(row.created, int(row.next_seq), row.tail) for row in rows}
 
-    async def known(self, asked: Sequence[Number]) -> set[Number]:
-        """Return those of `asked` that a leaf has already."""
-        found: set[Number] = set()
+    async def known(self, asked: Sequence[Number]) -> dict[Number, str]:
+        """Return those of `asked` that a leaf has already, and what each said."""
+        found: dict[Number, str] = {}
         key = tuple_(numbers.c.gateway, numbers.c.boot, numbers.c.seq)
         async with self.database.read() as connection:
             for start in range(0, len(asked), _ASKED_TOGETHER):
-                rows = [tuple(n.row().values()) for n in asked[start : start + _ASKED_TOGETHER]]
+                rows = [number.key() for number in asked[start : start + _ASKED_TOGETHER]]
                 taken = await connection.execute(select(numbers).where(key.in_(rows)))
                 found.update(
-                    Number(row.gateway, int(row.boot, 16), int(row.seq, 16)) for row in taken
+                    (Number(row.gateway, int(row.boot, 16), int(row.seq, 16)), row.said)
+                    for row in taken
                 )
         return found
 
@@ -169,6 +210,7 @@ class LedgerState:
         *,
         read: Mapping[str, Position],
         taken: Sequence[Number],
+        beside: Beside | None = None,
     ) -> None:
         """Move the lock record on, and with it the positions and numbers; all or nothing.
 
@@ -188,14 +230,56 @@ class LedgerState:
             if taken:
                 await connection.execute(insert(numbers), [number.row() for number in taken])
             await _save(connection, read)
+            await _save_beside(connection, beside or Beside())
 
         await self.database.change(change)
 
-    async def read_on(self, read: Mapping[str, Position]) -> None:
-        """Remember positions when nothing of what was read becomes a leaf."""
+    async def read_on(self, read: Mapping[str, Position], beside: Beside | None = None) -> None:
+        """Remember positions, and the like, when nothing of what was read becomes a leaf."""
 
         async def change(connection: AsyncConnection) -> None:
             await _save(connection, read)
+            await _save_beside(connection, beside or Beside())
+
+        await self.database.change(change)
+
+    async def marks(self) -> dict[str, str]:
+        """Return what was marked."""
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(marks))).all()
+        return {row.name: row.value for row in rows}
+
+    async def subjects(self, year: int) -> dict[int, SealedSubjects]:
+        """Return the subjects that were read in the stream of `year`, by the row they are in."""
+        query = select(subjects).where(subjects.c.year == year)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return {int(row.id): SealedSubjects(int(row.year), row.sealed) for row in rows}
+
+    async def change_subjects(self, changes: Mapping[int, SealedSubjects | None]) -> None:
+        """Replace rows of `subjects`, or take them away; nothing of them is left on the disk.
+
+        Raises:
+            StoreError: As `Database.empty_journal`; the same again goes on.
+        """
+
+        async def change(connection: AsyncConnection) -> None:
+            for ident, row in changes.items():
+                here = subjects.c.id == ident
+                await connection.execute(
+                    delete(subjects).where(here)
+                    if row is None
+                    else update(subjects).where(here).values(sealed=row.sealed)
+                )
+
+        await self.database.change(change)
+        await self.database.empty_journal()
+
+    async def keep_years(self, years: Iterable[int]) -> None:
+        """Forget the subjects of all other years: their streams are closed, nothing is judged."""
+
+        async def change(connection: AsyncConnection) -> None:
+            await connection.execute(delete(subjects).where(subjects.c.year.not_in(list(years))))
 
         await self.database.change(change)
 
@@ -208,3 +292,12 @@ async def _save(connection: AsyncConnection, read: Mapping[str, Position]) -> No
         )
         if not done.rowcount:
             await connection.execute(insert(streams).values(name=name, **values))
+
+
+async def _save_beside(connection: AsyncConnection, beside: Beside) -> None:
+    for name, value in beside.marks.items():
+        await connection.execute(delete(marks).where(marks.c.name == name))
+        if value is not None:
+            await connection.execute(insert(marks).values(name=name, value=value))
+    if beside.subjects:
+        await connection.execute(insert(subjects), [vars(row) for row in beside.subjects])

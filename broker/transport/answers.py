@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from nats.aio.msg import Msg
@@ -21,7 +22,9 @@ def stored(answer: Mapping[str, Any]) -> Stored:
     found = answer["message"]
     lines = base64.b64decode(found.get("hdrs", "")).decode("utf-8", "replace").split("\r\n")[1:]
     headers = {name: value for name, colon, value in (li.partition(": ") for li in lines) if colon}
-    return Stored(found["subject"], base64.b64decode(found.get("data", "")), found["seq"], headers)
+    payload = base64.b64decode(found.get("data", ""))
+    at = datetime.fromisoformat(found["time"]) if "time" in found else None
+    return Stored(found["subject"], payload, found["seq"], headers, at)
 
 
 def ack_of(message: Msg) -> Ack:

@@ -92,12 +92,17 @@ class Ack:
 
 @dataclass(frozen=True)
 class Stored:
-    """A message as it stands in a stream."""
+    """A message as it stands in a stream.
+
+    Attributes:
+        at: When the stream took it; None if its server does not say.
+    """
 
     subject: str
     payload: bytes = field(repr=False)
     seq: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    at: datetime | None = None
 
 
 def leaves_at(headers: Mapping[str, str]) -> datetime | None:

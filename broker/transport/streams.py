@@ -22,6 +22,7 @@ INBOX_ACK_PENDING: Final = 1000
 MAX_MESSAGE_BYTES: Final = 640 * 1024  # an envelope, its decision and headers
 AUDIT_AGE: Final = timedelta(days=400)
 NEXT_YEAR_AHEAD: Final = timedelta(days=31)
+AUDIT_PREFIX: Final = "AUDIT_"
 _IN_USE: Final = 10058
 EXPIRED_STREAM: Final = "EXPIRED"
 LANE_SHARES: Final[Mapping[Lane, float]] = {
@@ -69,6 +70,11 @@ def held_for(recipient: str, sender: str) -> str:
     return f"HELD_{recipient}_{sender}"
 
 
+def ready_subject(stream: str) -> str:
+    """Return the subject on which the log marks a stream of decisions as put right again."""
+    return f"audit.{stream.removeprefix(AUDIT_PREFIX)}.log.ready"
+
+
 def years_at(now: datetime) -> tuple[int, ...]:
     """Return the years whose AUDIT stream must be open to writing."""
     return tuple(range((now - AUDIT_AGE).year, (now + NEXT_YEAR_AHEAD).year + 1))
@@ -107,7 +113,7 @@ async def ensure_streams(
     for year in years_at(now):
         await _stream(
             link,
-            f"AUDIT_{year}",
+            f"{AUDIT_PREFIX}{year}",
             f"audit.{year}.>",
             {
                 "retention": "limits",

@@ -21,12 +21,13 @@ from itertools import repeat
 from pathlib import Path
 
 from broker.ledger.commit import Committer
-from broker.ledger.intake import Witnessed
+from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.reading import READ_TOGETHER, Batch, checked
 from broker.ledger.sequencer import Cadence, Sequencer
 from broker.ledger.signer_socket import serving
 from broker.ledger.state import Position, metadata
+from broker.ledger.subjects import SubjectSealer
 from broker.log.audited import statement_in
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.leaf import LEAF_CONTEXT, STREAM_BYTES, LeafKind, Statement
@@ -48,6 +49,8 @@ GROWTH = Cadence().growth_leaves
 SECRET = b"a passphrase for nothing"
 KEY = SignKey(bytes(range(32)))
 PEN = Witnessed(SignKey.generate())
+KEYS = (GatewayKey(KEY.public),)
+SEALER = SubjectSealer.of(PEN.key)
 DECISION = bytes(1200)  # the sequencer does not read it
 STREAM = bytes(STREAM_BYTES)
 SIGN = "import sys; from tests.bench.bench_append import sign; sign(sys.argv[1])"
@@ -108,8 +111,12 @@ async def entered(part: Sequence[Stored]) -> Batch:
     for start in range(0, len(part), READ_TOGETHER):
         some = part[start : start + READ_TOGETHER]
         numbers = [each.seq for each in some]
-        entries += await checked(numbers, some, stream=STREAM, keys=(KEY.public,), pen=PEN)
-    return Batch(entries, {"AUDIT_2026": Position("then", part[-1].seq + 1)}, len(part))
+        entries += await checked(numbers, some, stream=STREAM, keys=KEYS, pen=PEN)
+    chunks = (part[at : at + READ_TOGETHER] for at in range(0, len(part), READ_TOGETHER))
+    rows = (SEALER.seal(2026, (each.subject for each in chunk)) for chunk in chunks)
+    subjects = [row for row in rows if row is not None]
+    read = {"AUDIT_2026": Position("then", part[-1].seq + 1)}
+    return Batch(entries, read, len(part), subjects)
 
 
 async def appended(sequencer: Sequencer, batches: Sequence[Batch]) -> None:
@@ -155,7 +162,7 @@ async def grown(work: Grow) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as name:
         place = LedgerPlace(Path(name))
         async with a_log(place) as (committer, signer):
-            sequencer = Sequencer(Link(NOWHERE), committer, lambda: (KEY.public,), PEN)
+            sequencer = Sequencer(Link(NOWHERE), committer, lambda: KEYS, PEN)
             start = time.perf_counter()
             await work(sequencer)
             await committer.show_checkpoint()

@@ -20,7 +20,7 @@ from broker import clock
 from broker.ledger.commit import Committer, Entry
 from broker.ledger.signer import Signer, SignNote
 from broker.ledger.signer_socket import SignerClient, serving
-from broker.ledger.state import LedgerState, Locked, Number, Position, metadata
+from broker.ledger.state import Beside, LedgerState, Locked, Number, Position, metadata
 from broker.log.checkpoint import Checkpoint
 from broker.log.note import Note
 from broker.log.notekeys import SignatureType, VKey
@@ -92,8 +92,9 @@ class DyingState(LedgerState):
         *,
         read: Mapping[str, Position],
         taken: Sequence[Number],
+        beside: Beside | None = None,
     ) -> None:
-        await super().advance(old_size, locked, read=read, taken=taken)
+        await super().advance(old_size, locked, read=read, taken=taken, beside=beside)
         if self.step == "locked":
             die()
 

@@ -17,8 +17,9 @@ from broker.errors import BrokerError
 from broker.gateway import record
 from broker.ledger.commit import Committer
 from broker.ledger.erasure import Erased, Eraser
-from broker.ledger.intake import Witnessed
+from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.sequencer import Sequencer
+from broker.ledger.subjects import SubjectSealer
 from broker.log.audited import parse_audited
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.erasure import erasure_ref, is_erasure, parse_erasure
@@ -34,7 +35,7 @@ from schemas.decision import Decision, parse_decision
 from schemas.receipt import DecisionReceipt
 from tests.ledger.growing import a_log
 from tests.support.envelopes import Made, make
-from tests.support.gateway import mail, no_mail, receipt, running_gateway, submit
+from tests.support.gateway import announce, mail, no_mail, receipt, running_gateway, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import TestRegion, make_region
 
@@ -100,6 +101,12 @@ class Stage:
         found = [parse_leaf(raw) for raw in self.entries()]
         return [leaf for leaf in found if leaf.signed.statement.kind is kind]
 
+    async def subjects(self) -> set[str]:
+        """What the log's database keeps of the subjects of this year's records."""
+        sealer, state = SubjectSealer.of(self.pen.key), self.committer.state
+        rows = (await state.subjects(clock.now().year)).values()
+        return {subject for row in rows for subject in sealer.open(row)}
+
     def places(self, *marks: bytes) -> list[str]:
         """Files on the hub's whole disk that hold a mark, as it is or in hexadecimal."""
         forms = [form for mark in marks for form in (mark, mark.hex().encode())]
@@ -130,7 +137,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         for link in (*links, own):
             await link.wait_connected(BOUND_S)
         committer = await stack.enter_async_context(a_log(tmp_path))
-        pen, keys = Witnessed(SignKey.generate()), (region.gateway_sign_key.public,)
+        await announce(own, region)
+        pen = Witnessed(SignKey.generate())
+        keys = (GatewayKey(region.gateway_sign_key.public),)
         sequencer = Sequencer(own, committer, lambda: keys, pen)
         grown = asyncio.get_running_loop().create_task(sequencer.run())
         yield Stage(tmp_path, region, hub, *links, own, committer, pen, grown)
@@ -172,6 +181,9 @@ async def test_its_leaf_stays_and_another_speaks_of_it_to_whoever_has_the_salt(
     made = stage.make(2)
     decision = await stage.decide(made)
     await stage.erase(made)
+    async with asyncio.timeout(BOUND_S):
+        while not stage.leaves(LeafKind.ERASURE):  # it is in the log; soon it is in sight
+            await stage.committer.state.locked()
     entries = stage.entries()
     (erasure,) = stage.leaves(LeafKind.ERASURE)
     assert stage.leaves(LeafKind.STREAM) == []
@@ -205,7 +217,14 @@ async def test_erasing_again_adds_nothing_and_takes_what_came_since(stage: Stage
     await stage.erase(made)
     await submit(stage.sg, made, attempt=2)
     refused = await stage.refusal(made)  # a record of its own, under the same id
+    beside = record.reused("SG", made.label.id, made.sealed.digest)
+    async with asyncio.timeout(BOUND_S):
+        while beside not in await stage.subjects():
+            pass  # each look is a request to the database
     again = await stage.erase(made)
+    subjects = await stage.subjects()
+    assert beside not in subjects
+    assert record.decided("SG", made.label.id) in subjects  # the id stays decided
     assert (again.leaves, again.messages) == (1, 1)
     await stage.gone(*marks_of(refused))
     once_more = await stage.erase(made)

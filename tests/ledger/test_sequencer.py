@@ -3,96 +3,55 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from broker import clock
-from broker.ledger.commit import Committer
+from broker.ledger import resuming
 from broker.ledger.errors import LedgerError
-from broker.ledger.intake import SEQUENCER, Witnessed
-from broker.ledger.sequencer import Cadence, Sequencer
+from broker.ledger.intake import SEQUENCER, GatewayKey
+from broker.ledger.sequencer import Cadence
+from broker.log.announcement import RESUMED_WITHOUT_WITNESSES
 from broker.log.audited import parse_audited
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.commitments import check_opening
-from broker.log.leaf import Leaf, LeafKind, parse_leaf
+from broker.log.leaf import LeafKind
 from broker.log.note import parse_note
-from broker.log.tiles import bundles_of
-from broker.transport.link import Link
 from broker.transport.streams import stream_states
 from keys.primitives.hashing import sha256
 from keys.primitives.signing import SignKey
-from schemas.receipt import DecisionReceipt
-from tests.ledger.growing import a_log
-from tests.support.envelopes import Made, make
-from tests.support.gateway import receipt, running_gateway, submit
-from tests.support.hub import BOUND_S, RunningHub, running_hub
-from tests.support.region import TestRegion, make_region
+from tests.ledger.stages import Stage, a_stage, sequencer_of
+from tests.support.gateway import submit
+from tests.support.hub import BOUND_S
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
 
 
-@dataclass
-class Stage:
-    """SG submits, a gateway decides, a sequencer orders."""
-
-    region: TestRegion
-    hub: RunningHub
-    sg: Link
-    own: Link
-    gateway: Link
-    committer: Committer
-    sequencer: Sequencer
-    size: int = 0
-    sent: int = 0
-
-    @property
-    def stream(self) -> str:
-        return f"AUDIT_{clock.now().year}"
-
-    async def decide(self, count: int = 1) -> list[Made]:
-        """Have alerts decided, one after the other."""
-        made = []
-        for _ in range(count):
-            self.sent += 1
-            made.append(make(self.region, ("MY",), tail=self.sent, counter=self.sent))
-            await submit(self.sg, made[-1])
-            assert isinstance(await receipt(self.sg), DecisionReceipt)
-        return made
-
-    async def grow(self) -> list[Leaf]:
-        """Every leaf, after one step."""
-        self.size = await self.sequencer.step(self.size)
-        return self.leaves()
-
-    def leaves(self) -> list[Leaf]:
-        files = self.committer.files
-        return [parse_leaf(raw) for tile in bundles_of(self.size) for raw in files.read(tile)]
-
-
 @pytest_asyncio.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    region = make_region(("SG", "MY"), now=clock.now())
-    tmp_path.chmod(0o700)  # noqa: ASYNC240 - once, before anything runs
-    async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
-        gateway = await stack.enter_async_context(running_gateway(hub))
-        sg = await stack.enter_async_context(hub.member_link("SG"))
-        own = await stack.enter_async_context(hub.hub_link())
-        for link in (sg, own):
-            await link.wait_connected(BOUND_S)
-        committer = await stack.enter_async_context(a_log(tmp_path))
-        sequencer = sequencer_of(own, committer, region)
-        size = (await committer.recover()).size
-        yield Stage(region, hub, sg, own, gateway, committer, sequencer, size)
+    async with a_stage(tmp_path) as found:
+        await found.announce()
+        yield found
 
 
-def sequencer_of(own: Link, committer: Committer, region: TestRegion) -> Sequencer:
-    keys = (region.gateway_sign_key.public,)
-    return Sequencer(own, committer, lambda: keys, Witnessed(SignKey.generate()))
+async def test_an_empty_log_too_asks_the_witnesses_before_it_grows(stage: Stage) -> None:
+    """A home put back from a backup made right after `log init` is empty, and has a history."""
+    await stage.decide()
+    asked: list[int] = []
+
+    async def agreed(size: int) -> None:
+        asked.append(size)
+        raise LedgerError("witness-ahead", "a witness cosigned more")
+
+    stage.sequencer.agreed = agreed
+    with pytest.raises(LedgerError) as caught:
+        await stage.sequencer.run()
+    assert caught.value.code == "witness-ahead"
+    assert asked == [0]
+    assert (await stage.committer.signer.state())[0] == 0
 
 
 async def test_each_decision_becomes_one_leaf(stage: Stage) -> None:
@@ -117,7 +76,7 @@ async def test_each_decision_becomes_one_leaf(stage: Stage) -> None:
 async def test_the_same_id_again_voids_its_number(stage: Stage) -> None:
     (made,) = await stage.decide()
     await submit(stage.sg, made, attempt=2)
-    while (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq < 2:
+    while (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq < 3:
         pass  # each look is a request to the server
     kinds = {leaf.signed.statement.seq: leaf.signed.statement.kind for leaf in await stage.grow()}
     assert kinds == {0: LeafKind.DECISION, 1: LeafKind.VOID}
@@ -135,12 +94,13 @@ async def test_a_new_sequencer_goes_on_where_the_old_one_died(stage: Stage) -> N
 
 
 async def test_what_no_gateway_signed_is_a_fault_and_not_dropped(stage: Stage) -> None:
+    await stage.grow()
     await stage.decide()
     subject = f"audit.{clock.now().year}.SG.forged"
     await stage.own.publish_acked(subject, b"anything", msg_id="forged")
-    stored = await stage.own.get(stage.stream, 1)
+    stored = await stage.own.get(stage.stream, 2)
     assert stored is not None
-    stage.sequencer.gateway_keys = lambda: (SignKey.generate().public,)
+    stage.sequencer.gateway_keys = lambda: (GatewayKey(SignKey.generate().public),)
     leaves = [leaf.signed.statement for leaf in await stage.grow()]
     assert {said.kind for said in leaves} == {LeafKind.FAULT}
     assert {said.gateway for said in leaves} == {SEQUENCER}
@@ -149,9 +109,9 @@ async def test_what_no_gateway_signed_is_a_fault_and_not_dropped(stage: Stage) -
 
 async def test_a_message_that_is_gone_leaves_a_gap_that_is_said(stage: Stage) -> None:
     await stage.decide(3)
-    await stage.own.api(f"STREAM.MSG.DELETE.{stage.stream}", {"seq": 2})
+    await stage.own.api(f"STREAM.MSG.DELETE.{stage.stream}", {"seq": 3})
     kinds = {leaf.stream_seq: leaf.signed.statement.kind for leaf in await stage.grow()}
-    assert kinds == {1: LeafKind.DECISION, 2: LeafKind.STREAM, 3: LeafKind.DECISION}
+    assert kinds == {2: LeafKind.DECISION, 3: LeafKind.STREAM, 4: LeafKind.DECISION}
 
 
 async def test_a_stream_made_anew_stops_it(stage: Stage) -> None:
@@ -167,13 +127,14 @@ async def test_a_stream_made_anew_stops_it(stage: Stage) -> None:
 
 
 async def test_a_backlog_is_taken_in_bounded_steps(stage: Stage) -> None:
-    subject = f"audit.{clock.now().year}.gateway.rubbish"
+    subject = f"audit.{clock.now().year}.SG.rubbish"
     for number in range(300):
         await stage.own.publish_acked(f"{subject}.{number}", b"%d" % number, msg_id=f"{number}")
     stage.sequencer.cadence = Cadence(growth_leaves=256)
-    assert len(await stage.grow()) == 256
+    await stage.grow()
+    assert len(stage.all()) == 256
     assert len(await stage.grow()) == 300
-    assert (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq == 300
+    assert (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq == 301
 
 
 async def test_it_runs_with_its_own_cadence_and_shows_the_last_checkpoint_at_its_end(
@@ -185,14 +146,15 @@ async def test_it_runs_with_its_own_cadence_and_shows_the_last_checkpoint_at_its
     running = asyncio.get_running_loop().create_task(stage.sequencer.run())
     await stage.decide(9)
     async with asyncio.timeout(BOUND_S):
-        while (await stage.committer.state.locked()).size < 10:
+        while (await stage.committer.state.locked()).size < 12:  # two announcements
             pass  # each look is a request to the database
     assert in_sight(stage) == 0
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
     stage.size = in_sight(stage)
-    assert stage.size == len(stage.leaves()) == 10
+    assert stage.size == 12
+    assert len(stage.leaves()) == 10
 
 
 def in_sight(stage: Stage) -> int:
@@ -212,3 +174,80 @@ async def test_a_stream_that_went_back_and_was_filled_again_stops_it(stage: Stag
     with pytest.raises(LedgerError) as caught:
         await stage.grow()
     assert caught.value.code == "stream-reset"
+
+
+async def test_each_published_directory_has_a_leaf_and_an_older_one_has_none(stage: Stage) -> None:
+    first = stage.region.view.version
+    published = [first]
+    stage.sequencer.directory = lambda: published[-1]
+    stage.sequencer.cadence = Cadence(integrate_s=0.05)
+
+    async def logged(count: int) -> list[bytes]:
+        async with asyncio.timeout(BOUND_S):
+            while True:
+                stage.size = in_sight(stage)
+                said = [leaf.signed.statement for leaf in stage.leaves()]
+                found = [each for each in said if each.kind is LeafKind.DIRECTORY]
+                if len(found) >= count:
+                    assert {each.gateway for each in found} == {SEQUENCER}
+                    return [each.snapshot for each in found]
+                await stage.committer.state.locked()
+
+    async with running(stage):
+        assert await logged(1) == [first.hash]
+        second = first.model_copy(update={"snapshot": first.snapshot + 1, "hash": bytes(32)})
+        published.append(second)
+        assert await logged(2) == [first.hash, second.hash]
+        published.append(first)  # as from a backup
+        await stage.decide(1)
+        published.append(second.model_copy(update={"hash": b"2" * 32}))  # a second of one number
+        assert await logged(3) == [first.hash, second.hash, b"2" * 32]
+    async with running(stage):  # what has its leaf gets none at the next start
+        await stage.decide(1)
+        published.append(second.model_copy(update={"snapshot": second.snapshot + 1}))
+        assert len(await logged(4)) == 4
+
+
+@contextlib.asynccontextmanager
+async def running(stage: Stage) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(stage.sequencer.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_log_that_may_not_ask_its_witnesses_goes_on_once_an_operator_lets_it(
+    stage: Stage,
+) -> None:
+    async def never(_size: int) -> None:
+        await asyncio.Event().wait()
+
+    stage.sequencer.agreed = never
+    state = stage.committer.state
+    async with running(stage):
+        await stage.decide(1)
+        assert (await state.locked()).size == 0
+        await resuming.allow_without_witnesses(state)
+        async with asyncio.timeout(BOUND_S):
+            while in_sight(stage) < 4:  # two announcements, a decision, and that it was let
+                await state.locked()
+        stage.size = in_sight(stage)
+    said = [leaf.signed.statement for leaf in stage.leaves()]
+    (let,) = [each for each in said if each.kind is LeafKind.STREAM]
+    assert (let.gateway, let.c_body) == (SEQUENCER, RESUMED_WITHOUT_WITNESSES)
+    assert await state.marks() == {}
+
+
+async def test_what_a_witness_showed_counts_whatever_an_operator_lets(stage: Stage) -> None:
+    async def fork(_size: int) -> None:
+        raise LedgerError("fork", "a witness cosigned another tree")
+
+    stage.sequencer.agreed = fork
+    await resuming.allow_without_witnesses(stage.committer.state)
+    with pytest.raises(LedgerError) as caught:
+        await stage.sequencer.run()
+    assert caught.value.code == "fork"
+    assert (await stage.committer.signer.state())[0] == 0

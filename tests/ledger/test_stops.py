@@ -20,6 +20,8 @@ from broker.ledger.errors import LedgerError
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import Number
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.note import parse_note
 from broker.store.database import StoreError
 from broker.store.tilefiles import TileFiles
 from tests.ledger.failing import COUNT, NO_SOCKET, SIZE
@@ -138,6 +140,20 @@ async def test_one_changed_bit_of_the_lock_record_is_refused(folder: Path) -> No
         assert (await committer.recover()).size == LEAVES
 
 
+async def test_a_lost_database_is_not_taken_for_a_new_log(folder: Path) -> None:
+    """At no leaves the signer cannot tell; the checkpoint in sight can."""
+    await made(folder)
+    in_sight = TileFiles(folder / "tiles").checkpoint()
+    take_away(folder / "log.db")
+    async with a_log(folder) as committer:
+        assert not await committer.state.is_founded()
+        with pytest.raises(LedgerError) as caught:
+            await committer.found()
+        assert caught.value.code == "database-lost"
+        assert not await committer.state.is_founded()
+        assert committer.files.checkpoint() == in_sight
+
+
 PARTS = ("signer.json", "tiles", "log.db")
 STOPS = {
     frozenset({"signer.json"}): "signer-behind",
@@ -168,9 +184,13 @@ async def test_what_comes_out_of_an_old_backup_is_noticed(
         assert (await committer.recover()).size == LEAVES
 
 
-def put_back(source: Path, target: Path) -> None:
+def take_away(target: Path) -> None:
     for path in target.parent.glob(f"{target.name}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def put_back(source: Path, target: Path) -> None:
+    take_away(target)
     shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
 
 
@@ -292,6 +312,34 @@ async def test_a_full_disk_stops_it_and_room_lets_it_go_on(folder: Path) -> None
         assert (await committer.recover()).size == 4
         assert (await committer.grow(4, entries(4, COUNT), {})).size == 4 + COUNT
         assert whole(committer).size == 4 + COUNT
+
+
+async def test_a_database_out_of_reach_stops_it_after_signing_and_a_restart_goes_on(
+    folder: Path,
+) -> None:
+    """Another process holds SQLite's lock when the lock record shall move."""
+    await made(folder, SIZE)
+    async with a_log(folder) as committer:
+        await committer.recover()
+        read = {"A": Position("then", 9)}
+        with closing(sqlite3.connect(folder / "log.db")) as other:
+            other.execute("begin immediate")
+            with pytest.raises(StoreError) as caught:
+                await committer.grow(SIZE, entries(SIZE, COUNT), read)
+        assert caught.value.code == "database-locked"
+        assert (await committer.signer.state())[0] == SIZE + COUNT
+        assert (await committer.state.locked()).size == SIZE
+        assert parse_checkpoint(parse_note(in_sight(committer)).text).size == SIZE
+    async with a_log(folder) as committer:
+        assert (await committer.recover()).size == SIZE + COUNT
+        assert whole(committer).size == SIZE + COUNT
+        assert (await committer.state.positions())["A"].next_seq == 9
+
+
+def in_sight(committer: Committer) -> bytes:
+    raw = committer.files.checkpoint()
+    assert raw is not None
+    return raw
 
 
 async def test_one_folder_has_one_writer(folder: Path) -> None:

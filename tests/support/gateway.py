@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,18 @@ from pathlib import Path
 from broker.admission.judge import Arrival
 from broker.admission.quota import Quotas
 from broker.envelope.decision import Delivery, parse_delivery
+from broker.gateway.audit_watch import nothing_lost
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
+from broker.gateway.presence import Presence
+from broker.gateway.record import AuditTrail
 from broker.gateway.run import run_worker
 from broker.transport.link import Link
 from keys.directory.view import DirectoryView
 from schemas.receipt import Receipt, parse_receipt
 from tests.support.envelopes import Made
 from tests.support.hub import BOUND_S, RunningHub
+from tests.support.region import TestRegion
 
 
 @dataclass
@@ -43,15 +47,26 @@ async def running_gateway(
     decider: Decider | None = None,
     runs: Path | None = None,
     quotas: Quotas | None = None,
+    silent: bool = True,
+    lost: Callable[[], Mapping[str, int]] = nothing_lost,
 ) -> AsyncIterator[Link]:
-    """One worker, stopped at once at the end, like a process that is killed."""
+    """One worker, stopped at once at the end: while silent, like a process that is killed."""
     region = hub.region
     directory = directory or DirectoryInForce.read(Source(region.view))
     decider = decider or Decider(name, region.gateway_kid, region.gateway_sign_key)
     async with hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         loop = asyncio.get_running_loop()
-        work = run_worker(link, directory, decider, trial=nothing_to_try, quotas=quotas, runs=runs)
+        work = run_worker(
+            link,
+            directory,
+            decider,
+            trial=nothing_to_try,
+            quotas=quotas,
+            runs=runs,
+            silent=silent,
+            lost=lost,
+        )
         worker = loop.create_task(work)
         try:
             yield link
@@ -59,6 +74,12 @@ async def running_gateway(
             worker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await worker
+
+
+async def announce(link: Link, region: TestRegion) -> None:
+    """Have a gateway say which streams are in use, so that a log reads them."""
+    decider = Decider("gw-9", region.gateway_kid, region.gateway_sign_key)
+    await Presence(link, decider, AuditTrail(link)).announce()
 
 
 async def submit(link: Link, made: Made, *, attempt: int = 1, sender: str = "SG") -> None:

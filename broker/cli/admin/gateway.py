@@ -9,6 +9,7 @@ from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.gateway.decide import Decider
 from broker.gateway.run import child_trial, published, run_worker
+from broker.hub.memory import read_memory
 from broker.hub.place import HubPlace
 from broker.logs import configure
 from broker.settings import home
@@ -51,6 +52,7 @@ def run(
                 trial=child_trial(folder),
                 quotas=Quotas().shared_by(max(1, config.gateways)),
                 runs=place.folder / "runs" / f"{name}.json",
+                lost=lambda: read_memory(place.memory_file).lost,
             )
 
     run_until_stopped(work())

@@ -8,6 +8,7 @@ import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.log_resume import resume
 from broker.cli.admin.log_web import serve
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.records import erase, openings
@@ -18,7 +19,7 @@ from broker.hub.children import keep_running, kentong_command
 from broker.hub.place import HubPlace
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
-from broker.ledger.intake import Witnessed
+from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.sequencer import Sequencer
 from broker.ledger.signer_socket import SignerClient, serving
@@ -28,7 +29,7 @@ from broker.log.note import parse_note
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Policy
 from broker.log.regional import regional_policy
-from broker.logs import configure
+from broker.logs import configure, get_logger
 from broker.settings import home, settings
 from broker.store.database import open_database
 from broker.transport.accounts import user_jwt
@@ -36,18 +37,22 @@ from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.toml_text import hub_toml
+from keys.errors import KeysError
 from keys.files import write_private
-from keys.primitives.signing import SignKey, VerifyKey
+from keys.primitives.signing import SignKey
 from schemas.directory import HubDocument, parse_toml_document
 
 SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
 SEQUENCER_SERVES = ("hub.*.log.>", "hub.*.witness.*")
 SIGNER_START_S = 30.0
+NAMED_POLL_S = 1.0
 _POLL_S = 0.1
+_log = get_logger()
 app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
 app.command()(serve)
 app.command()(erase)
+app.command()(resume)
 
 
 @app.callback()
@@ -159,8 +164,8 @@ def run(
 
     latest = LatestDirectory(PublishedDirectory.at(folder))
 
-    def gateway_keys() -> tuple[VerifyKey, ...]:
-        return tuple(VerifyKey(entry.key) for entry in latest.view().hub.gateway_keys)
+    def gateway_keys() -> tuple[GatewayKey, ...]:
+        return tuple(map(GatewayKey.of, latest.view().hub.gateway_keys))
 
     def trust() -> Policy:
         return regional_policy(latest.view(), at=clock.now())
@@ -187,8 +192,18 @@ def run(
             pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
             async with asyncio.TaskGroup() as group:
                 group.create_task(cosigning.watch_quorum())
+                if not named:
+                    group.create_task(_serve_once_named(cosigning, link, latest))
                 cadence = place.cadence()
-                sequencer = Sequencer(link, committer, gateway_keys, pen, agreed, cadence)
+                sequencer = Sequencer(
+                    link,
+                    committer,
+                    gateway_keys,
+                    pen,
+                    agreed,
+                    cadence,
+                    lambda: latest.view().version,
+                )
                 group.create_task(sequencer.run())
 
     async def work() -> None:
@@ -250,6 +265,17 @@ def status(as_json: AsJSON = False) -> None:
         )
     if signed is None:
         raise typer.Exit(4)
+
+
+async def _serve_once_named(cosigning: Cosigning, link: Link, latest: LatestDirectory) -> None:
+    """Answer witnesses as soon as the directory names the log: none of them asks before that."""
+    while True:
+        try:
+            if latest.view().hub.log is not None:
+                return await cosigning.serve(link)
+        except KeysError as error:  # the sequencer says so
+            _log.debug("directory-not-read", error_code=error.code)
+        await asyncio.sleep(NAMED_POLL_S)
 
 
 async def _signer_there(signer: SignerClient) -> None:

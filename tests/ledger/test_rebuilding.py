@@ -1,0 +1,242 @@
+"""A lost record: nothing is judged until the log has put back which ids are decided."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from broker import clock
+from broker.cli.admin.log_resume import put_right
+from broker.errors import BrokerError
+from broker.gateway import record
+from broker.gateway.audit_watch import AuditWatch, nothing_lost
+from broker.gateway.directory import DirectoryInForce
+from broker.hub.memory import StreamMemory
+from broker.ledger.subjects import SealedSubjects, SubjectSealer
+from broker.log.announcement import stream_id
+from broker.log.audited import parse_audited
+from broker.log.leaf import LeafKind
+from broker.log.rebuilt import decided_before, is_rebuilt, ready
+from broker.transport.streams import StreamState, ready_subject, stream_states
+from keys.primitives.signing import SignKey
+from schemas.directory import LogDocument
+from schemas.receipt import DecisionReceipt, TemporaryRefusal
+from tests.ledger.stages import Stage, a_stage
+from tests.support.envelopes import make
+from tests.support.gateway import Source, receipt, running_gateway, submit
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.region import make_region
+
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with a_stage(tmp_path) as found:
+        await found.announce()
+        yield found
+
+
+def directory(hub: RunningHub, key: SignKey) -> DirectoryInForce:
+    """The region's, which names a log with this sequencer."""
+    log = LogDocument(
+        origin="log.example/x", ed25519=bytes(32), ml_dsa_44=bytes(1312), sequencer=key.public.raw
+    )
+    view = hub.region.view
+    named = replace(view, hub=view.hub.model_copy(update={"log": log}))
+    return DirectoryInForce.read(Source(named))
+
+
+async def made_anew(stage: Stage) -> str:
+    """Lose the stream; return when the new one was made."""
+    config = (await stage.own.api(f"STREAM.INFO.{stage.stream}", {}))["config"]
+    await stage.own.api(f"STREAM.DELETE.{stage.stream}", {})
+    await stage.own.api(f"STREAM.CREATE.{stage.stream}", config)
+    return (await stream_states(stage.own, "audit.>"))[stage.stream].created
+
+
+async def test_what_was_decided_before_a_loss_is_not_decided_twice(stage: Stage) -> None:
+    made = await stage.decide(3)
+    leaves = await stage.grow()
+    await made_anew(stage)
+    pen = stage.sequencer.pen
+    done = await put_right(stage.own, stage.committer.state, pen.key)
+    assert (done.streams, done.subjects) == ((stage.stream,), 3)
+    again = await put_right(stage.own, stage.committer.state, pen.key)  # killed halfway, say
+    assert (again.streams, again.subjects) == ((stage.stream,), 0)
+    for each in made:
+        standing = await stage.own.get_last(stage.stream, record.decided("SG", each.label.id))
+        assert standing is not None
+        assert standing.payload == decided_before(standing.subject, pen.key)
+    await submit(stage.sg, made[0], attempt=2)
+    refused = record.reused("SG", made[0].label.id, made[0].sealed.digest)
+    async with asyncio.timeout(BOUND_S):
+        while (found := await stage.own.get_last(stage.stream, refused)) is None:
+            pass  # each look is a request to the server
+    assert parse_audited(found.payload).decision.header.code == "id-reused"
+    await stage.decide(1)
+    stage.size = await stage.sequencer.resume(stage.size)
+    await stage.announce()
+    kinds = [leaf.signed.statement.kind for leaf in (await stage.grow())[len(leaves) :]]
+    # The loss, the refusal and the number that it voided, and one more decision; nothing else.
+    assert sorted(kinds) == sorted(
+        [LeafKind.STREAM, LeafKind.DECISION, LeafKind.VOID, LeafKind.DECISION]
+    )
+    with pytest.raises(BrokerError) as caught:
+        await put_right(stage.own, stage.committer.state, pen.key)
+    assert caught.value.code == "nothing-to-resume"
+
+
+async def test_what_was_put_back_by_others_is_a_fault(stage: Stage) -> None:
+    await stage.grow()
+    subject = f"audit.{clock.now().year}.SG.x"
+    forged = decided_before(subject, SignKey.generate())
+    await stage.own.publish_acked(subject, forged, msg_id="1")
+    moved = decided_before(f"{subject}.y", stage.sequencer.pen.key)
+    await stage.own.publish_acked(f"{subject}.z", moved, msg_id="2")
+    kinds = [leaf.signed.statement.kind for leaf in await stage.grow()]
+    assert kinds == [LeafKind.FAULT, LeafKind.FAULT]
+
+
+async def test_a_stream_that_is_gone_must_be_made_first(stage: Stage) -> None:
+    await stage.decide(1)
+    await stage.grow()
+    await stage.own.api(f"STREAM.DELETE.{stage.stream}", {})
+    with pytest.raises(BrokerError) as caught:
+        await put_right(stage.own, stage.committer.state, stage.sequencer.pen.key)
+    assert caught.value.code == "no-stream"
+
+
+async def test_a_gateway_judges_nothing_until_the_stream_is_ready(tmp_path: Path) -> None:
+    key = SignKey.generate()
+    async with a_stage(tmp_path) as stage, watching(stage, key) as watch:
+        await watch.look()
+        assert watch.may_judge
+        created = await made_anew(stage)
+        await watch.look()
+        assert not watch.may_judge
+        await watch.look()
+        assert not watch.may_judge
+        name = stage.stream
+        wrong = (
+            ready(stream_id(name, created), SignKey.generate()),
+            ready(stream_id(name, "another time"), key),
+            decided_before(ready_subject(name), key),
+        )
+        for number, raw in enumerate(wrong):
+            await stage.own.publish_acked(ready_subject(name), raw, msg_id=f"{number}")
+            await watch.look()
+            assert not watch.may_judge
+        mark = ready(stream_id(name, created), key)
+        await stage.own.publish_acked(ready_subject(name), mark, msg_id="mark")
+        await watch.look()
+        assert watch.may_judge
+        await stage.hub.restart()  # what a server forgot shows before anything is judged
+        async with asyncio.timeout(BOUND_S):
+            while watch.may_judge:  # noqa: ASYNC110 - until the connection is another one
+                await asyncio.sleep(0.01)
+        assert not watch.may_judge
+        await watch.look()
+        assert watch.may_judge
+
+
+@asynccontextmanager
+async def watching(stage: Stage, key: SignKey) -> AsyncIterator[AuditWatch]:
+    async with stage.hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        yield AuditWatch(link, lambda: key.public.raw)
+
+
+async def test_a_loss_that_the_hub_noticed_holds_a_worker_that_begins(stage: Stage) -> None:
+    key, state = stage.sequencer.pen.key, stage.committer.state
+    await stage.decide(1)
+    await stage.grow()
+    last = (await stream_states(stage.own, "audit.>"))[stage.stream].last_seq
+    async with stage.hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        watch = AuditWatch(link, lambda: key.public.raw, lambda: {stage.stream: last})
+        await watch.look()
+        assert not watch.may_judge
+        done = await put_right(stage.own, state, key, frozenset({stage.stream}))
+        assert done.streams == (stage.stream,)
+        await watch.look()
+        assert watch.may_judge  # behind what the hub noticed; its memory may say so for ever
+        nobody = AuditWatch(link, lambda: None, lambda: {stage.stream: 10**6})
+        await nobody.look()
+        assert nobody.may_judge  # no log, and so nobody who could put anything back
+
+
+async def test_submissions_wait_and_are_told_to_come_again(tmp_path: Path) -> None:
+    region, key = make_region(("SG", "MY"), now=clock.now()), SignKey.generate()
+    name = f"AUDIT_{clock.now().year}"
+    async with (
+        running_hub(region, tmp_path / "hub") as hub,
+        hub.member_link("SG") as sg,
+        hub.hub_link() as own,
+        running_gateway(hub, directory=directory(hub, key), lost=lambda: {name: 0}),
+    ):
+        for link in (sg, own):
+            await link.wait_connected(BOUND_S)
+        made = make(region, ("MY",))
+        await submit(sg, made)
+        told = await receipt(sg)
+        assert isinstance(told, TemporaryRefusal)
+        assert (told.code, told.id) == ("audit-unready", made.label.id)
+        subject = record.decided("SG", made.label.id)
+        assert await own.get_last(name, subject) is None
+        created = (await stream_states(own, "audit.>"))[name].created
+        mark = ready(stream_id(name, created), key)
+        await own.publish_acked(ready_subject(name), mark, msg_id="mark")
+        attempt = 1
+        async with asyncio.timeout(BOUND_S):
+            while not isinstance(told, DecisionReceipt):
+                attempt += 1
+                await submit(sg, made, attempt=attempt)
+                told = await receipt(sg)
+        assert await own.get_last(name, subject) is not None
+
+
+def test_the_hub_remembers_a_loss_until_the_log_put_it_right() -> None:
+    known = StreamMemory().seen({"AUDIT_2026": StreamState("1", 9), "B": StreamState("1", 9)})
+    behind = known.seen({"AUDIT_2026": StreamState("1", 6), "B": StreamState("1", 6)})
+    assert behind.lost == {"AUDIT_2026": 6}
+    later = behind.looked_into().seen({"AUDIT_2026": StreamState("1", 8)})
+    assert later.lost == {"AUDIT_2026": 6}  # to know why is not to put it right
+    assert later.seen({}).lost == {"AUDIT_2026": 0}
+    assert nothing_lost() == {}
+
+
+def test_subjects_open_under_their_key_alone() -> None:
+    sealer, other = (SubjectSealer.of(SignKey.generate()) for _ in range(2))
+    subjects = [f"audit.2026.SG.0193a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1{n}" for n in range(3)]
+    own = [f"audit.2026.{nobodys}" for nobodys in ("gateway.gw-1.0.1", "opened", "log.ready")]
+    row = sealer.seal(2026, [*own, *subjects])
+    assert row is not None
+    assert sealer.open(row) == subjects
+    assert row.year == 2026
+    assert b"SG" not in row.sealed[12:]
+    assert sealer.seal(2026, own) is None
+    wrong = bytes([row.sealed[0] ^ 1, *row.sealed[1:]]), row.sealed[:-1], row.sealed[:9], b""
+    for sealed in wrong:
+        with pytest.raises(BrokerError) as caught:
+            sealer.open(SealedSubjects(2026, sealed))
+        assert caught.value.code == "subject-damaged"
+    with pytest.raises(BrokerError):
+        other.open(row)
+
+
+async def test_rows_of_a_year_that_is_over_go(stage: Stage) -> None:
+    await stage.decide(2)
+    await stage.grow()
+    state, year = stage.committer.state, clock.now().year
+    (row,) = (await state.subjects(year)).values()
+    assert len(SubjectSealer.of(stage.sequencer.pen.key).open(row)) == 2
+    await state.keep_years((year - 1, year))
+    assert await state.subjects(year)
+    await state.keep_years((year + 1,))
+    assert await state.subjects(year) == {}
+    assert is_rebuilt(decided_before("audit.2026.SG.x", SignKey.generate()))
