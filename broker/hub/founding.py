@@ -9,7 +9,7 @@ from broker.errors import BrokerError
 from broker.hub import place as names
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
-from broker.transport.server import write_configuration
+from broker.transport.server import Routes, write_configuration
 from keys.directory.toml_text import Table, hub_toml, toml
 from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
@@ -94,6 +94,45 @@ def write_server(
     write_private(server.key, key)
     write_private(server.certificate, certificate)
     write_configuration(server, secrets.keys, tuple(members), now=now)
+
+
+def write_cluster(
+    place: HubPlace,
+    config: HubConfig,
+    secrets: HubSecrets,
+    *,
+    now: datetime,
+    members: Sequence[str] = (),
+) -> list[Path]:
+    """Write the files of each server of the cluster, and return their folders.
+
+    Args:
+        place: Of the hub; each folder is then carried to its server's machine, to the same path.
+        config: Names the servers.
+        secrets: The hub's.
+        now: From when the certificates hold.
+        members: Whose services are exported from the start; a running hub adds the others.
+
+    Raises:
+        KeyFileError: They cannot be written.
+    """
+    authority = place.authority_pem().encode("ascii")
+    for server in config.cluster:
+        certificate, key = issue_server(
+            authority, secrets.authority_key_pem, (server.host,), now, SERVER_DAYS, routes=True
+        )
+        there = place.cluster_server(server)
+        make_private_folder(there.folder.parent)
+        make_private_folder(there.folder)
+        write_private(there.key, key)
+        write_private(there.certificate, certificate)
+        write_private(there.folder / "ca.pem", authority)
+        others = tuple(
+            f"{other.host}:{other.cluster_port}" for other in config.cluster if other != server
+        )
+        routes = Routes(server.name, server.cluster_port, others, there.folder / "ca.pem")
+        write_configuration(there, secrets.keys, tuple(members), now=now, routes=routes)
+    return [place.cluster_server(server).folder for server in config.cluster]
 
 
 def config_toml(config: HubConfig) -> bytes:

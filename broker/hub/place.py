@@ -6,6 +6,7 @@ keys/gateway.keystore  the decision key and a confined user: all that a gateway 
 keys/directory.keystore  the directory's online keys
 directory/             the published directory
 server/                nats-server: configuration, certificate, streams
+servers/               the same for each server of a cluster, to be carried to its machine
 suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
 """
@@ -15,11 +16,11 @@ import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from broker import clock
 from broker.errors import BrokerError
@@ -44,6 +45,8 @@ AUTHORITY: Final = "tls/authority"
 DECISIONS: Final = "sign/decisions"
 _MIB: Final = 1024 * 1024
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$"
+_CLUSTERS: Final = (3, 5)
+_REPLICAS: Final = 3
 Mebibytes = Annotated[int, Field(ge=1, le=64 * 1024 * 1024)]
 
 
@@ -77,6 +80,27 @@ SMALL: Final = StoreSizes(submit_mib=32, inbox_mib=64, held_mib=32, receipt_mib=
 """For demonstrations and small machines."""
 
 
+class ClusterServer(Strict):
+    """One server of the hub's cluster.
+
+    Attributes:
+        name: Short, of letters, digits and hyphens; its files lie in `servers/<name>`.
+        host: Under which members and the other servers reach it, and on which it listens.
+        port: For members.
+        cluster_port: For the other servers.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    host: Annotated[str, Field(pattern=_NAME)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 4222
+    cluster_port: Annotated[int, Field(ge=1, le=65535)] = 6222
+
+    @property
+    def url(self) -> str:
+        """Where members connect."""
+        return f"tls://{self.host}:{self.port}"
+
+
 class HubConfig(Strict):
     """`hub/config.toml`.
 
@@ -85,6 +109,7 @@ class HubConfig(Strict):
         port: Its port.
         names: DNS names or addresses under which members reach it; the first is in the directory.
         nats_url: A server that others run, with this hub's operator; empty for the embedded one.
+        cluster: Servers that keep every stream threefold; none for the embedded server.
         gateways: How many gateway workers run beside it.
         store: How much it may store.
     """
@@ -96,18 +121,40 @@ class HubConfig(Strict):
         tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1, max_length=16)
     ] = ("localhost", "127.0.0.1")
     nats_url: Annotated[str, Field(max_length=256, pattern=r"^(tls://[!-~]+)?$")] = ""
+    cluster: Annotated[tuple[ClusterServer, ...], Field(max_length=5)] = ()
     gateways: Annotated[int, Field(ge=0, le=64)] = 1
     store: StoreSizes = StoreSizes()
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cluster and len(self.cluster) not in _CLUSTERS:
+            raise ValueError("a cluster has three servers, or five: an even one decides nothing")
+        if len({server.name for server in self.cluster}) != len(self.cluster):
+            raise ValueError("two servers of a cluster have one name")
+        if self.cluster and self.nats_url:
+            raise ValueError("a hub has a cluster of its own, or a server of others")
+        return self
+
     @property
     def public_url(self) -> str:
-        """Where members connect."""
+        """Where members connect; of a cluster, every server's, with commas between them."""
+        if self.cluster:
+            return ",".join(server.url for server in self.cluster)
         return f"tls://{self.names[0]}:{self.port}"
 
     @property
-    def own_url(self) -> str:
+    def own_urls(self) -> tuple[str, ...]:
         """Where the hub's own processes connect."""
-        return self.nats_url or self.public_url
+        return tuple((self.nats_url or self.public_url).split(","))
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the hub starts its server itself."""
+        return not (self.nats_url or self.cluster)
+
+    def sizes(self) -> Sizes:
+        """Return how much each stream may take, and how many servers keep it."""
+        return replace(self.store.sizes(), replicas=_REPLICAS if self.cluster else 1)
 
 
 @dataclass(frozen=True)
@@ -198,6 +245,13 @@ class HubPlace:
             folder, config.port, folder / "server.pem", folder / "server.key", config.host
         )
 
+    def cluster_server(self, server: ClusterServer) -> ServerPlace:
+        """Where the files of one server of the cluster are written."""
+        folder = self.folder / "servers" / server.name
+        return ServerPlace(
+            folder, server.port, folder / "server.pem", folder / "server.key", server.host
+        )
+
     def config(self) -> HubConfig:
         """Return the settings.
 
@@ -274,7 +328,7 @@ class HubSecrets:
         place: HubPlace, config: HubConfig, account: SignKey, user: SignKey, name: str
     ) -> Credentials:
         jwt = user_jwt(account, user.public.raw, name, now=clock.now())
-        return Credentials((config.own_url,), place.authority_pem(), jwt, user, "_INBOX", name)
+        return Credentials(config.own_urls, place.authority_pem(), jwt, user, "_INBOX", name)
 
 
 @dataclass(frozen=True)
@@ -299,5 +353,5 @@ class GatewaySecrets:
     def credentials(self, place: HubPlace, config: HubConfig, name: str) -> Credentials:
         """Return those of a worker called `name`."""
         return Credentials(
-            (config.own_url,), place.authority_pem(), self.jwt, self.user, "_INBOX", name
+            config.own_urls, place.authority_pem(), self.jwt, self.user, "_INBOX", name
         )

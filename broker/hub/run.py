@@ -87,7 +87,7 @@ class Hub:
         source = LatestDirectory(PublishedDirectory.at(self.place.home))
         await self._resign(source)
         self._suspensions = read_suspensions(self.place.suspensions_file)
-        server = None if self.config.nats_url else self._prepared_server(source, now=clock.now())
+        server = self._prepared_server(source, now=clock.now()) if self.config.embedded else None
         try:
             async with asyncio.TaskGroup() as group:
                 if server is not None:
@@ -109,7 +109,7 @@ class Hub:
         ):
             await system.wait_connected(CONNECT_TIMEOUT_S)
             await hub.wait_connected(CONNECT_TIMEOUT_S)
-            enrolment = Enrolment(secrets.keys, system, hub, config.store.sizes())
+            enrolment = Enrolment(secrets.keys, system, hub, config.sizes())
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
             await self._remember(hub)
@@ -128,7 +128,7 @@ class Hub:
 
     def _prepared_server(self, source: LatestDirectory, *, now: datetime) -> Server:
         place = self.place.server(self.config)
-        sizes, members = self.config.store.sizes(), self._read(source).members()
+        sizes, members = self.config.sizes(), self._read(source).members()
         write_server(self.place, self.config, self.secrets, now=now, members=members)
         check_disk(place.folder, sizes, members=len(members), years=len(years_at(now)))
         return Server(place)

@@ -104,9 +104,9 @@ class SequencerSecrets:
     user: SignKey
     jwt: str = field(repr=False)
 
-    def credentials(self, url: str, ca_pem: str) -> Credentials:
+    def credentials(self, urls: tuple[str, ...], ca_pem: str) -> Credentials:
         """Return those of the user that reads streams at the hub's server."""
-        return Credentials((url,), ca_pem, self.jwt, self.user, "_INBOX", "sequencer")
+        return Credentials(urls, ca_pem, self.jwt, self.user, "_INBOX", "sequencer")
 
 
 @dataclass(frozen=True)

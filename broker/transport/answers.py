@@ -15,6 +15,7 @@ NO_RESPONDERS: Final = "503"
 NOT_FOUND: Final = 10037
 _FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
 _CONFLICT: Final = 10071
+_LEADERLESS: Final = frozenset({10004, 10005, 10008})  # a cluster that agrees on nothing for now
 
 
 def stored(answer: Mapping[str, Any]) -> Stored:
@@ -58,6 +59,8 @@ def check(answer: Mapping[str, Any]) -> None:
         raise StreamFull
     if code == _CONFLICT:
         raise SequenceConflict
+    if code in _LEADERLESS:
+        raise Unreachable("the hub's servers agree on no leader now")
     raise Refused(code, str(error.get("description", "refused")))
 
 

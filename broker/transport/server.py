@@ -53,10 +53,60 @@ class ServerPlace:
         return self.folder / "nats.conf"
 
 
+@dataclass(frozen=True)
+class Routes:
+    """How one server of a cluster knows the others.
+
+    Attributes:
+        name: Of this server, and of no other.
+        port: On which the others reach it.
+        others: `host:port` of each, for the same purpose.
+        authority: PEM file of the authority that vouches for all of them.
+    """
+
+    name: str
+    port: int
+    others: tuple[str, ...]
+    authority: Path
+
+    def settings(self, place: ServerPlace) -> dict[str, Any]:
+        """Return what the server's configuration says of its cluster.
+
+        Nothing is learnt by hearsay: who is in the cluster stands here, and in the certificates.
+        """
+        return {
+            "name": "kentong",
+            "listen": f"{place.host}:{self.port}",
+            "routes": [f"tls://{other}" for other in self.others],
+            "no_advertise": True,
+            "connect_retries": 120,
+            "tls": {
+                "cert_file": str(place.certificate),
+                "key_file": str(place.key),
+                "ca_file": str(self.authority),
+                "verify": True,
+                "timeout": 5,
+                "min_version": "1.3",
+            },
+        }
+
+
 def write_configuration(
-    place: ServerPlace, keys: HubKeys, members: tuple[str, ...], *, now: datetime
+    place: ServerPlace,
+    keys: HubKeys,
+    members: tuple[str, ...],
+    *,
+    now: datetime,
+    routes: Routes | None = None,
 ) -> None:
     """Write the server's configuration, which is JSON, a subset of its own format.
+
+    Args:
+        place: Where.
+        keys: Of the hub's operator and accounts.
+        members: Whose services the hub exports from the start.
+        now: When its accounts are signed.
+        routes: To the other servers of its cluster, if it is one of several.
 
     Raises:
         KeyFileError: The folder cannot be written.
@@ -66,7 +116,7 @@ def write_configuration(
     hub = public_nkey("account", keys.account.public.raw)
     settings: dict[str, Any] = {
         "listen": f"{place.host}:{place.port}",
-        "server_name": "kentong-hub",
+        "server_name": "kentong-hub" if routes is None else routes.name,
         "operator": operator_jwt(keys, now=now),
         "system_account": system,
         "resolver": {
@@ -98,6 +148,8 @@ def write_configuration(
         "max_control_line": 4096,
         "write_deadline": "10s",
     }
+    if routes is not None:
+        settings["cluster"] = routes.settings(place)
     write_private(place.configuration, json.dumps(settings, indent=1).encode())
 
 

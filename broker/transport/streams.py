@@ -45,6 +45,7 @@ class Sizes:
         receipt: Answers to what it handed in.
         audit: Decisions of a year, of all members together.
         ack_wait_s: After which what a reader took and did not acknowledge is given out again.
+        replicas: How many servers of a cluster keep each stream; one where there is no cluster.
     """
 
     submit: int = 128 * _MIB
@@ -53,6 +54,7 @@ class Sizes:
     receipt: int = 64 * _MIB
     audit: int = 2048 * _MIB
     ack_wait_s: int = ACK_WAIT_S
+    replicas: int = 1
 
     def total(self, members: int, years: int) -> int:
         """Return what all streams together may take."""
@@ -119,18 +121,17 @@ async def ensure_streams(
                 "retention": "limits",
                 "max_bytes": chosen.audit,
                 "max_age": int(AUDIT_AGE.total_seconds()) * _SECOND,
+                "num_replicas": chosen.replicas,
                 "deny_purge": True,
             },
         )
-    await _stream(
-        link, EXPIRED_STREAM, "expired.>", {"retention": "workqueue", "max_bytes": chosen.held}
-    )
+    await _queue(link, EXPIRED_STREAM, "expired.>", chosen.held, chosen.replicas)
     await _consumer(link, EXPIRED_STREAM, "GATEWAY", "expired.>", MAX_ACK_PENDING)
     for member in members:
         await _member(link, member, chosen)
         senders = [code for code in members if code != member]
         for sender in senders:
-            await _held(link, member, sender, chosen.held // len(senders))
+            await _held(link, member, sender, chosen.held // len(senders), chosen.replicas)
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ async def _member(link: Link, member: str, sizes: Sizes) -> None:
         ("SUBMIT", "submit", sizes.submit),
         ("RECEIPT", "receipt", sizes.receipt),
     ):
-        await _queue(link, f"{name}_{member}", f"{subject}.{member}.>", size)
+        await _queue(link, f"{name}_{member}", f"{subject}.{member}.>", size, sizes.replicas)
     for lane in Lane:
         submitted, delivered = f"submit.{member}.{lane}.>", f"deliver.{member}.{lane}.>"
         await _consumer(
@@ -213,22 +214,24 @@ async def _member(link: Link, member: str, sizes: Sizes) -> None:
             ack_wait_s=sizes.ack_wait_s,
         )
         inbox = inbox_of(member, lane)
-        await _queue(link, inbox, delivered, int(sizes.inbox * LANE_SHARES[lane]))
+        room = int(sizes.inbox * LANE_SHARES[lane])
+        await _queue(link, inbox, delivered, room, sizes.replicas)
         await _consumer(
             link, inbox, str(lane), delivered, INBOX_ACK_PENDING, ack_wait_s=sizes.ack_wait_s
         )
     await _consumer(link, f"RECEIPT_{member}", member, f"receipt.{member}.>", INBOX_ACK_PENDING)
 
 
-async def _held(link: Link, recipient: str, sender: str, size: int) -> None:
+async def _held(link: Link, recipient: str, sender: str, size: int, replicas: int) -> None:
     name, subject = held_for(recipient, sender), f"held.{recipient}.{sender}.>"
-    await _queue(link, name, subject, size)
+    await _queue(link, name, subject, size, replicas)
     # One at a time, so that what is held goes out in its order whichever worker drains it.
     await _consumer(link, name, "GATEWAY", subject, 1)
 
 
-async def _queue(link: Link, name: str, subject: str, size: int) -> None:
-    await _stream(link, name, subject, {"retention": "workqueue", "max_bytes": size})
+async def _queue(link: Link, name: str, subject: str, size: int, replicas: int) -> None:
+    settings = {"retention": "workqueue", "max_bytes": size, "num_replicas": replicas}
+    await _stream(link, name, subject, settings)
 
 
 async def _stream(link: Link, name: str, subject: str, settings: Mapping[str, Any]) -> None:

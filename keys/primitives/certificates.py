@@ -46,7 +46,13 @@ def make_ca(common_name: str, now: datetime, days: int) -> tuple[bytes, bytes]:
 
 
 def issue_server(
-    ca_cert_pem: bytes, ca_key_pem: bytes, names: Sequence[str], now: datetime, days: int
+    ca_cert_pem: bytes,
+    ca_key_pem: bytes,
+    names: Sequence[str],
+    now: datetime,
+    days: int,
+    *,
+    routes: bool = False,
 ) -> tuple[bytes, bytes]:
     """Return certificate and private key, both PEM, of a TLS server.
 
@@ -56,10 +62,14 @@ def issue_server(
         names: DNS names or IP addresses under which it is reached; the first is its subject.
         now: The current time.
         days: How long it holds; never beyond the authority.
+        routes: It also calls the other servers of its cluster, as a TLS client.
 
     Raises:
         KeyFileError: The authority's certificate or key cannot be read.
     """
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+    if routes:
+        usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     try:
         authority = x509.load_pem_x509_certificate(ca_cert_pem)
         signer = load_pem_private_key(ca_key_pem, password=None)
@@ -74,7 +84,7 @@ def issue_server(
         _builder(_name(names[0]), authority.subject, key, now, lasting)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id),
             critical=False,

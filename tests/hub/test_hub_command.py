@@ -60,7 +60,8 @@ async def started(home: Path, *words: str) -> AsyncIterator[asyncio.subprocess.P
 async def kentong(home: Path, *words: str) -> tuple[int | None, dict[str, Any], str]:
     async with asyncio.timeout(BOUND_S), started(home, *words) as child:
         out, error = await child.communicate()
-    return child.returncode, json.loads(out or b"{}"), error.decode()
+    told = json.loads(out) if out.startswith(b"{") else {}
+    return child.returncode, told, error.decode()
 
 
 def found(home: Path) -> None:
@@ -154,3 +155,45 @@ async def test_a_command_without_a_hub_says_what_to_do(home: Path) -> None:
     code, _, error = await kentong(home, "hub", "status")
     assert code == 1
     assert "kentong hub init" in error
+
+
+async def test_a_cluster_is_written_folder_by_folder_and_written_again(home: Path) -> None:
+    servers = [f"{name}=127.0.0.1:{free_port()}:{free_port()}" for name in ("a", "b", "c")]
+    words = [word for server in servers for word in ("--cluster", server)]
+    code, told, error = await kentong(home, "hub", "init", "--small", *words, "--json")
+    assert code == 0, error
+    assert told["url"].count("tls://127.0.0.1:") == 3
+    place = HubPlace(home)
+    certificates = set()
+    for name, folder in zip("abc", told["servers"], strict=True):
+        settings = json.loads((Path(folder) / "nats.conf").read_text())
+        assert settings["server_name"] == name
+        assert len(settings["cluster"]["routes"]) == 2
+        assert settings["cluster"]["tls"]["verify"] is True
+        assert (Path(folder) / "server.key").stat().st_mode & 0o077 == 0
+        certificates.add((Path(folder) / "server.pem").read_bytes())
+    assert len(certificates) == 3
+    assert place.config().sizes().replicas == 3
+    code, _, error = await kentong(home, "hub", "server-config")
+    assert code == 0, error
+    assert (Path(told["servers"][0]) / "server.pem").read_bytes() not in certificates
+
+
+@pytest.mark.parametrize(
+    ("servers", "code"),
+    [
+        (["a=h:1:2", "b=h:3:4"], 1),  # an even number decides nothing
+        (["a=h:1:2", "a=h:3:4", "c=h:5:6"], 1),  # one name twice
+        (["a=h:1", "b=h:3:4", "c=h:5:6"], 2),
+        (["a=h:x:2", "b=h:3:4", "c=h:5:6"], 2),
+        (["=h:1:2", "b=h:3:4", "c=h:5:6"], 2),
+    ],
+)
+async def test_a_cluster_that_cannot_be_is_refused_and_nothing_is_made(
+    home: Path, servers: list[str], code: int
+) -> None:
+    words = [word for server in servers for word in ("--cluster", server)]
+    async with asyncio.timeout(BOUND_S), started(home, "hub", "init", *words) as child:
+        _, error = await child.communicate()
+    assert child.returncode == code, error
+    assert not (home / "hub").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from broker import clock, logs
 from broker.cli import screen
@@ -17,9 +18,9 @@ from broker.cli.text import country, say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
 from broker.hub.children import gateway_command, kentong_command
-from broker.hub.founding import init_hub, write_server
+from broker.hub.founding import init_hub, write_cluster, write_server
 from broker.hub.memory import read_memory, write_memory
-from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
+from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace, StoreSizes
 from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
@@ -51,6 +52,10 @@ def init(
     nats_url: Annotated[
         str, typer.Option(help="Use this NATS server instead of starting one.")
     ] = "",
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=HOST:PORT:CLUSTERPORT of one server; three times, or five."),
+    ] = None,
     gateways: Annotated[int, typer.Option(help="Gateway workers to run.", min=0, max=64)] = 1,
     small: Annotated[bool, typer.Option("--small", help="Small stores, to try it out.")] = False,
     passphrase_file: PassphraseFile = None,
@@ -58,30 +63,35 @@ def init(
 ) -> None:
     """Make the hub's keys, TLS authority and settings.
 
-    Prints where the file is that the members then sign as region/hub.toml.
+    Prints where the file is that the members then sign as region/hub.toml. With --cluster it also
+    writes a folder for each server, to be carried to its machine: nats-server -c nats.conf.
 
     Example: [bold]kentong hub init --name hub.example.int --host 0.0.0.0[/bold]
     """
     place = HubPlace(home())
-    config = HubConfig(
+    config = _config(
         host=host,
         port=port,
         names=tuple(name or ("localhost", "127.0.0.1")),
         nats_url=nats_url,
+        cluster=tuple(_server(text) for text in cluster or ()),
         gateways=gateways,
         store=SMALL if small else StoreSizes(),
     )
-    document = init_hub(
-        place.home,
-        passphrase(passphrase_file),
-        config,
-        now=clock.now(),
-        log2n=settings().scrypt_log2n,
-    )
+    secret = passphrase(passphrase_file)
+    log2n = settings().scrypt_log2n
+    document = init_hub(place.home, secret, config, now=clock.now(), log2n=log2n)
+    folders = write_cluster(place, config, place.open_hub(secret), now=clock.now())
     if as_json:
-        screen.as_json("hub-init", hub=str(place.hub_document), url=document.server_url)
+        servers = [str(folder) for folder in folders]
+        screen.as_json(
+            "hub-init", hub=str(place.hub_document), url=document.server_url, servers=servers
+        )
         return
     screen.line(say("hub-made", "The hub is made in {folder}.", folder=place.folder), bold=True)
+    for folder in folders:
+        text = "Carry {folder} to that server's machine, and start nats-server -c nats.conf there."
+        screen.line(say("hub-server-made", text, folder=folder))
     screen.line(
         say(
             "hub-made-next",
@@ -249,10 +259,16 @@ def rekey(
 def server_config(passphrase_file: PassphraseFile = None) -> None:
     """Write the configuration of a NATS server of your own, to be used with --nats-url.
 
+    Of a cluster, it writes every server's anew, each with a new certificate.
+
     Example: [bold]kentong hub server-config[/bold]
     """
     place, now = HubPlace(home()), clock.now()
     config, secrets = place.config(), place.open_hub(passphrase(passphrase_file))
+    if config.cluster:
+        for folder in write_cluster(place, config, secrets, now=now):
+            screen.line(str(folder / "nats.conf"))
+        return
     write_server(place, config, secrets, now=now)
     screen.line(str(place.server(config).configuration))
 
@@ -294,6 +310,26 @@ def resume(member: Member, as_json: AsJSON = False) -> None:
         return
     text = "{country} may connect again."
     screen.line(say("hub-resumed", text, country=country(member)), bold=True)
+
+
+def _config(**given: Any) -> HubConfig:  # noqa: ANN401 - the fields of the settings
+    try:
+        return HubConfig(**given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BrokerError("bad-config", f"{where}: {first['msg']}".lstrip(": ")) from None
+
+
+def _server(text: str) -> ClusterServer:
+    """Return what NAME=HOST:PORT:CLUSTERPORT says."""
+    name, _, place = text.partition("=")
+    parts = place.rsplit(":", 2)
+    try:
+        host, port, cluster_port = parts
+        return ClusterServer(name=name, host=host, port=int(port), cluster_port=int(cluster_port))
+    except ValueError:
+        raise typer.BadParameter(f"{text}: a server is NAME=HOST:PORT:CLUSTERPORT") from None
 
 
 def _tell_suspension(member: str, entry: Suspension, *, as_json: bool) -> None:

@@ -154,7 +154,7 @@ def run(
     place, hub = LedgerPlace(folder), HubPlace(folder)
     secrets = place.open_sequencer(passphrase(passphrase_file))
     credentials = Credentials(
-        (hub.config().own_url,),
+        hub.config().own_urls,
         hub.authority_pem(),
         secrets.jwt,
         secrets.user,

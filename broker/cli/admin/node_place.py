@@ -46,7 +46,7 @@ class NodeConfig(Strict):
 
     Attributes:
         member: Whose node.
-        hub_url: `tls://host:port`.
+        hub_url: `tls://host:port`; of a cluster, every server's, with commas between them.
         database_url: Another database than `node.db`; empty for that one.
         tls_host: Address of a TLS port for desks elsewhere; empty for none.
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
@@ -158,7 +158,12 @@ class NodePlace:
         except OSError as error:
             raise BrokerError("no-node", f"{self.authority_file} is missing") from error
         return Credentials(
-            (config.hub_url,), authority, jwt, user, inbox_prefix(config.member), config.member
+            tuple(config.hub_url.split(",")),
+            authority,
+            jwt,
+            user,
+            inbox_prefix(config.member),
+            config.member,
         )
 
 

@@ -11,8 +11,8 @@ from broker import clock
 from broker.api.tokens import Scope, TokenBook
 from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
-from broker.hub.founding import init_hub
-from broker.hub.place import SMALL, HubConfig, HubPlace
+from broker.hub.founding import init_hub, write_cluster
+from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace
 from broker.ledger.place import LedgerConfig
 from keys.directory.founding import Founder, found_region
 from keys.files import make_private_folder, write_private
@@ -84,7 +84,12 @@ def policies() -> Path:
 
 
 def found(
-    folder: Path, *, log: bool = False, nodes: tuple[str, ...] = NODES, gateways: int = 1
+    folder: Path,
+    *,
+    log: bool = False,
+    nodes: tuple[str, ...] = NODES,
+    gateways: int = 1,
+    servers: int = 0,
 ) -> DemoRegion:
     """Make keys, policies, directory, hub and nodes in `folder`.
 
@@ -93,6 +98,7 @@ def found(
         log: Whether the hub keeps the log of decisions, which the nodes then witness.
         nodes: The members that run one; Thailand is a member in any case.
         gateways: Workers of the hub.
+        servers: Of a cluster that others start; none for the hub's own server.
 
     Raises:
         KeysError: A file cannot be written.
@@ -103,8 +109,9 @@ def found(
     hub_home, now = folder / "hub-home", clock.now()
     hub_home.mkdir(mode=0o700)
     store = SMALL.model_copy(update={"ack_wait_s": ACK_WAIT_S})
-    config = HubConfig(port=_free_port(), store=store, gateways=gateways)
+    config = HubConfig(port=_free_port(), store=store, gateways=gateways, cluster=_cluster(servers))
     document = init_hub(hub_home, passphrase, config, now=now, log2n=LOG2N)
+    write_cluster(HubPlace(hub_home), config, HubPlace(hub_home).open_hub(passphrase), now=now)
     if log:
         path = found_log(
             hub_home, passphrase, LedgerConfig(origin=ORIGIN, round_s=ROUND_S), log2n=LOG2N
@@ -143,6 +150,15 @@ def _founder(folder: Path, code: str) -> Founder:
         officers={officer_of(code): (OfficerRole.OFFICER,)},
         names={"en": NAMES.get(code, code)},
         region=RegionMember(kind=MemberKind.STATE, groups=("asean",)),
+    )
+
+
+def _cluster(servers: int) -> tuple[ClusterServer, ...]:
+    return tuple(
+        ClusterServer(
+            name=f"hub-{number}", host="localhost", port=_free_port(), cluster_port=_free_port()
+        )
+        for number in range(1, servers + 1)
     )
 
 
