@@ -46,7 +46,7 @@ chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run
 schemas: setup  ## Regenerate schemas/json, docs/openapi.json and the text template
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m broker.api.description
-	$(BIN)/pybabel -q extract --no-default-keywords -k "say:1c,2" -k "phrase:1c,2" --omit-header --no-location --sort-output -o broker/locale/kentong.pot broker/cli schemas/doubts.py
+	$(BIN)/pybabel -q extract -F broker/locale/extract.cfg --no-default-keywords -k "say:1c,2" -k "phrase:1c,2" --omit-header --no-location --sort-output -o broker/locale/kentong.pot broker/cli schemas/doubts.py
 
 lock: setup  ## Resolve the dependencies anew into requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

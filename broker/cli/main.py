@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -23,7 +24,8 @@ def main() -> None:
     completing = _COMPLETION in os.environ  # noqa: TID251 - the shell's protocol, not a setting
     chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     try:
-        build(load_all=completing, chosen=chosen)()
+        app = build(load_all=completing, chosen=chosen)
+        translated(app)()
     except (BrokerError, KeysError, SchemaError) as error:
         sys.exit(_failed(error, as_json="--json" in sys.argv[1:]))
     except KeyboardInterrupt:
@@ -69,6 +71,13 @@ def build(*, chosen: str | None = None, load_all: bool = False) -> typer.Typer:
         else:
             app.command(name, rich_help_panel=entry.panel)(module.command)
     return app
+
+
+def translated(app: typer.Typer) -> Callable[[], None]:
+    """Return the application with its help in the officer's language."""
+    command = typer.main.get_command(app)
+    importlib.import_module("broker.cli.helptexts").translate(command)
+    return command
 
 
 def _not_loaded() -> None:

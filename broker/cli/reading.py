@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from broker.cli import screen
+from broker.cli.notices import warning_words
 from broker.cli.text import country, say
 from broker.cli.words import clock, status_word
 from schemas.desk import InboxItem
@@ -62,7 +63,7 @@ def show(item: InboxItem) -> None:
             (say("field-alert", "alert"), f"{item.alert_id} revision {item.rev}"),
             (say("field-id", "envelope"), str(item.id)),
             (say("field-others", "also sent to"), ", ".join(item.recipients or ())),
-            (say("field-warnings", "note"), ", ".join(item.warnings)),
+            (say("field-warnings", "note"), "; ".join(map(warning_words, item.warnings))),
         ]
     )
     if item.original is not None:

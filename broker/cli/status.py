@@ -8,7 +8,7 @@ from broker.cli import screen
 from broker.cli.desk import AsJSON, ask, client, exit_for, reference
 from broker.cli.desk import show_submission as show
 from broker.cli.text import say
-from broker.cli.words import alarm_line, clock, reason
+from broker.cli.words import alarm_line, clock, clock_word, reason
 from schemas.desk import NodeStatus, Submission
 
 
@@ -67,10 +67,21 @@ def _node(*, as_json: bool) -> None:
                 if directory is None
                 else f"{directory.snapshot}, {clock(directory.fresh_until)}",
             ),
-            (say("node-clock", "clock"), status.clock.state),
-            (say("node-sealing", "sealing"), reason(status.sealing) if status.sealing else "ok"),
+            (say("node-clock", "clock"), clock_word(status.clock.state)),
+            (
+                say("node-sealing", "sealing"),
+                reason(status.sealing) if status.sealing else say("ok", "ok"),
+            ),
             (say("node-waiting", "waiting to go"), str(waiting)),
-            (say("node-inbox", "inbox"), f"{status.inbox} (+{status.exercise_inbox} exercise)"),
+            (
+                say("node-inbox", "inbox"),
+                say(
+                    "inbox-counts",
+                    "{real} (+{exercise} exercise)",
+                    real=status.inbox,
+                    exercise=status.exercise_inbox,
+                ),
+            ),
             (say("node-quarantine", "quarantined"), str(status.quarantined)),
             (say("node-gaps", "gaps"), str(len(status.gaps))),
         ]

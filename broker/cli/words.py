@@ -6,6 +6,7 @@ Codes without an entry are shown as they are: a raw code is better than a wrong 
 from datetime import UTC, datetime
 from typing import Final
 
+from broker.cli.notices import alarm_words
 from broker.cli.reasons import REASONS
 from broker.cli.text import country, say
 from keys.directory.expiry import Expiring
@@ -101,6 +102,19 @@ def clock(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
+def clock_word(state: str) -> str:
+    """Return how this machine's clock stands against the hub's."""
+    match state:
+        case "ok":
+            return say("ok", "ok")
+        case "warn":
+            return say("clock-warn", "more than 30 seconds wrong")
+        case "skew":
+            return say("clock-skew", "WRONG by more than 5 minutes; nothing is sent")
+        case _:
+            return say("clock-unknown", "not compared yet")
+
+
 def expiry_line(expiring: Expiring) -> str:
     """Return a line that says what must be signed again, and until when."""
     return say(
@@ -130,7 +144,9 @@ def advice_line(advice: Advice) -> str:
 def alarm_line(alarm: Alarm) -> str:
     """Return a line for one alarm."""
     parts = (alarm.code, alarm.peer or "", f"x{alarm.count}", alarm.detail)
-    return "! " + " ".join(part for part in parts if part)
+    line = "! " + " ".join(part for part in parts if part)
+    words = alarm_words(alarm.code)
+    return f"{line}: {words}" if words else line
 
 
 def reason(code: str) -> str:

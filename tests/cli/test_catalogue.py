@@ -13,7 +13,8 @@ def test_the_template_holds_every_text(tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own tool
         [
             str(Path(sys.executable).parent / "pybabel"),
-            *("-q", "extract", "--no-default-keywords", "-k", "say:1c,2", "-k", "phrase:1c,2"),
+            *("-q", "extract", "-F", "broker/locale/extract.cfg"),
+            *("--no-default-keywords", "-k", "say:1c,2", "-k", "phrase:1c,2"),
             *("--omit-header", "--no-location", "--sort-output", "-o", str(made)),
             *("broker/cli", "schemas/doubts.py"),
         ],

@@ -1,15 +1,20 @@
 """Whoever refuses has words for it, and officers who read another language have theirs."""
 
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
+import typer
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 
 from broker.admission.codes import RETRY
 from broker.cli import text
 from broker.cli.errors import sentence
+from broker.cli.helptexts import CONTEXT, translate
+from broker.cli.main import build
 from broker.cli.reasons import REASONS
 from broker.cli.words import reason
 from broker.envelope.errors import CODES
@@ -50,6 +55,8 @@ def malay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalogue with one text, as a ministry would bring it."""
     catalogue = Catalog(locale="ms", domain=text.DOMAIN)
     catalogue.add("the hub is busy; the node sends it later", "hab sibuk", context="reason-busy")
+    catalogue.add("Only this type; repeat.", "Jenis ini sahaja.", context=CONTEXT)
+    catalogue.add("Send an alert.", "Hantar amaran.", context=CONTEXT)
     folder = tmp_path / "ms" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     with (folder / f"{text.DOMAIN}.mo").open("wb") as file:
@@ -79,3 +86,26 @@ def test_every_doubt_has_its_words() -> None:
     )
     codes = set(re.findall(r'\("([a-z-]+)",\)', "".join(bodies)))
     assert {f"doubt-{code}" for code in codes} == set(WORDS)
+
+
+@pytest.mark.usefixtures("malay")
+def test_help_is_in_the_officers_language_too() -> None:
+    try:
+        shown = {name: words_of_help(name) for name in ("inbox", "")}
+    finally:
+        text._catalogue.cache_clear()
+    assert "Jenis ini sahaja." in shown["inbox"]
+    assert "Only this type" not in shown["inbox"]
+    assert "At most so many." in shown["inbox"]
+    assert "Hantar amaran." in shown[""]
+
+
+def words_of_help(name: str) -> str:
+    """The help of a command, or of `kentong` itself, as it is printed."""
+    words = [name, "--help"] if name else ["--help"]
+    command = typer.main.get_command(build(chosen=name))
+    translate(command)
+    printed = StringIO()
+    with redirect_stdout(printed), pytest.raises(SystemExit):
+        command(words)
+    return printed.getvalue()
