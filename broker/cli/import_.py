@@ -16,6 +16,7 @@ from broker.errors import BrokerError
 from broker.importers.header import Header
 from broker.importers.marking import UNMARKED
 from broker.importers.misp import import_misp
+from broker.importers.patterns import Patterns, check_patterns
 from broker.importers.report import Imported, ImportRefusedError
 from broker.importers.stix import import_stix
 from broker.importers.table import import_row, read_map, read_rows
@@ -147,6 +148,7 @@ def _report(
         for each in imported.left:
             left[each.path] = left.get(each.path, 0) + each.count
     notes = sorted({note for _, imported in made for note in imported.marking.notes})
+    patterns = {name: check_patterns(imported.alert) for name, imported in made}
     if as_json:
         screen.as_json(
             "import",
@@ -156,9 +158,13 @@ def _report(
             notes=notes,
             not_carried=left,
             refused=[{"row": number, "reason": reason} for number, reason in refused],
+            unreadable_patterns={
+                name: list(each.unreadable) for name, each in patterns.items() if each.unreadable
+            },
         )
         return
     screen.line(say("imported", "{count} alerts in {out}.", count=len(made), out=out))
+    _warn_of(patterns)
     if left:
         screen.line(say("not-carried", "Not carried over (the original travels with the alert):"))
         head = (say("head-where", "where"), say("head-values", "values"))
@@ -171,6 +177,29 @@ def _report(
         file, document = out / f"{name}.json", out / _original(name, imported)
         screen.line(say("import-next", "Look at status, tlp and purposes in the file; then, e.g.:"))
         typer.echo(f"  kentong send {file} --original {document} --to MY")
+
+
+def _warn_of(patterns: dict[str, Patterns]) -> None:
+    for name, each in patterns.items():
+        if each.unreadable:
+            places = ", ".join(map(str, each.unreadable[:10]))
+            text = say(
+                "patterns-unreadable",
+                "{name}: {count} detection patterns are not valid STIX and may find nothing:"
+                " indicators {places}.",
+                name=name,
+                count=len(each.unreadable),
+                places=places,
+            )
+            screen.line(text)
+        if each.unchecked:
+            text = say(
+                "patterns-unchecked",
+                "{name}: {count} detection patterns were too long or too many to check.",
+                name=name,
+                count=each.unchecked,
+            )
+            screen.line(text)
 
 
 def _read(path: Path) -> bytes:

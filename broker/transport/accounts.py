@@ -157,6 +157,8 @@ def member_account_jwt(
         }
         for number, (subject, _) in enumerate(services(member))
     ]
+    # No limit of `data`: nats-server 2.15 reads it and holds nobody to it (tried, on account and
+    # user). A member's bytes are bounded by payload, its stream's room and the gateway's quota.
     limits = {
         "conn": connections,
         "subs": MAX_SUBSCRIPTIONS,

@@ -1,4 +1,9 @@
-"""500 alerts among three members while gateway, nodes and nats-server are killed at random."""
+"""500 alerts among three members while gateway, nodes and nats-server are killed at random.
+
+Every fifth is for somebody who may not have it: Thailand, whose refusal the sender's node foresees,
+and Viet Nam, which signs a stricter policy a moment before: whoever hears of it first refuses, the
+gateway, the sender's node, or the recipient's own.
+"""
 
 import asyncio
 import os
@@ -11,9 +16,15 @@ import pytest
 from broker import clock
 from broker.cli.demo import alerts
 from broker.cli.demo.processes import Processes
-from broker.cli.demo.region import NODES
+from broker.cli.demo.region import NODES, DemoRegion
 from broker.client import BrokerError, Client, OutcomeUnknown, SignedDraft
-from schemas.desk import DraftRequest, InboxItem, RecipientState, Submission
+from keys.directory import layout
+from keys.directory.ceremony import sign_proposal
+from keys.directory.drafting import Draft
+from keys.directory.holders import load_ministry, load_online_signers
+from keys.directory.repository import DirectoryRepository
+from keys.home import Home
+from schemas.desk import DraftRequest, InboxItem, RecipientState, Submission, SubmissionState
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.processes import kill_child, running_region
 
@@ -22,6 +33,14 @@ COUNT = int(os.environ.get("KENTONG_FAULT_ALERTS", "500"))  # noqa: TID251 - a t
 KILLS = max(6, COUNT // 25)
 SENDERS = 6
 BOUND_S = 300
+REFUSED_EVERY = 5
+STRICTER = b"""
+[[rule]]
+name = "no-more-of-this"
+effect = "forbid"
+direction = "import"
+purposes_any = ["threat-analysis"]
+"""
 
 
 async def prepared(client: Client, to: tuple[str, ...], number: int) -> SignedDraft:
@@ -32,7 +51,7 @@ async def prepared(client: Client, to: tuple[str, ...], number: int) -> SignedDr
         recipients=to,
         agency="POLICE",
         tlp=TLP.AMBER,
-        purposes=(Purpose.WARN,),
+        purposes=(Purpose.THREAT_ANALYSIS if number % REFUSED_EVERY == 0 else Purpose.WARN,),
     )
     while True:
         try:
@@ -83,16 +102,32 @@ async def whole_inbox(client: Client) -> list[InboxItem]:
             return items
 
 
+def forbid_at_vn(region: DemoRegion) -> None:
+    """Publish a policy of Viet Nam that forbids what it took until now."""
+    place = Home(region.hub)
+    repository = DirectoryRepository(place.directory, pinned_root=place.pinned_root())
+    known = repository.trusted().content
+    path = layout.member_files("VN")[1]
+    draft = Draft(known, now=clock.now(), bundle=repository.bundle())
+    draft.put_member_files("VN", {path: known.files[path] + STRICTER})
+    ministry = load_ministry(Home(region.home("VN")).ministry("VN"))
+    signed, _ = sign_proposal(draft.proposal(), known, ministry.signer(lambda _: region.passphrase))
+    online = load_online_signers(place.hub_keys, region.passphrase)
+    repository.publish(signed, online=online, now=clock.now())
+
+
 async def test_each_accepted_alert_is_in_each_inbox_exactly_once(tmp_path: Path) -> None:
     order = random.Random(20261124)  # noqa: S311 - not for a secret
-    async with running_region(tmp_path / "r") as (_, processes, clients):
+    async with running_region(tmp_path / "r") as (region, processes, clients):
+        await asyncio.to_thread(forbid_at_vn, region)
         sent: list[tuple[str, Submission]] = []
         numbers = iter(range(COUNT))
 
         async def send_some() -> None:
             for number in numbers:
                 sender = NODES[number % len(NODES)]
-                to = tuple(code for code in NODES if code != sender)
+                more = ("TH",) if number % REFUSED_EVERY == 0 else ()
+                to = (*(code for code in NODES if code != sender), *more)
                 signed = await prepared(clients[sender], to, number)
                 sent.append((sender, await submitted(clients[sender], signed)))
 
@@ -107,29 +142,45 @@ async def test_each_accepted_alert_is_in_each_inbox_exactly_once(tmp_path: Path)
         assert len({each.submission_id for _, each in sent}) == COUNT
 
         wanted: Counter[tuple[str, str]] = Counter()
+        refused: Counter[tuple[str, str]] = Counter()
         for each in final:
             for outcome in each.recipients:
+                if outcome.state is RecipientState.REFUSED:
+                    refused[outcome.recipient, outcome.refused_by] += 1
+                    assert outcome.code == "policy-import-forbid"
+                    continue
                 assert outcome.state is RecipientState.DELIVERED, outcome.code
                 assert outcome.decided_at is not None  # its signed receipt was verified
                 wanted[outcome.recipient, str(each.alert_id)] += 1
+        assert refused["TH", "node"] == len(range(0, COUNT, REFUSED_EVERY))
+        assert sum(refused["VN", who] for who in ("node", "gateway", "recipient")) > 0
+        assert {recipient for recipient, _ in refused} == {"TH", "VN"}
         got: Counter[tuple[str, str]] = Counter()
         for code in NODES:
             for item in await whole_inbox(clients[code]):
                 got[code, str(item.alert_id)] += 1
         assert got == wanted
         assert set(got.values()) == {1}
-        for client in clients.values():
-            assert (await client.node_status()).quarantined == 0
+        # What the gateway let through a moment before it knew, Viet Nam's own node kept apart.
+        for code, client in clients.items():
+            kept_apart = (await client.node_status()).quarantined
+            assert kept_apart == refused[code, "recipient"]
 
 
 async def settled(client: Client, submission: Submission) -> Submission:
     """Its last state."""
     while True:
         try:
-            shown = (await client.status(submission.submission_id)).shown
+            known = await client.status(submission.submission_id)
+            shown = known.shown
+            if shown.state is SubmissionState.NEEDS_ATTENTION:  # its node heard of it meanwhile
+                await known.proceed()
         except BrokerError:
             await asyncio.sleep(0.2)
             continue
-        if all(each.state.final and each.decided_at for each in shown.recipients):
+        if all(
+            each.state.final and (each.decided_at or each.refused_by == "node")
+            for each in shown.recipients
+        ):
             return shown
         await asyncio.sleep(0.1)

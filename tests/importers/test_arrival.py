@@ -23,7 +23,7 @@ from tests.support.nodes import request, running_node, send, until_over
 from tests.support.region import make_region
 
 pytestmark = [pytest.mark.records, pytest.mark.hub, pytest.mark.soak, pytest.mark.timeout(1200)]
-ROWS = int(os.environ.get("KENTONG_SOAK_ROWS", "60"))  # noqa: TID251 - a test setting
+ROWS = int(os.environ.get("KENTONG_SOAK_ROWS", "40"))  # noqa: TID251 - a test setting
 WINDOW = 16  # alerts under way at one time
 
 
