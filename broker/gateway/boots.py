@@ -1,7 +1,8 @@
 """Gives back the numbers of runs that ended without saying so: an honest crash is no fraud.
 
 While it runs, a worker writes down from where in the streams its open numbers would be found. The
-next run of the same worker reads from there, and voids the numbers that nothing stands under.
+next run of the same worker reads from there, and voids the numbers that nothing stands under. So
+does any other worker, where no such run comes: the hub may run fewer of them now.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from schemas.label import Strict
 
 TICK_S: Final = 10.0
 MAX_TICKS: Final = 64
+ABANDONED_AFTER_S: Final = 60.0  # without a tick; a worker that begins again is there sooner
 READ_TOGETHER: Final = 64
 _MAX_BYTES: Final = 1024 * 1024
 _log = get_logger()
@@ -68,15 +70,17 @@ class Boots:
             BrokerError: The server does not answer, or `damaged`.
             KeyFileError: The file cannot be written: the worker must not run.
         """
-        self._earlier = self._read()
+        make_private_folder(self.path.parent)
+        self._earlier = _read(self.path)
         await self._tick()
 
     async def run(self) -> None:
         """Void what earlier runs left open, and keep this one's place, for ever."""
         while True:
             try:
+                await self._settle_abandoned()
                 for run in self._earlier:
-                    voided = await self._void(run)
+                    voided = await self._void(run, self.decider.gateway)
                     _log.info("run-settled", boot=run.boot, voided=voided)
                     self._earlier = tuple(each for each in self._earlier if each != run)
                 await self._tick()
@@ -99,19 +103,21 @@ class Boots:
         runs = _Runs(runs=(*self._earlier, own))
         write_private(self.path, runs.model_dump_json(indent=1).encode())
 
-    def _read(self) -> tuple[Run, ...]:
-        make_private_folder(self.path.parent)
-        if not self.path.exists():
-            return ()
-        try:
-            raw = read_private(self.path, max_bytes=_MAX_BYTES)
-            return _Runs.model_validate_json(raw).runs
-        except ValidationError:
-            raise BrokerError("damaged", f"{self.path} is damaged") from None
+    async def _settle_abandoned(self) -> None:
+        """Void what workers left open of whom nobody has heard for long, and forget them."""
+        for path in sorted(self.path.parent.glob(f"*{self.path.suffix}")):
+            heard_s = clock.now().timestamp() - path.stat().st_mtime
+            if path == self.path or heard_s < ABANDONED_AFTER_S:
+                continue
+            for run in _read(path):
+                voided = await self._void(run, path.stem)
+                _log.info("run-settled", gateway=path.stem, boot=run.boot, voided=voided)
+            path.unlink(missing_ok=True)
 
-    async def _void(self, run: Run) -> int:
-        """Void every number between those that stand; return how many."""
+    async def _void(self, run: Run, gateway: str) -> int:
+        """Void every number of `gateway` between those that stand; return how many."""
         stands: set[int] = set()
+        boot = int(run.boot, 16)
         for name, state in (await stream_states(self.link, "audit.>")).items():
             first = run.after.get(name, 0) + 1
             for start in range(first, state.last_seq + 1, READ_TOGETHER):
@@ -121,16 +127,22 @@ class Boots:
                 stands |= {
                     said.seq
                     for said in (_said(each.payload) for each in found if each is not None)
-                    if said is not None and self._is_of(run, said)
+                    if said is not None and (said.gateway, said.boot) == (gateway, boot)
                 }
         missing = sorted(set(range(run.low, max(stands, default=run.low))) - stands)
         for seq in missing:
-            void = self.decider.void_of(int(run.boot, 16), seq, now=clock.now())
+            void = self.decider.void_of(boot, seq, now=clock.now(), gateway=gateway)
             await self.trail.stand(record.void(void.statement), void.to_bytes())
         return len(missing)
 
-    def _is_of(self, run: Run, said: Statement) -> bool:
-        return (said.gateway, said.boot) == (self.decider.gateway, int(run.boot, 16))
+
+def _read(path: Path) -> tuple[Run, ...]:
+    if not path.exists():
+        return ()
+    try:
+        return _Runs.model_validate_json(read_private(path, max_bytes=_MAX_BYTES)).runs
+    except ValidationError:
+        raise BrokerError("damaged", f"{path} is damaged") from None
 
 
 def _said(raw: bytes) -> Statement | None:

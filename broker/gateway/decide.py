@@ -123,12 +123,18 @@ class Decider:
             snapshot=statement.snapshot,
         ).sign(self.key)
 
-    def void_of(self, boot: int, seq: int, *, now: datetime) -> SignedStatement:
-        """Return the statement that a number of an earlier run stands for nothing."""
+    def void_of(self, boot: int, seq: int, *, now: datetime, gateway: str = "") -> SignedStatement:
+        """Return the statement that a number of a run that ended stands for nothing.
+
+        Args:
+            boot: The run.
+            seq: The number.
+            now: The gateway's clock.
+            gateway: Whose run; by default an earlier one of this worker.
+        """
         time_s = int(now.timestamp())
-        return Statement(
-            LeafKind.VOID, time_s - time_s % TIME_STEP_S, self.gateway, boot, seq
-        ).sign(self.key)
+        time_s -= time_s % TIME_STEP_S
+        return Statement(LeafKind.VOID, time_s, gateway or self.gateway, boot, seq).sign(self.key)
 
     def _take(self) -> int:
         number = self._taken[0]

@@ -13,11 +13,12 @@ from typing import Any, Final
 from broker import clock
 from broker.ledger import resuming
 from broker.ledger.commit import Committer, Entry
+from broker.ledger.holes import Holes
 from broker.ledger.intake import GatewayKey, Noticed, Witnessed
 from broker.ledger.reading import AUDIT, AuditReader, Batch
 from broker.ledger.snapshots import Snapshots
-from broker.ledger.state import Beside, Position
-from broker.log.leaf import LeafKind, parse_leaf
+from broker.ledger.state import VOID_BY_LOG, Beside, Position
+from broker.log.leaf import KIND_AT, LeafKind, parse_leaf
 from broker.logs import get_logger
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
@@ -163,17 +164,22 @@ class Sequencer:
             await asyncio.sleep(min(left_s, LOOK_S))
 
     async def _grow_for_ever(self, size: int, batches: asyncio.Queue[Batch]) -> None:
-        snapshots = Snapshots.of(await self.committer.state.marks())
+        state = self.committer.state
+        before = await state.marks()
+        snapshots, holes = Snapshots.of(before), Holes(self.pen, state, self.committer.now)
+        holes.remember(before)
         while True:
             try:
                 async with asyncio.timeout(self.cadence.integrate_s):
                     batch = await batches.get()
             except TimeoutError:
                 batch = Batch()
-            marks: Mapping[str, str | None] = {}
+            marks = holes.seen(batch.entries)
+            if voided := await holes.voided(batch.entries):
+                batch = replace(batch, entries=(*batch.entries, *voided))
             if self.directory is not None and (new := snapshots.taken(self.directory)):
                 batch = replace(batch, entries=(*batch.entries, new))
-                marks = snapshots.marks()
+                marks |= snapshots.marks()
             if not batch.messages and not batch.entries:
                 await self.committer.show_if_due()
                 continue
@@ -202,7 +208,9 @@ class Sequencer:
             elif each.number not in known:
                 known[each.number] = each.number.said
                 fresh.append(each)
-            elif known[each.number] != each.number.said:
+            elif known[each.number] != each.number.said and not (
+                known[each.number] == VOID_BY_LOG and each.raw[KIND_AT] == LeafKind.VOID
+            ):
                 fresh.append(self.pen.leaf(_contradicts(each), now=clock.now()))
         return fresh
 

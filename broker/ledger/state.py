@@ -69,6 +69,7 @@ marks = Table(
     Column("name", String(128), primary_key=True),
     Column("value", Text, nullable=False),
 )
+VOID_BY_LOG: Final = "void-by-log"  # in place of a digest: the worker's own void is no fault then
 _ONLY: Final = 1
 _ASKED_TOGETHER: Final = 1024  # three parameters each, and SQLite takes 32,766 in a statement
 
@@ -194,6 +195,33 @@ class LedgerState:
                 found.update(
                     (Number(row.gateway, int(row.boot, 16), int(row.seq, 16)), row.said)
                     for row in taken
+                )
+        return found
+
+    async def missing(self, gateway: str, *, but: str) -> list[Number]:
+        """Return the numbers that no leaf has, below one that a leaf has, of a worker's runs.
+
+        Args:
+            gateway: The worker.
+            but: Its run that goes on, in hexadecimal.
+        """
+        own = (numbers.c.gateway == gateway, numbers.c.boot != but)
+        runs = select(numbers.c.boot, func.count(), func.max(numbers.c.seq)).where(*own)
+        found: list[Number] = []
+        async with self.database.read() as connection:
+            for boot, count, last in await connection.execute(runs.group_by(numbers.c.boot)):
+                if count == int(last, 16) + 1:
+                    continue
+                taken = await connection.execute(
+                    select(numbers.c.seq).where(
+                        numbers.c.gateway == gateway, numbers.c.boot == boot
+                    )
+                )
+                there = {int(row.seq, 16) for row in taken}
+                found += (
+                    Number(gateway, int(boot, 16), seq, VOID_BY_LOG)
+                    for seq in range(int(last, 16))
+                    if seq not in there
                 )
         return found
 

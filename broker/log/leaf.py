@@ -24,6 +24,7 @@ TIME_STEP_S: Final = 10
 HASH_BYTES: Final = 32
 STREAM_BYTES: Final = 16
 ZERO: Final = bytes(HASH_BYTES)
+KIND_AT: Final = 1  # the place of the kind
 _ED25519: Final = 1
 _SIGNATURE_BYTES: Final = 64
 _U64: Final = 2**64

@@ -1,13 +1,17 @@
 """A worker that was killed with a number in its hand: its next run gives the number back."""
 
+import asyncio
 import json
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from broker import clock
 from broker.errors import BrokerError
-from broker.gateway.boots import Boots
+from broker.gateway.boots import ABANDONED_AFTER_S, Boots
 from broker.gateway.decide import Decider
 from broker.gateway.record import AuditTrail
 from broker.log.audited import parse_audited
@@ -109,3 +113,34 @@ async def test_a_damaged_file_keeps_the_worker_from_running(tmp_path: Path) -> N
             with pytest.raises(BrokerError) as caught:
                 await boots.begin()
             assert caught.value.code == "damaged"
+
+
+async def test_what_a_worker_left_that_comes_no_more_is_voided_by_another(tmp_path: Path) -> None:
+    """The hub runs fewer workers than before: nobody starts the killed one again."""
+    region = make_region(("SG", "MY"), now=clock.now())
+    killed, other = decider_of(region), decider_of(region)
+    folder = tmp_path / "runs"
+    async with (
+        running_hub(region, tmp_path / "hub") as hub,
+        hub.member_link("SG") as sg,
+        hub.hub_link() as own,
+    ):
+        for link in (sg, own):
+            await link.wait_connected(BOUND_S)
+        async with running_gateway(hub, decider=killed, runs=folder / "gw-1.json"):
+            await send(hub, sg, range(1))
+            killed.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
+            await send(hub, sg, range(1, 2))
+        heard = clock.now().timestamp() - 2 * ABANDONED_AFTER_S
+        for name, at in (("gw-1", heard), ("gw-3", clock.now().timestamp())):
+            path = folder / f"{name}.json"
+            if name == "gw-3":
+                shutil.copy2(folder / "gw-1.json", path)
+            os.utime(path, (at, at))
+        boots = Boots(folder / "gw-2.json", own, replace(other, gateway="gw-2"), AuditTrail(own))
+        await boots.begin()
+        await boots._settle_abandoned()
+        (voided,) = [said for said in await statements(own) if said.kind is LeafKind.VOID]
+        assert (voided.gateway, voided.boot, voided.seq) == ("gw-1", killed.boot, 1)
+        there = sorted(path.name for path in await asyncio.to_thread(lambda: [*folder.iterdir()]))
+        assert there == ["gw-2.json", "gw-3.json"]  # who was heard of a moment ago lives

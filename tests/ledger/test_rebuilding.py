@@ -161,8 +161,11 @@ async def test_a_loss_that_the_hub_noticed_holds_a_worker_that_begins(stage: Sta
         watch = AuditWatch(link, lambda: key.public.raw, lambda: {stage.stream: last})
         await watch.look()
         assert not watch.may_judge
-        done = await put_right(stage.own, state, key, frozenset({stage.stream}))
+        done = await put_right(stage.own, state, key, {stage.stream: last})
         assert done.streams == (stage.stream,)
+        with pytest.raises(BrokerError) as caught:  # the hub's memory still says so: it is done
+            await put_right(stage.own, state, key, {stage.stream: last})
+        assert caught.value.code == "nothing-to-resume"
         await watch.look()
         assert watch.may_judge  # behind what the hub noticed; its memory may say so for ever
         nobody = AuditWatch(link, lambda: None, lambda: {stage.stream: 10**6})

@@ -15,7 +15,9 @@ from broker.gateway.presence import Presence
 from broker.gateway.record import AuditTrail, opened, void
 from broker.ledger import resuming
 from broker.ledger.errors import LedgerError
+from broker.ledger.holes import Holes
 from broker.ledger.intake import SEQUENCER, GatewayKey
+from broker.ledger.reading import Batch
 from broker.log import announcement
 from broker.log.announcement import resumed_after_reset, stream_id
 from broker.log.leaf import LeafKind, Statement
@@ -274,3 +276,39 @@ async def test_a_gateway_cannot_speak_as_the_log(stage: Stage) -> None:
     (leaf,) = await stage.grow()
     assert leaf.signed.statement.kind is LeafKind.FAULT
     assert leaf.signed.statement.boot != decider.boot
+
+
+async def test_a_hole_whose_worker_lost_its_file_is_voided_by_the_log(stage: Stage) -> None:
+    """As `Boots` does, but out of the log's own numbers, once the same worker began again."""
+    key, kid = stage.region.gateway_sign_key, stage.region.gateway_kid
+    killed, again = Decider("gw-8", kid, key), Decider("gw-8", kid, key)
+    said = [killed.stated(announcement.STARTED, now=clock.now()) for _ in range(3)]
+    for one in (said[0], said[2], again.stated(announcement.STARTED, now=clock.now())):
+        subject = void(one.statement)
+        await stage.own.publish_acked(subject, one.to_bytes(), msg_id=subject)
+    now = [clock.now()]
+    holes = Holes(stage.sequencer.pen, stage.committer.state, lambda: now[0])
+    batch = await stage.sequencer._reader().read({}, 100)
+    marks = holes.seen(batch.entries)
+    assert marks == {"run/gw-8": f"{again.boot:016x}"}
+    stage.size = await stage.sequencer.append(0, batch, marks)
+    assert await holes.voided(()) == []  # the worker itself has two minutes
+    now[0] += timedelta(minutes=2)
+    late = Holes(stage.sequencer.pen, stage.committer.state, lambda: now[0])
+    late.remember(await stage.committer.state.marks())  # a sequencer that began meanwhile
+    for each in (holes, late):
+        now[0] += timedelta(minutes=2)
+        stage.size = await stage.sequencer.append(stage.size, Batch(await each.voided(())))
+    (given_back,) = [
+        leaf.signed for leaf in stage.all() if leaf.signed.statement.kind is LeafKind.VOID
+    ]
+    number = given_back.statement
+    assert (number.gateway, number.boot, number.seq) == ("gw-8", killed.boot, 1)
+    given_back.verify(stage.sequencer.pen.key.public)
+    # The worker's own void of it, later, is no fault; the decision would be one.
+    own = killed.void(said[1].statement)
+    await stage.own.publish_acked(void(own.statement), own.to_bytes(), msg_id="late")
+    before = len(await stage.grow())
+    await stage.own.publish_acked(f"{void(own.statement)}.x", said[1].to_bytes(), msg_id="later")
+    (fault,) = (await stage.grow())[before:]
+    assert fault.signed.statement.kind is LeafKind.FAULT

@@ -1,6 +1,7 @@
 """`kentong log resume`: let a log that stopped go on, by an operator who looked into it."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,7 +25,13 @@ from broker.logs import configure
 from broker.settings import home
 from broker.store.database import open_database
 from broker.transport.link import Link
-from broker.transport.streams import stream_states, years_at
+from broker.transport.streams import (
+    AUDIT_PREFIX,
+    StreamState,
+    ready_subject,
+    stream_states,
+    years_at,
+)
 from keys.primitives.signing import SignKey
 
 CONNECT_S = 20.0
@@ -73,7 +80,7 @@ def resume(
     secret = passphrase(passphrase_file)
     credentials = hub.open_hub(secret).hub_credentials(hub, hub.config())
     key = place.open_sequencer(secret).leaves
-    lost = frozenset(read_memory(hub.memory_file).lost)
+    noticed = read_memory(hub.memory_file).lost
 
     async def work() -> Resumed:
         async with open_database(place.database_url, metadata) as database:
@@ -82,7 +89,7 @@ def resume(
             if stream_reset:
                 async with Link(credentials) as link:
                     await link.wait_connected(CONNECT_S)
-                    done = await put_right(link, state, key, lost)
+                    done = await put_right(link, state, key, noticed)
             if without_witnesses:
                 await allow_without_witnesses(state)
             return done
@@ -103,7 +110,7 @@ def resume(
 
 
 async def put_right(
-    link: Link, state: LedgerState, key: SignKey, noticed: frozenset[str] = frozenset()
+    link: Link, state: LedgerState, key: SignKey, noticed: Mapping[str, int] | None = None
 ) -> Resumed:
     """Put back what was decided in every stream that was lost, and let the log read it anew.
 
@@ -111,7 +118,8 @@ async def put_right(
         link: On the hub's own account.
         state: The log's.
         key: The sequencer's.
-        noticed: Streams that the hub saw go back, though the log did not read so far.
+        noticed: Streams that the hub saw go back, though the log had not read so far, and their
+            last number then.
 
     Raises:
         BrokerError: `nothing-to-resume`; `no-stream`: it must be made anew first.
@@ -119,12 +127,11 @@ async def put_right(
     """
     positions = await state.positions()
     lost = await AuditReader(link, tuple, Witnessed(key)).lost(positions)
-    open_now = {f"AUDIT_{year}" for year in years_at(clock.now())}
-    names = sorted({*lost, *(noticed & open_now)})
+    states, subjects = await stream_states(link, AUDIT), 0
+    names = {*lost, *await _not_marked(link, noticed or {}, states)}
     if not names:
         raise BrokerError("nothing-to-resume", "every stream is the one that was read")
-    states, subjects = await stream_states(link, AUDIT), 0
-    for name in names:
+    for name in sorted(names):
         if name not in states:
             raise BrokerError(
                 "no-stream", f"{name} is not there: start the hub, which makes it", retry="later"
@@ -132,4 +139,17 @@ async def put_right(
         subjects += await Rebuilder(link, state, key).rebuild(name, states[name].created)
         if name in lost:
             await allow_reset(state, name, positions[name])
-    return Resumed(tuple(names), subjects)
+    return Resumed(tuple(sorted(names)), subjects)
+
+
+async def _not_marked(
+    link: Link, noticed: Mapping[str, int], states: Mapping[str, StreamState]
+) -> list[str]:
+    """Return the streams in use that no mark of ours calls ready since the hub noticed."""
+    open_now = {f"{AUDIT_PREFIX}{year}" for year in years_at(clock.now())}
+    found = []
+    for name in sorted(noticed.keys() & open_now):
+        mark = await link.get_last(name, ready_subject(name)) if name in states else None
+        if mark is None or mark.seq <= noticed[name]:
+            found.append(name)
+    return found
