@@ -2,8 +2,8 @@
 
     [1, alert bytes, officer block | nil, original | nil, manifests, forwarded | nil]
 
-The alert stands in it as the exact bytes the officer signed. No manifest of an attachment and no
-forwarded copy is defined yet: anything but an empty list and nil is refused.
+The alert stands in it as the exact bytes the officer signed. No forwarded copy is defined yet:
+anything but nil is refused.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from schemas import canonical
+from schemas.attachment import Manifest, encode_manifests, from_wire, to_wire
 from schemas.common import Alert, explain
 from schemas.errors import SchemaError
 from schemas.registry import model_for
@@ -51,16 +52,18 @@ class Content:
         alert_bytes: Canonical encoding of the alert, or of a control message.
         officer: Absent from control messages, which no officer signs.
         original: The document the alert was made from, byte for byte.
+        manifests: Of the attached files, which travel beside the envelope.
     """
 
     alert_bytes: bytes
     officer: OfficerBlock | None = None
     original: bytes | None = None
+    manifests: tuple[Manifest, ...] = ()
 
     @property
     def manifests_bytes(self) -> bytes:
         """Canonical encoding of the list of attachment manifests, which the officer signs."""
-        return canonical.encode([])
+        return encode_manifests(self.manifests)
 
     def to_bytes(self) -> bytes:
         """Return the canonical encoding."""
@@ -72,7 +75,10 @@ class Content:
                 "audience": list(self.officer.audience),
                 "reviewed_no_personal_data": self.officer.reviewed_no_personal_data,
             }
-        return canonical.encode([CONTENT_VERSION, self.alert_bytes, block, self.original, [], None])
+        manifests = to_wire(self.manifests)
+        return canonical.encode(
+            [CONTENT_VERSION, self.alert_bytes, block, self.original, manifests, None]
+        )
 
     def check_original(self, alert: Alert) -> None:
         """Return if the carried original is the one that `alert` names.
@@ -98,8 +104,8 @@ def parse_content(raw: bytes) -> Content:
     match canonical.decode(raw, max_bytes=MAX_CONTENT_BYTES):
         case [int(version), *_] if version != CONTENT_VERSION or isinstance(version, bool):
             raise SchemaError("unknown-content-version", "the content's version is not known")
-        case [_, bytes(alert), block, None | bytes() as original, [], None]:
-            return Content(alert, _officer(block), original)
+        case [_, bytes(alert), block, None | bytes() as original, list(manifests), None]:
+            return Content(alert, _officer(block), original, from_wire(manifests))
         case _:
             raise SchemaError("bad-content", "not a content container of a known form")
 

@@ -14,7 +14,7 @@ from schemas.blocks.identity import NationalIdentifier
 from schemas.common import Alert
 from schemas.errors import RuleError
 from schemas.facts import derive_facts
-from schemas.label import Intent
+from schemas.label import Facts, Intent
 from schemas.trafficking import TraffickingAlert
 from schemas.vocabulary import MAX_LEVEL, TLP, Handling, Level, Precedence, Status
 from schemas.walk import parts
@@ -66,6 +66,7 @@ def check_content(
     intent: Intent,
     *,
     has_original: bool,
+    media_types: Sequence[str] = (),
     recipients: Sequence[Recipient] = (),
 ) -> None:
     """Return if the sealed content obeys what its label demands, and protects its victims.
@@ -74,6 +75,7 @@ def check_content(
         alert: Validated.
         intent: The label it travels under.
         has_original: Whether the original document itself is carried.
+        media_types: Of the attached files.
         recipients: As far as known; a recipient's node knows only itself.
 
     Raises:
@@ -84,6 +86,7 @@ def check_content(
     _check_h3(alert, intent)
     _check_urgency(alert, intent)
     _check_original(alert, intent, has_original=has_original)
+    _check_attachments(alert, intent, media_types)
     _check_identities(alert, intent, recipients)
 
 
@@ -155,6 +158,33 @@ def _check_original(alert: Alert, intent: Intent, *, has_original: bool) -> None
     )
     if derived.minor or intent.facts.minor or derived.victim or intent.facts.victim:
         _refuse("original-with-victim", "no original goes with a victim or a minor", "original")
+
+
+def _check_attachments(alert: Alert, intent: Intent, media_types: Sequence[str]) -> None:
+    if media_types:
+        derived = derive_facts(
+            alert, has_original=False, has_attachments=True, reviewed_no_personal_data=False
+        )
+        check_attached(media_types, derived, intent.facts)
+
+
+def check_attached(media_types: Sequence[str], *facts: Facts) -> None:
+    """Return if files may be attached where these facts hold.
+
+    Args:
+        media_types: Of the files, as their sender states them.
+        facts: Derived from the content, and those of the label.
+
+    Raises:
+        RuleError: `image-with-minor` or `attachment-with-victim`.
+    """
+    minor = any(each.minor for each in facts)
+    if minor and any(each.lower().startswith(("image/", "video/")) for each in media_types):
+        _refuse("image-with-minor", "no image goes with a minor", "attachments")
+    if media_types and (minor or any(each.victim for each in facts)):
+        _refuse(
+            "attachment-with-victim", "no file goes with a victim or a minor", "attachments"
+        )
 
 
 def _check_identities(alert: Alert, intent: Intent, recipients: Sequence[Recipient]) -> None:

@@ -4,11 +4,12 @@ delivered: [1, suite, label, commit, own slot, own stanza, all slot hashes, ciph
 [kid, signature]]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from broker.envelope import padding, wire
+from broker.envelope.chunks import attachments_key
 from broker.envelope.errors import EnvelopeError
 from broker.envelope.officer import check_officer
 from broker.envelope.signed import COMMIT_CONTEXT, Frame, frame, stanza_info
@@ -26,7 +27,7 @@ from schemas.control import ControlMessage, check_control_label, kind_of, parse_
 from schemas.errors import RuleError, SchemaError, UnknownVersionError
 from schemas.facts import derive_facts
 from schemas.label import Label
-from schemas.rules import check_content
+from schemas.rules import check_attached, check_content
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Opened:
         control: The control message; None for an alert.
         officer: Who signed; None for a control.
         disclosed: All recipients, if the originator discloses them.
+        attachments_key: From which the keys of its attached files are derived.
     """
 
     label: Label
@@ -64,6 +66,7 @@ class Opened:
     control: ControlMessage | None
     officer: OfficerEntry | None
     disclosed: tuple[str, ...]
+    attachments_key: bytes = field(repr=False)
 
 
 def parse_delivered(raw: bytes) -> Delivered:
@@ -122,10 +125,14 @@ def open_delivered(
     label = delivered.frame.label
     if label.kind.is_control:
         control = _control(content, label)
-        return Opened(label, content, None, control, None, delivered.disclosed)
+        return Opened(
+            label, content, None, control, None, delivered.disclosed, attachments_key(key)
+        )
     officer = check_officer(content, label, member=member, random=random, view=view, at=at)
     alert = _alert(content, label)
-    return Opened(label, content, alert, None, officer, delivered.disclosed)
+    return Opened(
+        label, content, alert, None, officer, delivered.disclosed, attachments_key(key)
+    )
 
 
 def _open_stanza(
@@ -168,16 +175,18 @@ def _control(content: Content, label: Label) -> ControlMessage:
         message = parse_control(content.alert_bytes)
     except SchemaError as error:
         raise EnvelopeError("bad-control", str(error)) from error
-    if kind_of(message) is not label.kind or content.original is not None:
+    if kind_of(message) is not label.kind or content.original is not None or content.manifests:
         raise EnvelopeError("bad-control", "the control is not of the kind its label names")
     return message
 
 
 def _alert(content: Content, label: Label) -> Alert | None:
     has_original = content.original is not None
+    media_types = [each.media_type for each in content.manifests]
     try:
         alert = read_alert(label.type, label.type_version, content.alert_bytes)
     except UnknownVersionError:
+        _check_unread(label, media_types)
         return None
     except SchemaError as error:
         raise EnvelopeError("bad-alert", str(error)) from error
@@ -189,13 +198,21 @@ def _alert(content: Content, label: Label) -> Alert | None:
     derived = derive_facts(
         alert,
         has_original=has_original,
-        has_attachments=False,
+        has_attachments=bool(content.manifests),
         reviewed_no_personal_data=officer is not None and officer.reviewed_no_personal_data,
     )
     if not label.facts.covers(derived):
         raise EnvelopeError("facts-understated", "the label understates what the content holds")
     try:
-        check_content(alert, label, has_original=has_original)
+        check_content(alert, label, has_original=has_original, media_types=media_types)
     except RuleError as error:
         raise EnvelopeError("bad-alert", f"{error} [{error.code}]") from error
     return alert
+
+
+def _check_unread(label: Label, media_types: Sequence[str]) -> None:
+    """Return if files may be attached to a type that is not read here, as far as its label says."""
+    try:
+        check_attached(media_types, label.facts)
+    except RuleError as error:
+        raise EnvelopeError("bad-alert", f"{error} [{error.code}]") from error

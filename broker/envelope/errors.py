@@ -50,6 +50,7 @@ CODES: Final = frozenset(
         "recipients-withheld",
         "bad-content",
         "original-mismatch",
+        "bad-chunk",
         # who answers for the content, and whether the label tells the truth about it
         "officer-missing",
         "officer-unexpected",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from broker.envelope import padding, wire
+from broker.envelope.chunks import attachments_key
 from broker.envelope.errors import EnvelopeError
 from broker.envelope.officer import RANDOM_BYTES
 from broker.envelope.signed import COMMIT_CONTEXT, SUITE, signed_bytes, stanza_info
@@ -49,11 +50,13 @@ class Sealed:
         raw: The submitted form.
         digest: The envelope's digest.
         slot_hashes: The slot hash of each recipient, which its verdict names.
+        attachments_key: From which the keys of its attached files are derived.
     """
 
     raw: bytes = field(repr=False)
     digest: bytes
     slot_hashes: Mapping[str, bytes]
+    attachments_key: bytes = field(repr=False)
 
 
 def seal(
@@ -108,7 +111,7 @@ def seal(
             f"the envelope has {len(raw)} bytes, at most {wire.MAX_ENVELOPE_BYTES} travel",
         )
     hashes = {entry.recipient: entry.hash for entry in entries if isinstance(entry, Slot)}
-    return Sealed(raw, sha256(signed), hashes)
+    return Sealed(raw, sha256(signed), hashes, attachments_key(key))
 
 
 def _place(recipient: Recipient, key: bytes, label_bytes: bytes) -> tuple[Entry, bytes]:

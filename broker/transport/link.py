@@ -34,6 +34,7 @@ PING_INTERVAL_S: Final = 10
 RETRY_S: Final = 0.05  # between the addresses of one attempt
 PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
 MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
+MAX_WAITING_BYTES: Final = 128 * 1024 * 1024  # the library's own bound, for each subscription
 _HEADER_BYTES: Final = 32  # the version line of headers and their end
 _log = get_logger()
 
@@ -54,7 +55,7 @@ class Link:
         self._settled = asyncio.Event()  # Not connecting at this moment.
         self._settled.set()
         self._acks: dict[str, asyncio.Future[Msg]] = {}  # Owned by this loop, one for each publish.
-        self._served: list[tuple[str, Answer]] = []
+        self._served: list[tuple[str, Answer, int]] = []
         self._prefix = ""
         self._generation = 0
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
@@ -210,13 +211,21 @@ class Link:
         check(answer)
         return answer
 
-    async def serve(self, subject: str, answer: Answer) -> None:
-        """Answer requests on `subject` from now on, through every reconnection."""
-        self._served.append((subject, answer))
+    async def serve(
+        self, subject: str, answer: Answer, *, waiting_bytes: int = MAX_WAITING_BYTES
+    ) -> None:
+        """Answer requests on `subject` from now on, one at a time, through every reconnection.
+
+        Args:
+            subject: May hold wildcards.
+            answer: What to answer.
+            waiting_bytes: Requests beyond so many that wait are dropped, unanswered.
+        """
+        self._served.append((subject, answer, waiting_bytes))
         if self._client is not None and self._client.is_connected:
             client = self._client
             with contextlib.suppress(NATSError, OSError, TimeoutError):  # the next one has it
-                await self._subscribe(client, subject, answer)
+                await self._subscribe(client, subject, answer, waiting_bytes)
                 await _taken_over(client)
 
     async def _ask(
@@ -348,8 +357,8 @@ class Link:
             )
         self._prefix = client.new_inbox()
         await client.subscribe(f"{self._prefix}.*", cb=self._on_ack)
-        for subject, answer in self._served:
-            await self._subscribe(client, subject, answer)
+        for served in self._served:
+            await self._subscribe(client, *served)
         await _taken_over(client)
 
     async def _close(self) -> None:
@@ -357,7 +366,9 @@ class Link:
         if client is not None:
             await _thrown_away(client)
 
-    async def _subscribe(self, client: Client, subject: str, answer: Answer) -> None:
+    async def _subscribe(
+        self, client: Client, subject: str, answer: Answer, waiting_bytes: int
+    ) -> None:
         async def reply(message: Msg) -> None:
             if not message.reply:
                 return
@@ -368,7 +379,7 @@ class Link:
             except Exception:  # noqa: BLE001 - the edge of a service: it must go on serving
                 _log.exception("service-failed")
 
-        await client.subscribe(subject, cb=reply)
+        await client.subscribe(subject, cb=reply, pending_bytes_limit=waiting_bytes)
 
     async def _on_ack(self, message: Msg) -> None:
         waiting = self._acks.get(message.subject.rpartition(".")[2])

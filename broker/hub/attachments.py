@@ -1,0 +1,189 @@
+"""The hub's service for attached files: no chunk without a decision, none to whom it did not go.
+
+A file follows its alert and never precedes it: the hub takes a chunk only from the member whose
+envelope a gateway accepted for somebody, and gives it only to those for whom it was. Both are read
+from the decision that stands in the AUDIT stream, signature verified; nothing else is believed.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from broker import clock
+from broker.admission.quota import Bucket
+from broker.envelope.decision import verify_decision
+from broker.errors import BrokerError
+from broker.hub.chunkstore import ChunkStore, Head
+from broker.log.audited import parse_audited
+from broker.log.erasure import is_erasure
+from broker.log.errors import LogError
+from broker.logs import get_logger
+from broker.transport.attaching import (
+    Done,
+    Get,
+    Opened,
+    Put,
+    data_answer,
+    done_answer,
+    error_answer,
+    kept_answer,
+    next_answer,
+    read_asked,
+    refused,
+)
+from broker.transport.errors import Refused
+from broker.transport.link import Link
+from broker.transport.services import MISSING, asked_by, asked_file, busy_answer
+from keys.directory.view import DirectoryView
+from schemas.decision import Decision
+from schemas.label import uuid7_time
+from schemas.vocabulary import Kind
+
+RATE_PER_S: Final = 200.0  # chunks of one member, about 50 MiB
+BURST: Final = 400.0
+WAITING_BYTES: Final = 8 * 1024 * 1024  # of one member's requests; beyond it they are dropped
+UNREAD_AT_MOST: Final = timedelta(days=90)  # as long as a copy of the alert may wait unread
+_log = get_logger()
+
+
+@dataclass
+class AttachmentService:
+    """Serves `hub.CC.att.>`; each member by a subscription of its own.
+
+    So one member's flood fills its own queue, and its slow disk is waited for by itself alone.
+
+    Attributes:
+        view: The directory in force, for the gateways' keys.
+    """
+
+    store: ChunkStore
+    link: Link
+    view: Callable[[], DirectoryView]
+    now: Callable[[], datetime] = clock.now
+    _served: set[str] = field(default_factory=set)
+    _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own tasks alone.
+
+    async def admit(self, members: Sequence[str]) -> None:
+        """Serve these members from now on, as well."""
+        for member in members:
+            if member not in self._served:
+                self._served.add(member)
+                await self.link.serve(
+                    f"hub.{member}.att.>", self._answer, waiting_bytes=WAITING_BYTES
+                )
+
+    async def sweep_for_ever(self, every_s: float) -> None:
+        """Remove what is over, and what belongs to an erased decision."""
+        while True:
+            try:
+                await self.sweep()
+            except BrokerError as error:
+                _log.warning("chunks-not-swept", error_code=error.code)
+            await asyncio.sleep(every_s)
+
+    async def sweep(self) -> None:
+        """Remove what is over now.
+
+        Raises:
+            BrokerError: The disk or the server did not answer; call again.
+        """
+        await self.store.expire(self.now())
+        for sender, ident in self.store.open_ids():
+            raw = await self._standing(sender, ident)
+            if raw is not None and is_erasure(raw):
+                await self.store.remove(sender, ident)
+                _log.info("chunks-erased", sender=sender, id=str(ident))
+
+    async def _answer(self, subject: str, payload: bytes) -> bytes:
+        member, now = asked_by(subject), self.now()
+        bucket = self._buckets.get(member) or Bucket.full(
+            rate_per_s=RATE_PER_S, burst=BURST, now=now
+        )
+        self._buckets[member], wait_s = bucket.take(now)
+        if wait_s:
+            return busy_answer()
+        what = asked_file(subject).removeprefix("att.")
+        try:
+            return await self._do(member, what, payload, now)
+        except BrokerError as error:
+            _log.warning("attachment-refused", member=member, error_code=error.code)
+            return error_answer(error.code)
+
+    async def _do(self, member: str, what: str, payload: bytes, now: datetime) -> bytes:
+        match read_asked(what, payload):
+            case Opened() as opened:
+                head = await self._promised(member, opened, now)
+                return next_answer(await self.store.open(member, opened.id, head))
+            case Put(id=ident, number=number, chunk=chunk, data=data):
+                if self.store.head(member, ident, now=now) is None:
+                    raise refused("not-open")
+                await self.store.keep(member, ident, number, chunk, data)
+                return kept_answer()
+            case Get(sender=sender, id=ident, number=number, chunk=chunk):
+                if not self._may_have(member, sender, ident, now):
+                    return error_answer(MISSING)
+                return data_answer(await self.store.chunk(sender, ident, number, chunk))
+            case Done(sender=sender, id=ident):
+                if not self._may_have(member, sender, ident, now):
+                    return error_answer(MISSING)
+                await self.store.done(sender, ident, member)
+                return done_answer()
+
+    def _may_have(self, member: str, sender: str, ident: UUID, now: datetime) -> bool:
+        """Return whether the decision accepted a copy for `member`.
+
+        What it may not have is answered like what is not there: nobody learns who writes to whom.
+        """
+        head = self.store.head(sender, ident, now=now)
+        return head is not None and member in head.recipients
+
+    async def _promised(self, sender: str, opened: Opened, now: datetime) -> Head:
+        """Return what the standing decision lets the sender hand in.
+
+        Raises:
+            BrokerError: `not-decided`, `not-accepted` or `expired`.
+        """
+        raw = await self._standing(sender, opened.id)
+        if raw is None:
+            raise refused("not-decided")
+        if is_erasure(raw):
+            raise refused("not-accepted")
+        decision = self._verified(raw)
+        header = decision.header
+        if (header.sender, header.id) != (sender, opened.id):
+            raise refused("not-decided")
+        accepted = tuple(each.recipient for each in decision.records if each.accepted)
+        if header.code or header.kind is not Kind.ALERT or not accepted:
+            raise refused("not-accepted")
+        expires = min(opened.expires, header.decided_at + UNREAD_AT_MOST)
+        if expires <= now:
+            raise refused("expired")
+        return Head(accepted, opened.counts, expires)
+
+    def _verified(self, raw: bytes) -> Decision:
+        try:
+            decision = parse_audited(raw).decision
+        except LogError as error:
+            raise refused("not-decided") from error
+        verify_decision(decision, self.view())
+        return decision
+
+    async def _standing(self, sender: str, ident: UUID) -> bytes | None:
+        """Return the record of the decision, from the stream's leader; None if there is none.
+
+        Raises:
+            TransportError: The server did not answer.
+        """
+        try:
+            year = uuid7_time(ident).year
+        except ValueError:
+            return None
+        try:
+            stored = await self.link.get_last(f"AUDIT_{year}", f"audit.{year}.{sender}.{ident}")
+        except Refused:  # no such year is kept
+            return None
+        return None if stored is None else stored.payload
+

@@ -1,0 +1,245 @@
+"""Sealed chunks of attached files at the hub: for whom, how many, until when.
+
+    attachments/<sender>/<envelope>/head     what was promised, who may fetch, who has all
+    attachments/<sender>/<envelope>/0-00000  chunk 0 of file 0, as it was handed in
+
+The hub can open none of them. A chunk never changes. Once every accepted recipient has all, the
+chunks go and the head stays until the alert's time is over, so that a sender that missed an answer
+does not begin anew.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
+from broker.logs import get_logger
+from broker.store.chunkfiles import ChunkFiles
+from broker.transport.attaching import refused
+from schemas import canonical
+from schemas.errors import SchemaError
+from schemas.moments import milliseconds, moment
+
+HEAD_VERSION = 1
+MAX_HEAD_BYTES = 4096
+_log = get_logger()
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is known of one envelope's chunks.
+
+    Attributes:
+        recipients: To whom the standing decision let a copy through.
+        counts: How many chunks each file has, as its sender promised.
+        expires: When everything goes, fetched or not.
+        done: Recipients that have all.
+    """
+
+    recipients: tuple[str, ...]
+    counts: tuple[int, ...]
+    expires: datetime
+    done: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody needs the chunks any more."""
+        return set(self.recipients) <= set(self.done)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What its chunks may take from the sender's room."""
+        return 0 if self.over else sum(self.counts) * SEALED_CHUNK_BYTES
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical encoding."""
+        return canonical.encode(
+            [
+                HEAD_VERSION,
+                list(self.recipients),
+                list(self.counts),
+                milliseconds(self.expires),
+                list(self.done),
+            ]
+        )
+
+
+def parse_head(raw: bytes) -> Head:
+    """Return the head that this hub wrote.
+
+    Raises:
+        SchemaError: It did not, or the disk changed it.
+    """
+    match canonical.decode(raw, max_bytes=MAX_HEAD_BYTES):
+        case [1, list(recipients), list(counts), int(expires), list(done)]:
+            return Head(
+                tuple(str(each) for each in recipients),
+                tuple(count for count in counts if isinstance(count, int)),
+                moment(expires),
+                tuple(str(each) for each in done),
+            )
+        case _:
+            raise SchemaError("bad-head", "not what is known of chunks")
+
+
+@dataclass
+class ChunkStore:
+    """The hub's chunks. Heads are in memory and on the disk; `load` reads them first.
+
+    Attributes:
+        quota_bytes: Of each sender, for all that it promised and nobody has taken yet.
+    """
+
+    files: ChunkFiles
+    quota_bytes: int
+    _heads: dict[str, Head] = field(default_factory=dict)  # Changed under `_changing` alone.
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def load(self) -> None:
+        """Read what is there, and remove what a killed process left half done.
+
+        Raises:
+            StoreError: The disk does not give it.
+        """
+        self._heads = dict(await asyncio.to_thread(lambda: list(self._read())))
+
+    def _read(self) -> Iterator[tuple[str, Head]]:
+        for sender in self.files.shelves():
+            for shelf in self.files.shelves(sender):
+                raw = self.files.head(shelf)
+                try:
+                    head = None if raw is None else parse_head(raw)
+                except SchemaError:
+                    _log.error("chunks-damaged", id=shelf.rpartition("/")[2])
+                    head = None
+                if head is None:  # never told anybody that it was open
+                    self.files.remove(shelf)
+                    continue
+                if head.over:
+                    self.files.empty(shelf)
+                yield shelf, head
+            self.files.tidy(under=sender)
+
+    def head(self, sender: str, ident: UUID, *, now: datetime) -> Head | None:
+        """Return what is known of an envelope, if its time is not over."""
+        head = self._heads.get(shelf_of(sender, ident))
+        return None if head is None or head.expires <= now else head
+
+    def open_ids(self) -> list[tuple[str, UUID]]:
+        """Return sender and id of every envelope whose chunks are here or awaited."""
+        places = (shelf.split("/", 1) for shelf, head in self._heads.items() if not head.over)
+        return [(sender, UUID(ident)) for sender, ident in places]
+
+    async def open(self, sender: str, ident: UUID, head: Head) -> tuple[int, ...]:
+        """Reserve room for an envelope's chunks; return each file's first missing one.
+
+        Raises:
+            BrokerError: `counts-differ` or `quota`.
+            StoreError: The disk does not take it.
+        """
+        shelf = shelf_of(sender, ident)
+        async with self._changing:
+            known = self._heads.get(shelf)
+            if known is None:
+                if self.reserved(sender) + head.reserved_bytes > self.quota_bytes:
+                    raise refused("quota")
+                await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
+                self._heads[shelf] = known = head
+        if known.counts != head.counts:
+            raise refused("counts-differ")
+        if known.over:
+            return known.counts
+        return await asyncio.to_thread(self._next, shelf, known)
+
+    async def keep(self, sender: str, ident: UUID, number: int, index: int, raw: bytes) -> None:
+        """Keep a chunk durably.
+
+        Raises:
+            BrokerError: `not-open`, `no-such-chunk` or `chunk-differs`.
+            StoreError: The disk does not take it.
+        """
+        shelf = shelf_of(sender, ident)
+        head = self._heads.get(shelf)
+        if head is None:
+            raise refused("not-open")
+        if (
+            number >= len(head.counts)
+            or index >= head.counts[number]
+            or len(raw) != SEALED_CHUNK_BYTES
+        ):
+            raise refused("no-such-chunk")
+        if head.over:
+            return
+        if not await asyncio.to_thread(self.files.keep, shelf, number, index, raw):
+            raise refused("chunk-differs")
+
+    async def chunk(self, sender: str, ident: UUID, number: int, index: int) -> bytes | None:
+        """Return a chunk, or None if it is not here.
+
+        Raises:
+            StoreError: The disk does not give it.
+        """
+        return await asyncio.to_thread(self.files.read, shelf_of(sender, ident), number, index)
+
+    async def done(self, sender: str, ident: UUID, recipient: str) -> None:
+        """Note that a recipient has all; the last one takes the chunks away.
+
+        Raises:
+            StoreError: The disk does not take it; say it again.
+        """
+        shelf = shelf_of(sender, ident)
+        async with self._changing:
+            head = self._heads.get(shelf)
+            if head is None or recipient in head.done:
+                return
+            head = replace(head, done=(*head.done, recipient))
+            await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
+            self._heads[shelf] = head
+            if head.over:
+                await asyncio.to_thread(self.files.empty, shelf)
+                _log.info("chunks-taken", sender=sender, id=str(ident))
+
+    async def remove(self, sender: str, ident: UUID) -> None:
+        """Remove everything of an envelope.
+
+        Raises:
+            StoreError: The disk does not do it; call again.
+        """
+        shelf = shelf_of(sender, ident)
+        async with self._changing:
+            await asyncio.to_thread(self.files.remove, shelf)
+            self._heads.pop(shelf, None)
+
+    async def expire(self, now: datetime) -> int:
+        """Remove everything whose time is over; return of how many envelopes.
+
+        Raises:
+            StoreError: The disk does not do it; call again.
+        """
+        gone = [shelf for shelf, head in self._heads.items() if head.expires <= now]
+        for shelf in gone:
+            sender, ident = shelf.split("/", 1)
+            await self.remove(sender, UUID(ident))
+            _log.info("chunks-expired", sender=sender, id=ident)
+        return len(gone)
+
+    def reserved(self, sender: str) -> int:
+        """Return how many bytes are promised to a sender."""
+        taken: Counter[str] = Counter()
+        for shelf, head in self._heads.items():
+            taken[shelf.split("/", 1)[0]] += head.reserved_bytes
+        return taken[sender]
+
+    def _next(self, shelf: str, head: Head) -> tuple[int, ...]:
+        return tuple(
+            self.files.first_missing(shelf, number, count)
+            for number, count in enumerate(head.counts)
+        )
+
+
+def shelf_of(sender: str, ident: UUID) -> str:
+    """Return where an envelope's chunks lie. A sender is a member's code, never a path."""
+    return f"{sender}/{ident}"

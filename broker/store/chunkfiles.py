@@ -1,0 +1,180 @@
+"""Sealed chunks of files in a folder: each written once, whole and synced, and never changed.
+
+    <folder>/<shelf>/<file number>-<chunk number>
+
+A shelf is one envelope's, or one file that a desk is handing over. What a process that was killed
+left half written begins with a dot, and is removed when the folder is next tidied.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from broker.store.database import StoreError
+from keys.files import replace_file, sync_folder
+
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True)
+class ChunkFiles:
+    """A folder of shelves. Every method works on the disk: call it beside the event loop."""
+
+    folder: Path
+
+    def keep(self, shelf: str, number: int, index: int, raw: bytes) -> bool:
+        """Keep a chunk, durably; return False if another one stands at its place.
+
+        Raises:
+            StoreError: `disk-full` or `disk-failed`; nothing was kept.
+        """
+        path = self._path(shelf, number, index)
+        try:
+            if path.exists():
+                return path.read_bytes() == raw
+            self._shelf(shelf)
+            replace_file(path, raw, mode=_FILE_MODE)
+        except OSError as error:
+            raise _failed(error) from error
+        return True
+
+    def read(self, shelf: str, number: int, index: int) -> bytes | None:
+        """Return a chunk, or None if it is not here.
+
+        Raises:
+            StoreError: `disk-failed`.
+        """
+        try:
+            return self._path(shelf, number, index).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _failed(error) from error
+
+    def first_missing(self, shelf: str, number: int, count: int) -> int:
+        """Return the first of `count` chunks that is not here, or `count`."""
+        here = self._names(shelf)
+        return next((i for i in range(count) if _name(number, i) not in here), count)
+
+    def write_head(self, shelf: str, raw: bytes) -> None:
+        """Put down, or replace, what is to be known of a shelf.
+
+        Raises:
+            StoreError: `disk-full` or `disk-failed`; what was there stands.
+        """
+        try:
+            self._shelf(shelf)
+            replace_file(self.folder / shelf / "head", raw, mode=_FILE_MODE)
+        except OSError as error:
+            raise _failed(error) from error
+
+    def head(self, shelf: str) -> bytes | None:
+        """Return what was put down of a shelf, or None.
+
+        Raises:
+            StoreError: `disk-failed`.
+        """
+        try:
+            return (self.folder / shelf / "head").read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _failed(error) from error
+
+    def empty(self, shelf: str) -> None:
+        """Remove every chunk of a shelf; its head stays. Safe to repeat.
+
+        Raises:
+            StoreError: `disk-failed`: some may be left.
+        """
+        try:
+            for name in self._names(shelf) - {"head"}:
+                (self.folder / shelf / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _failed(error) from error
+
+    def remove(self, shelf: str) -> None:
+        """Remove a shelf and all on it. Safe to repeat.
+
+        Raises:
+            StoreError: `disk-failed`: some of it may be left.
+        """
+        try:
+            shutil.rmtree(self.folder / shelf)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _failed(error) from error
+
+    def shelves(self, under: str = "") -> tuple[str, ...]:
+        """Return the names of all shelves, or of those under a name, in order."""
+        folder = self.folder / under
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        except FileNotFoundError:
+            return ()
+        return tuple(f"{under}/{name}" if under else name for name in names)
+
+    def tidy(self, known: Collection[str] | None = None, *, under: str = "") -> None:
+        """Remove what was left half written, and every shelf that nobody knows.
+
+        Args:
+            known: The shelves to keep; None for all.
+            under: As `shelves`.
+
+        Raises:
+            StoreError: `disk-failed`: some of it may be left.
+        """
+        for shelf in self.shelves(under):
+            if known is not None and shelf not in known:
+                self.remove(shelf)
+                continue
+            for name in self._names(shelf):
+                if name.startswith("."):
+                    (self.folder / shelf / name).unlink(missing_ok=True)
+
+    def used_bytes(self) -> int:
+        """Return how much is kept here."""
+        return sum(_sizes(self.folder))
+
+    def _shelf(self, shelf: str) -> None:
+        folder = self.folder / shelf
+        if not folder.is_dir():
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+
+    def _path(self, shelf: str, number: int, index: int) -> Path:
+        return self.folder / shelf / _name(number, index)
+
+    def _names(self, shelf: str) -> set[str]:
+        try:
+            return set(os.listdir(self.folder / shelf))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+
+def _name(number: int, index: int) -> str:
+    return f"{number}-{index:05d}"
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(parent) / name).stat().st_size
+            except FileNotFoundError:  # it went meanwhile
+                continue
+
+
+def _failed(error: OSError) -> StoreError:
+    if error.errno in _FULL:
+        return StoreError(
+            "disk-full", "the disk is full: nothing was kept; make room and try again", retry="later"
+        )
+    return StoreError("disk-failed", "the disk does not take or give it", retry="later")
