@@ -9,14 +9,14 @@ leaves none after it.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from broker.gateway import record
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
-from broker.transport.message import EXPIRES_HEADER, SENDER_HEADER
+from broker.transport.message import EXPIRES_HEADER, SENDER_HEADER, UNREAD_AT_MOST
 from keys.primitives.signing import SignKey
 from schemas.label import Label
 from schemas.receipt import (
@@ -31,7 +31,6 @@ from schemas.receipt import (
 )
 
 PUBLISH_TIMEOUT_S: Final = 5.0
-UNREAD_AT_MOST: Final = timedelta(days=90)  # then a copy leaves the hub, and both sides hear of it
 
 
 @dataclass(frozen=True)

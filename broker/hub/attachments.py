@@ -8,7 +8,7 @@ from the decision that stands in the AUDIT stream, signature verified; nothing e
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -36,6 +36,7 @@ from broker.transport.attaching import (
 )
 from broker.transport.errors import Refused
 from broker.transport.link import Link
+from broker.transport.message import UNREAD_AT_MOST
 from broker.transport.services import MISSING, asked_by, asked_file, busy_answer
 from keys.directory.view import DirectoryView
 from schemas.decision import Decision
@@ -45,7 +46,6 @@ from schemas.vocabulary import Kind
 RATE_PER_S: Final = 200.0  # chunks of one member, about 50 MiB
 BURST: Final = 400.0
 WAITING_BYTES: Final = 8 * 1024 * 1024  # of one member's requests; beyond it they are dropped
-UNREAD_AT_MOST: Final = timedelta(days=90)  # as long as a copy of the alert may wait unread
 _log = get_logger()
 
 

@@ -7,6 +7,7 @@ keys/directory.keystore  the directory's online keys
 directory/             the published directory
 server/                nats-server: configuration, certificate, streams
 servers/               the same for each server of a cluster, to be carried to its machine
+attachments/           sealed chunks of attached files
 suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
 """
@@ -55,6 +56,7 @@ class StoreSizes(Strict):
 
     Attributes:
         ack_wait_s: After which a message that a killed reader had in hand is given out again.
+        attachment_mib: Sealed chunks of files that a member sends; they lie beside the streams.
     """
 
     submit_mib: Mebibytes = 128
@@ -63,6 +65,7 @@ class StoreSizes(Strict):
     receipt_mib: Mebibytes = 64
     audit_mib: Mebibytes = 2048
     ack_wait_s: Annotated[int, Field(ge=2, le=600)] = ACK_WAIT_S
+    attachment_mib: Mebibytes = 2048
 
     def sizes(self) -> Sizes:
         """Return the same in bytes."""
@@ -73,10 +76,13 @@ class StoreSizes(Strict):
             receipt=self.receipt_mib * _MIB,
             audit=self.audit_mib * _MIB,
             ack_wait_s=self.ack_wait_s,
+            attachments=self.attachment_mib * _MIB,
         )
 
 
-SMALL: Final = StoreSizes(submit_mib=32, inbox_mib=64, held_mib=32, receipt_mib=16, audit_mib=128)
+SMALL: Final = StoreSizes(
+    submit_mib=32, inbox_mib=64, held_mib=32, receipt_mib=16, audit_mib=128, attachment_mib=64
+)
 """For demonstrations and small machines."""
 
 
@@ -182,6 +188,11 @@ class HubPlace:
     def authority_file(self) -> Path:
         """Certificate of the TLS authority, which members find in the directory."""
         return self.folder / "ca.pem"
+
+    @property
+    def attachments(self) -> Path:
+        """Sealed chunks of attached files, by sender and envelope."""
+        return self.folder / "attachments"
 
     @property
     def suspensions_file(self) -> Path:

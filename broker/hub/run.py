@@ -11,7 +11,9 @@ from typing import Final
 
 from broker import clock
 from broker.errors import BrokerError
+from broker.hub.attachments import AttachmentService
 from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, keep_running
+from broker.hub.chunkstore import ChunkStore
 from broker.hub.enrolment import Enrolment, wanted
 from broker.hub.founding import write_server
 from broker.hub.memory import read_memory, write_memory
@@ -20,6 +22,7 @@ from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.unread import UnreadSweep
 from broker.logs import get_logger
+from broker.store.chunkfiles import ChunkFiles
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import Notice
@@ -114,6 +117,8 @@ class Hub:
             await enrolment.apply(members, now=clock.now())
             await self._remember(hub)
             await MemberServices(source.published.repository, self._notices).serve(hub)
+            attachments = await self._attachments(hub, source)
+            await attachments.admit(tuple(members))
             for worker in range(1, config.gateways + 1):
                 command = self.command(place.home, worker)
                 task = keep_running(command, worker=worker, environment=self.environment)
@@ -123,14 +128,16 @@ class Hub:
             group.create_task(self._keep_signing(source))
             group.create_task(self._keep_remembering(hub))
             group.create_task(_keep_sweeping(hub))
+            group.create_task(attachments.sweep_for_ever(SWEEP_S))
             self._tell_ready()
-            await self._watch(source, enrolment)
+            await self._watch(source, enrolment, attachments)
 
     def _prepared_server(self, source: LatestDirectory, *, now: datetime) -> Server:
         place = self.place.server(self.config)
         sizes, members = self.config.sizes(), self._read(source).members()
         write_server(self.place, self.config, self.secrets, now=now, members=members)
-        check_disk(place.folder, sizes, members=len(members), years=len(years_at(now)))
+        folders = (place.folder, self.place.attachments)
+        check_disk(*folders, sizes=sizes, members=len(members), years=len(years_at(now)))
         return Server(place)
 
     async def _guard(self, server: Server) -> None:
@@ -144,7 +151,15 @@ class Hub:
             await server.start()
             self._write_state()
 
-    async def _watch(self, source: LatestDirectory, enrolment: Enrolment) -> None:
+    async def _attachments(self, hub: Link, source: LatestDirectory) -> AttachmentService:
+        quota = self.config.store.sizes().attachments
+        store = ChunkStore(ChunkFiles(self.place.attachments), quota)
+        await store.load()
+        return AttachmentService(store, hub, lambda: self._view or self._read(source))
+
+    async def _watch(
+        self, source: LatestDirectory, enrolment: Enrolment, attachments: AttachmentService
+    ) -> None:
         """Follow directory and suspensions for ever."""
         while True:
             await asyncio.sleep(POLL_S)
@@ -152,6 +167,7 @@ class Hub:
             try:
                 members = wanted(self._read(source), self._read_suspensions(now), now=now)
                 if await enrolment.apply(members, now=now):
+                    await attachments.admit(tuple(members))
                     self._write_state()
             except (BrokerError, KeysError) as error:
                 _log.error("not-applied", error_code=error.code)

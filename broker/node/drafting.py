@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -15,10 +16,11 @@ from broker.envelope.submitted import STANZA_BYTES
 from broker.node.errors import NodeError
 from broker.node.ids import new_id
 from broker.node.present import Present
+from broker.node.staging import check_size
 from broker.policy import Verdict
 from keys.errors import DirectoryError
 from keys.primitives.hashing import sha256
-from schemas import canonical
+from schemas.attachment import decode_manifests, encode_manifests
 from schemas.common import Alert, explain
 from schemas.content import Content, OfficerBlock, encode_alert
 from schemas.desk import (
@@ -46,7 +48,7 @@ from schemas.vocabulary import Kind, Status
 EXPIRES: Final = timedelta(days=30)
 KEPT: Final = timedelta(days=365)
 DRAFT_LIFE: Final = timedelta(days=1)
-_NO_MANIFESTS: Final = canonical.encode([])
+_NO_MANIFESTS: Final = encode_manifests([])
 
 
 class Prepared(Strict):
@@ -54,6 +56,8 @@ class Prepared(Strict):
 
     Attributes:
         permitted: To whom policy permitted it when the officer saw the preview.
+        manifests: Canonical encoding of those of the attached files.
+        attachments: Those files as this node keeps them, in the same order.
     """
 
     intent: Intent
@@ -66,16 +70,18 @@ class Prepared(Strict):
     openings: dict[MemberCode, Hash]
     officer_kid: Kid
     signature: Base64 = b""
+    manifests: Base64 = _NO_MANIFESTS
+    attachments: tuple[UUID, ...] = ()
 
     def content(self) -> Content:
         """Return the container that is sealed."""
         block = OfficerBlock(self.officer_kid, self.signature, self.audience, self.reviewed)
-        return Content(self.alert, block, self.original)
+        return Content(self.alert, block, self.original, decode_manifests(self.manifests))
 
     def bytes_to_sign(self) -> bytes:
         """Return what the officer's key signs."""
         return officer_signed_bytes(
-            self.intent, self.audience, self.alert, _NO_MANIFESTS, self.officer_kid
+            self.intent, self.audience, self.alert, self.manifests, self.officer_kid
         )
 
 
@@ -111,10 +117,13 @@ def compose(request: DraftRequest, present: Present) -> Composed:
     except SchemaError as error:
         raise _invalid(error) from None
     original = None if request.original is None or request.without_original else request.original
+    for each in request.attachments:
+        check_size(each.bytes)
+    manifests = tuple(each.manifest() for each in request.attachments)
     derived = derive_facts(
         alert,
         has_original=original is not None,
-        has_attachments=False,
+        has_attachments=bool(manifests),
         reviewed_no_personal_data=request.reviewed_no_personal_data,
     )
     until = now + KEPT
@@ -152,13 +161,20 @@ def compose(request: DraftRequest, present: Present) -> Composed:
     recipients = _recipients(request.recipients, present)
     try:
         check_label(intent, recipients=recipients, created=now)
-        check_content(alert, intent, has_original=original is not None, recipients=recipients)
+        check_content(
+            alert,
+            intent,
+            has_original=original is not None,
+            media_types=[each.media_type for each in manifests],
+            recipients=recipients,
+        )
     except RuleError as error:
         raise _invalid(error) from None
     content = Content(
         encode_alert(alert),
         OfficerBlock(bytes(16), bytes(64), (bytes(32),) * 16, request.reviewed_no_personal_data),
         None if original is None else original.content,
+        manifests,
     )
     return Composed(intent, alert, derived, content, judge(intent, request.recipients, present))
 
@@ -229,9 +245,20 @@ def preview(
 
 
 def prepare(
-    request: DraftRequest, composed: Composed, present: Present, shown: Preview
+    request: DraftRequest,
+    composed: Composed,
+    present: Present,
+    shown: Preview,
+    attachments: tuple[UUID, ...] = (),
 ) -> tuple[Prepared, StoredDraft]:
     """Return the draft to keep and the one to show.
+
+    Args:
+        request: As the desk sent it.
+        composed: What it amounts to.
+        present: The node's picture of now.
+        shown: What the officer sees.
+        attachments: The files that it names, as this node keeps them.
 
     Raises:
         NodeError: `invalid` without a signer or if it is too large, `forbidden` if the directory
@@ -261,6 +288,8 @@ def prepare(
         audience=audience.entries,
         openings=dict(audience.openings),
         officer_kid=request.officer_kid,
+        manifests=composed.content.manifests_bytes,
+        attachments=attachments,
     )
     now = present.now()
     stored = StoredDraft(
@@ -271,7 +300,7 @@ def prepare(
         parts=SignedParts(
             intent=composed.intent,
             alert=prepared.alert,
-            manifests=_NO_MANIFESTS,
+            manifests=prepared.manifests,
             audience=prepared.audience,
             openings=prepared.openings,
         ),

@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.node.arrivals import forget_files
 from broker.store.database import Database
-from broker.store.tables import envelopes, inbox, outbox, proofs, submissions
+from broker.store.tables import envelopes, inbox, outbox, proofs, submissions, uploads
 
 
 async def destroy(database: Database, ident: UUID) -> int:
@@ -44,4 +45,8 @@ async def _destroy(connection: AsyncConnection, ident: str) -> int:
         .where(submissions.c.id.in_(drafted), submissions.c.sealed != b"")
         .values(sealed=b"")
     )
+    # Chunks are noise without their keys.
+    count += await forget_files(connection, ident)
+    waiting = delete(uploads).where(uploads.c.envelope_id == ident)
+    count += (await connection.execute(waiting)).rowcount
     return count + (await connection.execute(emptied)).rowcount

@@ -24,6 +24,7 @@ from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, pairs, repeats, submissions
+from broker.node.arrivals import awaited, expect_files
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
@@ -34,7 +35,7 @@ from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
 from broker.transport.link import Link
-from broker.transport.message import Message
+from broker.transport.message import UNREAD_AT_MOST, Message
 from broker.transport.streams import inbox_of
 from keys.errors import KeysError
 from keys.identity import MemberIdentity
@@ -215,6 +216,17 @@ class Incoming:
             original=opened.content.original,
             kid=delivery.delivered.frame.kid,
         )
+        await expect_files(
+            connection,
+            self.vault,
+            label.id,
+            label.sender.member,
+            opened.attachments_key,
+            opened.content.manifests,
+            expires_ms=to_ms(
+                min(label.expires, delivery.decision.header.decided_at + UNREAD_AT_MOST)
+            ),
+        )
         sealed = self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}")
         await connection.execute(
             update(tables.inbox).where(tables.inbox.c.position == position).values(sealed=sealed)
@@ -292,6 +304,7 @@ class Incoming:
                 carried=opened.content.original is not None,
             ),
             warnings=tuple(warnings),
+            attachments=awaited(opened.content.manifests),
         )
 
     def _key_ended(self, delivery: Delivery) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from broker.node import alarms, drafting, notices, pairs, submissions
+from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.drafting import Prepared
@@ -27,10 +28,13 @@ from broker.node.outgoing import Outgoing
 from broker.node.present import Present
 from broker.node.sealing import Sealer, incarnation_of
 from broker.node.service import NodeService
+from broker.node.staging import Staging
 from broker.node.standing import as_known_now
 from broker.node.upkeep import Upkeep
+from broker.node.uploads import Uploads
 from broker.node.vault import Vault
 from broker.store import tables
+from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.transport.link import Link
 from keys.directory.client import DirectoryClient
@@ -39,6 +43,10 @@ from keys.identity import MemberIdentity
 from keys.primitives.hashing import sha256
 from schemas.desk import (
     Alarm,
+    AttachmentRequest,
+    AttachmentSent,
+    AttachmentShown,
+    AttachmentUpload,
     Cursor,
     DraftRequest,
     InboxItem,
@@ -77,6 +85,7 @@ class Node(NodeService):
     identity: MemberIdentity
     database: Database
     link: Link
+    attachments_folder: Path
     directory: DirectoryClient | None = None
     log_folder: Path | None = None
     log_compare_s: float = COMPARE_S
@@ -117,6 +126,14 @@ class Node(NodeService):
                 self.log_compare_s,
             )
         )
+        folder = self.attachments_folder
+        self.staging = Staging(self.present, self.database, vault, ChunkFiles(folder / "out"))
+        self.uploads = Uploads(
+            self.present, self.database, vault, self.staging, self.link, self.changes
+        )
+        self.arrivals = Arrivals(
+            self.present, self.database, vault, ChunkFiles(folder / "in"), self.link, self.mail
+        )
         self.upkeep = Upkeep(
             self.present,
             self.database,
@@ -126,6 +143,7 @@ class Node(NodeService):
             self.changes,
             self.outgoing.sealed,
             self.directory,
+            self.staging,
         )
 
     @property
@@ -141,6 +159,7 @@ class Node(NodeService):
                 group.create_task(self.log.run())
             group.create_task(self._seal())
             group.create_task(self.outgoing.submit_for_ever())
+            group.create_task(self._carry_files())
             group.create_task(self.outgoing.read_receipts_for_ever())
             for lane in Lane:
                 group.create_task(self.incoming.read_lane_for_ever(lane))
@@ -148,6 +167,13 @@ class Node(NodeService):
     def take(self, identity: MemberIdentity) -> None:
         """Open with these keys from now on; called where keys were destroyed."""
         self.identity = self.incoming.identity = identity
+
+    async def _carry_files(self) -> None:
+        await self.staging.tidy()
+        await self.arrivals.tidy()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.uploads.upload_for_ever())
+            group.create_task(self.arrivals.fetch_for_ever())
 
     async def _seal(self) -> None:
         await self.upkeep.ask_time_first()
@@ -174,7 +200,9 @@ class Node(NodeService):
     async def create_draft(self, request: DraftRequest) -> StoredDraft:
         composed = drafting.compose(request, self.present)
         shown = await self._shown(request, composed)
-        prepared, stored = drafting.prepare(request, composed, self.present, shown)
+        async with self.database.read() as connection:
+            files = await self.staging.check_ready(connection, request.attachments)
+        prepared, stored = drafting.prepare(request, composed, self.present, shown, files)
         refused = tuple(
             (code, verdict.code, verdict.rule)
             for code, verdict in composed.verdicts.items()
@@ -213,6 +241,20 @@ class Node(NodeService):
         submission = await self.database.change(change)
         self.changes.happened()
         return submission
+
+    @override
+    async def create_attachment(self, owner: str, request: AttachmentRequest) -> AttachmentUpload:
+        return await self.staging.create(owner, request)
+
+    @override
+    async def put_chunk(
+        self, owner: str, attachment_id: UUID, index: int, raw: bytes
+    ) -> AttachmentUpload:
+        return await self.staging.put(owner, attachment_id, index, raw)
+
+    @override
+    async def attachment_upload(self, owner: str, attachment_id: UUID) -> AttachmentUpload:
+        return await self.staging.status(owner, attachment_id)
 
     @override
     async def submission(self, reference: UUID) -> Submission:
@@ -293,13 +335,15 @@ class Node(NodeService):
             query = query.where(table.c.type.in_(list(types)))
         async with self.database.read() as connection:
             rows = (await connection.execute(query.limit(limit + 1))).all()
-        items = tuple(self._kept(row.id, row.sealed).item for row in rows[:limit])
+        kept = [self._kept(row.id, row.sealed).item for row in rows[:limit]]
+        items = await self.arrivals.shown(kept)
         last = items[-1].position if items else since
         return InboxPage(items=items, last=last, more=len(rows) > limit)
 
     @override
     async def item(self, item_id: UUID) -> InboxItem:
-        return (await self._find(item_id)).item
+        (item,) = await self.arrivals.shown([(await self._find(item_id)).item])
+        return item
 
     @override
     async def original(self, item_id: UUID) -> OriginalDocument:
@@ -308,6 +352,12 @@ class Node(NodeService):
             raise NodeError("not-found", "no original document was carried", kind="not-found")
         named = kept.item.original
         return OriginalDocument(content=kept.original, media_type=named.media_type, name=named.name)
+
+    @override
+    async def attachment(
+        self, item_id: UUID, number: int, *, start: int = 0
+    ) -> tuple[AttachmentShown, AsyncIterator[bytes]]:
+        return await self.arrivals.content((await self._find(item_id)).item, number, start)
 
     @override
     async def subscribe(
@@ -509,6 +559,9 @@ class Node(NodeService):
             queued_at=now,
         )
         ident = submission.submission_id
+        counts = await self.staging.take(connection, ident, prepared.attachments)
+        sent = tuple(AttachmentSent(number=n, chunks=count) for n, count in enumerate(counts))
+        submission = submission.model_copy(update={"attachments": sent})
         plain = prepared.model_dump_json().encode()
         await submissions.add(
             connection,
@@ -603,8 +656,9 @@ async def _inbox_counts(connection: AsyncConnection) -> tuple[int, int, int]:
 
 
 def _is_over(submission: Submission) -> bool:
-    return submission.state is SubmissionState.CANCELLED or all(
-        outcome.state.final for outcome in submission.recipients
+    return submission.state is SubmissionState.CANCELLED or (
+        all(outcome.state.final for outcome in submission.recipients)
+        and all(each.state.final for each in submission.attachments)
     )
 
 

@@ -28,6 +28,7 @@ from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.node.proofs import expect
 from broker.node.sealing import Sealer, forget, settle_numbers
+from broker.node.uploads import decided_upload, expect_upload
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
@@ -185,12 +186,17 @@ class Outgoing:
         }
         update_with: dict[str, object] = {**rules_of, "attention": ""}
         if permitted:
-            update_with["id"] = await self.sealer.message(
+            ident, key = await self.sealer.message(
                 connection,
                 prepared.intent,
                 prepared.content().to_bytes(),
                 {code: prepared.openings[code] for code in permitted},
                 submission_id=submission.submission_id,
+            )
+            update_with["id"] = ident
+            expires_ms = to_ms(prepared.intent.expires)
+            await expect_upload(
+                connection, self.vault, submission, ident, key, expires_ms=expires_ms
             )
         moved = submissions.with_outcomes(submission, changes, now=now)
         await submissions.save(connection, moved.model_copy(update=update_with))
@@ -352,6 +358,7 @@ class Outgoing:
         if accepted:
             await repeats.keep(connection, ident, now=self.present.now())
         await forget(connection, ident)
+        await decided_upload(connection, ident, accepted=bool(accepted))
         if row.submission_id is not None:
             await self._outcomes(connection, UUID(row.submission_id), decision, copies)
         elif not accepted:

@@ -39,8 +39,11 @@ class Sealer:
         openings: Mapping[str, bytes],
         *,
         submission_id: UUID | None,
-    ) -> UUID:
-        """Seal, number and put one envelope into the outbox; return its id.
+    ) -> tuple[UUID, bytes]:
+        """Seal, number and put one envelope into the outbox.
+
+        Returns:
+            Its id, and from what the keys of its attached files are derived.
 
         Raises:
             DirectoryError: A recipient has no key now.
@@ -57,7 +60,7 @@ class Sealer:
         kid, sign_key = self.identity.signer(view, at=now)
         sealed = seal(label, content, recipients=recipients, node_kid=kid, node_key=sign_key)
         await _put(connection, label, sealed, now=now, submission_id=submission_id)
-        return label.id
+        return label.id, sealed.attachments_key
 
     async def control(
         self,

@@ -9,6 +9,9 @@ from typing import Protocol
 from uuid import UUID
 
 from schemas.desk import (
+    AttachmentRequest,
+    AttachmentShown,
+    AttachmentUpload,
     Cursor,
     DraftRequest,
     InboxItem,
@@ -64,6 +67,33 @@ class NodeService(Protocol):
             NodeError: `not-found` (no such draft, or forgotten), `forbidden` (signature does not
                 verify, officer not certified or expired), `conflict` (`idempotency-reused`: key
                 known with other bytes; `draft-used`: submitted before under another key).
+        """
+        ...
+
+    async def create_attachment(self, owner: str, request: AttachmentRequest) -> AttachmentUpload:
+        """Begin a file of a desk, or go on with the same one that it began before.
+
+        Raises:
+            NodeError: `invalid` (`attachment-too-large`) or `unavailable` (`attachments-full`).
+        """
+        ...
+
+    async def put_chunk(
+        self, owner: str, attachment_id: UUID, index: int, raw: bytes
+    ) -> AttachmentUpload:
+        """Keep chunk `index` of a file durably; chunks come in order, a repeated one does no harm.
+
+        Raises:
+            NodeError: `not-found`, `invalid` (`no-such-chunk`) or `conflict` (`out-of-order`,
+                `chunk-differs`, `attachment-used`, `attachment-mismatch`: begin again).
+        """
+        ...
+
+    async def attachment_upload(self, owner: str, attachment_id: UUID) -> AttachmentUpload:
+        """Return how far a file of a desk is.
+
+        Raises:
+            NodeError: `not-found`.
         """
         ...
 
@@ -129,6 +159,17 @@ class NodeService(Protocol):
 
         Raises:
             NodeError: `not-found` (no such item, or the document was not carried).
+        """
+        ...
+
+    async def attachment(
+        self, item_id: UUID, number: int, *, start: int = 0
+    ) -> tuple[AttachmentShown, AsyncIterator[bytes]]:
+        """Return an attached file and its bytes from `start` on, a chunk at a time.
+
+        Raises:
+            NodeError: `not-found` (also `attachment-expired`), `unavailable`
+                (`attachment-arriving`), `conflict` (`attachment-mismatch`) or `invalid`.
         """
         ...
 

@@ -18,6 +18,7 @@ from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
 from broker.node.present import Present
 from broker.node.sealing import Sealer, hurry
+from broker.node.staging import Staging
 from broker.store.database import Database
 from broker.transport.link import Link
 from broker.transport.services import HubServices
@@ -47,6 +48,7 @@ class Upkeep:
     changes: Changes
     submitted: Changes  # Wakes the task that submits.
     directory: DirectoryClient | None
+    staging: Staging
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self) -> None:
@@ -153,6 +155,7 @@ class Upkeep:
         now_ms = to_ms(self.present.now())
         await self.database.change(lambda connection: forget_drafts(connection, now_ms))
         await self.database.change(lambda connection: repeats.forget(connection, now_ms))
+        await self.staging.forget_idle()
 
     async def run(self) -> None:
         """Do all of it for ever."""

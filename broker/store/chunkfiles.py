@@ -57,6 +57,17 @@ class ChunkFiles:
         except OSError as error:
             raise _failed(error) from error
 
+    def drop(self, shelf: str, number: int, index: int) -> None:
+        """Remove one chunk, which turned out to be damaged.
+
+        Raises:
+            StoreError: `disk-failed`.
+        """
+        try:
+            self._path(shelf, number, index).unlink(missing_ok=True)
+        except OSError as error:
+            raise _failed(error) from error
+
     def first_missing(self, shelf: str, number: int, count: int) -> int:
         """Return the first of `count` chunks that is not here, or `count`."""
         here = self._names(shelf)
@@ -87,15 +98,16 @@ class ChunkFiles:
         except OSError as error:
             raise _failed(error) from error
 
-    def empty(self, shelf: str) -> None:
-        """Remove every chunk of a shelf; its head stays. Safe to repeat.
+    def empty(self, shelf: str, number: int | None = None) -> None:
+        """Remove the chunks of one file of a shelf, or of all; its head stays. Safe to repeat.
 
         Raises:
             StoreError: `disk-failed`: some may be left.
         """
         try:
             for name in self._names(shelf) - {"head"}:
-                (self.folder / shelf / name).unlink(missing_ok=True)
+                if number is None or name.startswith(f"{number}-"):
+                    (self.folder / shelf / name).unlink(missing_ok=True)
         except OSError as error:
             raise _failed(error) from error
 

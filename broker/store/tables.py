@@ -231,5 +231,42 @@ proofs = Table(  # every decision about what this node sent or received
     Column("path", LargeBinary),
     Column("overdue", Integer, nullable=False, default=0),
 )
+attachments = Table(  # files that desks hand over; their chunks lie in a folder
+    "attachments",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("complete", Integer, nullable=False),
+    Column("touched_ms", BigInteger, nullable=False),
+    Column("submission_id", String(36), index=True),  # none until a submission takes it
+    Column("number", Integer, nullable=False, default=0),
+    Column("sealed", LargeBinary, nullable=False),
+)
+uploads = Table(  # envelopes whose files are to go to the hub
+    "uploads",
+    metadata,
+    Column("envelope_id", String(36), primary_key=True),
+    Column("submission_id", String(36), nullable=False, index=True),
+    Column("decided", Integer, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+arrivals = Table(  # files of received alerts
+    "arrivals",
+    metadata,
+    Column("envelope_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("sender", String(16), nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("have", Integer, nullable=False),
+    Column("state", String(12), nullable=False, index=True),
+    Column("code", String(64), nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("told", Integer, nullable=False),  # whether the hub knows that all of it is here
+    Column("sealed", LargeBinary, nullable=False),
+)
 Index("proofs_open", proofs.c.number)
 Index("inbox_by_type", inbox.c.type, inbox.c.position)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from broker.transport.errors import Refused
@@ -15,6 +15,8 @@ EXPIRES_HEADER: Final = "Kentong-Expires"
 """Milliseconds since 1970: until then the hub keeps a copy for its reader."""
 SENDER_HEADER: Final = "Kentong-Sender"
 """Whose alert a copy is."""
+UNREAD_AT_MOST: Final = timedelta(days=90)
+"""Then what nobody took leaves the hub: a copy, or the chunks of a file."""
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 

@@ -46,6 +46,7 @@ class Sizes:
         audit: Decisions of a year, of all members together.
         ack_wait_s: After which what a reader took and did not acknowledge is given out again.
         replicas: How many servers of a cluster keep each stream; one where there is no cluster.
+        attachments: Sealed chunks of files that it sends; on the disk, in no stream.
     """
 
     submit: int = 128 * _MIB
@@ -55,10 +56,11 @@ class Sizes:
     audit: int = 2048 * _MIB
     ack_wait_s: int = ACK_WAIT_S
     replicas: int = 1
+    attachments: int = 2048 * _MIB
 
     def total(self, members: int, years: int) -> int:
-        """Return what all streams together may take."""
-        each = self.submit + self.inbox + self.held + self.receipt
+        """Return what all streams together may take, and the chunks beside them."""
+        each = self.submit + self.inbox + self.held + self.receipt + self.attachments
         return members * each + years * self.audit + self.held  # one more for what expired
 
 
@@ -82,25 +84,32 @@ def years_at(now: datetime) -> tuple[int, ...]:
     return tuple(range((now - AUDIT_AGE).year, (now + NEXT_YEAR_AHEAD).year + 1))
 
 
-def check_disk(folder: Path, sizes: Sizes, *, members: int, years: int) -> None:
+def check_disk(*folders: Path, sizes: Sizes, members: int, years: int) -> None:
     """Return if the disk holds every stream when all are full; what they hold now counts.
+
+    Args:
+        folders: Where streams and chunks lie, on one disk; the first is there already.
+        sizes: Most that each may take.
+        members: How many there are.
+        years: How many AUDIT streams.
 
     Raises:
         BrokerError: `disk-too-small`, naming both sizes.
     """
-    needed, room = sizes.total(members, years), room_for(folder)
+    needed, room = sizes.total(members, years), room_for(*folders)
     if needed > room:
         raise BrokerError(
             "disk-too-small",
-            f"the streams may take {needed // _MIB} MiB and {folder} has room for {room // _MIB}"
+            f"the hub may store {needed // _MIB} MiB and {folders[0]} has room for {room // _MIB}"
             " MiB: lower the sizes or give it a larger disk",
         )
 
 
-def room_for(folder: Path) -> int:
-    """Return how many bytes streams in `folder` can have: what is free, and what they hold."""
-    used = sum(entry.stat().st_blocks * 512 for entry in folder.rglob("*") if entry.is_file())
-    return shutil.disk_usage(folder).free + used
+def room_for(*folders: Path) -> int:
+    """Return how many bytes can lie in `folders`: what is free, and what they hold."""
+    files = (entry for folder in folders for entry in folder.rglob("*") if entry.is_file())
+    used = sum(entry.stat().st_blocks * 512 for entry in files)
+    return shutil.disk_usage(folders[0]).free + used
 
 
 async def ensure_streams(

@@ -11,6 +11,15 @@ from schemas.desk.asked import (
     OriginalDocument,
     SubmitRequest,
 )
+from schemas.desk.attachments import (
+    ArrivalState,
+    AttachedFile,
+    AttachmentRequest,
+    AttachmentSent,
+    AttachmentShown,
+    AttachmentUpload,
+    SendingState,
+)
 from schemas.desk.drafts import (
     Advice,
     EqualAlert,
@@ -63,6 +72,12 @@ __all__ = [
     "Advice",
     "Alarm",
     "AlertBody",
+    "ArrivalState",
+    "AttachedFile",
+    "AttachmentRequest",
+    "AttachmentSent",
+    "AttachmentShown",
+    "AttachmentUpload",
     "Base64",
     "ClockShown",
     "Cursor",
@@ -92,6 +107,7 @@ __all__ = [
     "RecipientPreview",
     "RecipientState",
     "Recipients",
+    "SendingState",
     "SignedParts",
     "Sizes",
     "StoredDraft",

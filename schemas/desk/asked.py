@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, model_validator
 
+from schemas.attachment import MAX_ATTACHMENTS, MEDIA_TYPE
+from schemas.desk.attachments import AttachedFile
 from schemas.desk.fields import Base64, Kid, Recipients
 from schemas.label import AgencyCode, Classification, Facts, Moment, Retention, Strict, TypeName
 from schemas.vocabulary import PAP, TLP, Handling, JudicialUse, Precedence, Purpose, Status
@@ -24,7 +26,7 @@ class OriginalDocument(Strict):
     """The document that the alert was made from, to travel byte for byte."""
 
     content: Annotated[Base64, Field(max_length=MAX_ORIGINAL_BYTES)]
-    media_type: Annotated[str, Field(pattern=r"^[a-z0-9.+-]{1,64}/[a-zA-Z0-9.+-]{1,64}$")]
+    media_type: Annotated[str, Field(pattern=MEDIA_TYPE)]
     name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
@@ -43,7 +45,9 @@ class DraftRequest(Strict):
         facts: What the officer adds to the facts derived from the content. It only raises.
         original: The source document. Its hash is kept in the alert even where it does not travel.
         without_original: Keep the hash of `original` and send the alert without it.
-        reviewed_no_personal_data: The officer signs that free text and original name nobody.
+        attachments: Files that follow the alert, handed to the node before.
+        reviewed_no_personal_data: The officer signs that free text, original and attachments name
+            nobody.
         officer_kid: Key that will sign; needed for a draft, not for a preview.
     """
 
@@ -70,6 +74,7 @@ class DraftRequest(Strict):
     disclose_recipients: bool = False
     original: OriginalDocument | None = None
     without_original: bool = False
+    attachments: Annotated[tuple[AttachedFile, ...], Field(max_length=MAX_ATTACHMENTS)] = ()
     reviewed_no_personal_data: bool = False
     officer_kid: Kid | None = None
 

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from schemas.desk.attachments import AttachmentShown
 from schemas.desk.fields import CursorName, DirectoryNamed, Hash, Kid
 from schemas.label import AgencyCode, MemberCode, Moment, Strict, TypeName
 from schemas.vocabulary import TLP, Precedence, Status
@@ -53,6 +54,7 @@ class InboxItem(Strict):
         label: All of the signed label, as JSON.
         alert: The typed content as JSON; none if this node does not read its type or version.
         recipients: Who else got it; none unless the originator discloses it.
+        attachments: Files that belong to it; they may arrive after it.
         warnings: Codes to show, such as `reviewed-no-personal-data` or `key-revoked-since`.
     """
 
@@ -79,6 +81,7 @@ class InboxItem(Strict):
     reviewed_no_personal_data: bool
     original: OriginalShown | None
     warnings: tuple[str, ...]
+    attachments: tuple[AttachmentShown, ...] = ()
 
 
 class InboxPage(Strict):

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
+from schemas.desk.attachments import AttachmentSent
 from schemas.label import MemberCode, Moment, Strict, TypeName
 from schemas.vocabulary import Lane, Precedence, Status
 
@@ -81,6 +82,7 @@ class Submission(Strict):
         attention: Why it waits for a person; empty otherwise.
         rules_of: Time of the directory whose rules were last applied: "rules of <time>".
         retry_at: When the hub asked to come back.
+        attachments: Files that follow the alert once it is decided; it never waits for them.
     """
 
     submission_id: UUID
@@ -102,6 +104,7 @@ class Submission(Strict):
     rules_of: Moment
     queued_at: Moment
     retry_at: Moment | None = None
+    attachments: tuple[AttachmentSent, ...] = ()
 
     @property
     def decided(self) -> bool:

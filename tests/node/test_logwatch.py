@@ -86,7 +86,12 @@ async def watching(folder: Path, at: Clock | None = None) -> AsyncIterator[Watch
             node = await stack.enter_async_context(opened_node(hub, code, folder, now=at))
             await node.link.wait_connected()
             nodes[code] = Node(
-                node.present, node.identity, node.database, node.link, log_folder=folder / code
+                node.present,
+                node.identity,
+                node.database,
+                node.link,
+                folder / f"{code}-attachments",
+                log_folder=folder / code,
             )
         yield Watched(committer, cosigning, nodes)
 

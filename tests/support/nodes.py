@@ -61,7 +61,8 @@ async def opened_node(
     present.take(hub.region.view)
     url = sqlite_url(folder / f"{code}.db")
     async with open_database(url, metadata) as database, Link(hub.member_credentials(code)) as link:
-        yield Node(present, identity_of(hub.region, code), database, link)
+        files = folder / f"{code}-attachments"
+        yield Node(present, identity_of(hub.region, code), database, link, files)
 
 
 @asynccontextmanager

@@ -201,6 +201,7 @@ async def run_node(
             identity,
             database,
             link,
+            place.folder / "attachments",
             directory,
             place.folder / "log",
             log_compare_s=config.log_compare_s,

@@ -1,0 +1,260 @@
+"""Brings attached files to the hub, once the gateway has accepted their alert for somebody.
+
+An alert never waits for its files: they go by a task of their own, few chunks at a time on a slow
+line. The hub says where to go on, so nothing is kept of how far this is; and the chunks of one
+envelope are always sealed to the same bytes, since a place in it determines key and nonce.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.envelope.chunks import file_key, seal_chunk
+from broker.errors import BrokerError
+from broker.logs import get_logger
+from broker.node import alarms, submissions
+from broker.node.changes import Changes
+from broker.node.ids import from_ms, to_ms
+from broker.node.present import Present
+from broker.node.staging import Staging
+from broker.node.vault import Vault
+from broker.store import tables
+from broker.store.database import Database
+from broker.store.tables import uploads as table
+from broker.transport.attaching import AttachmentServices, Opened, Put
+from broker.transport.link import Link
+from schemas.attachment import Manifest
+from schemas.desk import SendingState, Submission, SubmissionState
+
+IDLE_S: Final = 1.0
+WINDOW: Final = 4  # chunks on their way at once, on a line that is quick
+QUICK_S: Final = 1.0  # a window that takes longer is followed by single chunks: mail goes between
+AGAIN: Final = timedelta(seconds=15)  # after the hub asked to wait
+NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
+_OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
+_log = get_logger()
+
+
+@dataclass
+class Uploads:
+    """The files of what one node has sent."""
+
+    present: Present
+    database: Database
+    vault: Vault
+    staging: Staging
+    link: Link
+    changes: Changes  # Of submissions: wakes this task, and those who watch.
+    _window: int = 1
+
+    async def upload_for_ever(self) -> None:
+        """Bring whatever is accepted to the hub, whenever it is there."""
+        while True:
+            ticket = self.changes.ticket()
+            try:
+                await self.link.wait_connected()
+                moved = await self.upload_due()
+                await self.forget_over()
+            except BrokerError as error:
+                _log.info("uploading-paused", error_code=error.code)
+                moved = 0
+            if not moved:
+                await _wait(ticket, IDLE_S)
+
+    async def upload_due(self) -> int:
+        """Bring what is due to the hub; return how many envelopes are done with."""
+        due = (table.c.decided == 1) & (table.c.due_ms <= to_ms(self.present.now()))
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(table).where(due))).all()
+        return sum([await self._upload(row) for row in rows])
+
+    async def _upload(self, row: Any) -> bool:  # noqa: ANN401 - a row
+        try:
+            await self._bring(row)
+        except BrokerError as error:
+            if error.retry == "later":
+                _log.info("attachment-waits", id=row.envelope_id, error_code=error.code)
+                code = error.code
+                await self.database.change(lambda c: self._later(c, row, code))
+                self.changes.happened()
+                return False
+            _log.error("attachment-not-sent", id=row.envelope_id, error_code=error.code)
+            await self._settle(row, SendingState.REFUSED, error.code)
+            return True
+        _log.info("attachment-sent", id=row.envelope_id)
+        await self._settle(row, SendingState.UPLOADED, "")
+        return True
+
+    async def _bring(self, row: Any) -> None:  # noqa: ANN401 - a row
+        """Bring every chunk that the hub has not.
+
+        Raises:
+            BrokerError: The hub refused, or did not answer.
+        """
+        ident, submission_id = UUID(row.envelope_id), UUID(row.submission_id)
+        key = self.vault.open(row.sealed, name=f"upload/{ident}")
+        files = await self.staging.of_submission(submission_id)
+        hub = AttachmentServices(self.link, self.present.member)
+        counts = tuple(manifest.chunks for _, manifest in files)
+        following = await hub.open(Opened(ident, counts, from_ms(row.expires_ms)))
+        for number, ((staged, manifest), start) in enumerate(zip(files, following, strict=True)):
+            await self._note(submission_id, number, start)
+            index, noted = start, start
+            while index < manifest.chunks:
+                window = range(index, min(index + self._window, manifest.chunks))
+                await self._put(hub, ident, key, number, staged, manifest, window)
+                index = window.stop
+                if index - noted >= NOTED_EVERY or index == manifest.chunks:
+                    await self._note(submission_id, number, index)
+                    noted = index
+
+    async def _put(  # noqa: PLR0917 - all that a chunk is
+        self,
+        hub: AttachmentServices,
+        ident: UUID,
+        key: bytes,
+        number: int,
+        staged: UUID,
+        manifest: Manifest,
+        window: range,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        own, started = file_key(key, number), loop.time()
+
+        async def one(index: int) -> None:
+            plain = await self.staging.chunk(staged, index)
+            sealed = await asyncio.to_thread(seal_chunk, own, manifest, number, index, plain)
+            await hub.put(Put(ident, number, index, sealed))
+
+        done = await asyncio.gather(*(one(index) for index in window), return_exceptions=True)
+        for failed in done:
+            if failed is not None:
+                raise failed
+        self._window = WINDOW if loop.time() - started < QUICK_S else 1
+
+    async def _note(self, submission_id: UUID, number: int, uploaded: int) -> None:
+        change = {"uploaded": uploaded, "state": SendingState.UPLOADING, "code": ""}
+
+        async def save(connection: AsyncConnection) -> None:
+            await _progress(connection, submission_id, change, number=number)
+
+        await self.database.change(save)
+        self.changes.happened()
+
+    async def _later(self, connection: AsyncConnection, row: Any, code: str) -> None:  # noqa: ANN401
+        due_ms = to_ms(self.present.now() + AGAIN)
+        if code == "unreachable":  # the connection's own waiting is enough
+            due_ms = to_ms(self.present.now())
+        await connection.execute(
+            update(table).where(table.c.envelope_id == row.envelope_id).values(due_ms=due_ms)
+        )
+        await _progress(connection, UUID(row.submission_id), {"code": code})
+
+    async def _settle(self, row: Any, state: SendingState, code: str) -> None:  # noqa: ANN401
+        async def change(connection: AsyncConnection) -> None:
+            await connection.execute(
+                delete(table).where(table.c.envelope_id == row.envelope_id)
+            )
+            await _progress(connection, UUID(row.submission_id), {"state": state, "code": code})
+            if state is SendingState.REFUSED:
+                await alarms.raise_alarm(
+                    connection,
+                    "attachment-not-sent",
+                    now=self.present.now(),
+                    ident=row.envelope_id,
+                    detail=code,
+                )
+
+        await self.database.change(change)
+        self.changes.happened()
+
+    async def forget_over(self) -> None:
+        """Delete the files of submissions from which nothing more can go to the hub."""
+        files, sent = tables.attachments, tables.submissions
+        asked = (
+            select(files.c.submission_id)
+            .join(sent, sent.c.id == files.c.submission_id)
+            .where(
+                sent.c.state.in_([str(state) for state in _OVER]),
+                files.c.submission_id.not_in(select(table.c.submission_id)),
+            )
+            .distinct()
+        )
+        async with self.database.read() as connection:
+            found = [UUID(each) for each in (await connection.execute(asked)).scalars()]
+        for submission_id in found:
+            await self.database.change(_dropped(submission_id))
+            await self.staging.forget_of(submission_id)
+            self.changes.happened()
+
+
+async def expect_upload(
+    connection: AsyncConnection,
+    vault: Vault,
+    submission: Submission,
+    ident: UUID,
+    key: bytes,
+    *,
+    expires_ms: int,
+) -> None:
+    """Note, in the change that seals an envelope, that its files will go to the hub."""
+    if submission.attachments:
+        await connection.execute(
+            insert(table).values(
+                envelope_id=str(ident),
+                submission_id=str(submission.submission_id),
+                decided=0,
+                expires_ms=expires_ms,
+                due_ms=0,
+                sealed=vault.seal(key, name=f"upload/{ident}"),
+            )
+        )
+
+
+async def decided_upload(connection: AsyncConnection, ident: UUID, *, accepted: bool) -> None:
+    """Let an envelope's files go, or not, in the change that stores its decision."""
+    mine = table.c.envelope_id == str(ident)
+    if accepted:
+        await connection.execute(update(table).where(mine).values(decided=1))
+    else:
+        await connection.execute(delete(table).where(mine))
+
+
+async def _progress(
+    connection: AsyncConnection,
+    submission_id: UUID,
+    change: dict[str, object],
+    *,
+    number: int | None = None,
+) -> None:
+    submission = await submissions.find(connection, submission_id)
+    moved = tuple(
+        each.model_copy(update=change) if number in (None, each.number) else each
+        for each in submission.attachments
+    )
+    if moved != submission.attachments:
+        await submissions.save(connection, submission.model_copy(update={"attachments": moved}))
+
+
+def _dropped(submission_id: UUID) -> Any:  # noqa: ANN401 - a change
+    async def change(connection: AsyncConnection) -> None:
+        submission = await submissions.find(connection, submission_id)
+        for each in submission.attachments:
+            if not each.state.final:
+                gone = {"state": SendingState.DROPPED, "code": ""}
+                await _progress(connection, submission_id, gone, number=each.number)
+
+    return change
+
+
+async def _wait(ticket: asyncio.Event, limit_s: float) -> None:
+    try:
+        async with asyncio.timeout(limit_s):
+            await ticket.wait()
+    except TimeoutError:
+        return
