@@ -182,9 +182,7 @@ def check_attached(media_types: Sequence[str], *facts: Facts) -> None:
     if minor and any(each.lower().startswith(("image/", "video/")) for each in media_types):
         _refuse("image-with-minor", "no image goes with a minor", "attachments")
     if media_types and (minor or any(each.victim for each in facts)):
-        _refuse(
-            "attachment-with-victim", "no file goes with a victim or a minor", "attachments"
-        )
+        _refuse("attachment-with-victim", "no file goes with a victim or a minor", "attachments")
 
 
 def _check_identities(alert: Alert, intent: Intent, recipients: Sequence[Recipient]) -> None:

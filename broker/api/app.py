@@ -19,7 +19,7 @@ from broker.api.access import Gate
 from broker.api.limits import Limits
 from broker.api.metrics import Metrics
 from broker.api.problems import RequestError, respond
-from broker.api.routes import node, probes, receiving, sending
+from broker.api.routes import attaching, node, probes, receiving, sending
 from broker.api.tokens import TokenBook
 from broker.errors import BrokerError
 from broker.logs import get_logger
@@ -33,7 +33,9 @@ _HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
-_METHODS: Final = frozenset({"GET", "HEAD", "POST"})  # a caller may invent others; a label not
+_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT"}
+)  # a caller may invent others; a label not
 _PLAIN: Final = {404: "Nothing is here.", 405: "This method is not known here."}
 
 
@@ -67,7 +69,7 @@ def create_app(
     app.state.gate = Gate(tokens, limits or Limits(), now)
     app.state.metrics = Metrics()
     app.state.closing = asyncio.Event()
-    for part in (sending, receiving, node, probes):
+    for part in (sending, receiving, attaching, node, probes):
         app.include_router(part.router)
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _not_found)

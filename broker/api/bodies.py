@@ -28,14 +28,19 @@ async def read_body(request: Request, model: type[_Model], *, max_bytes: int) ->
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise RequestError(415, "not-json", "Send the body as application/json.")
-    raw = await _read(request, max_bytes)
+    raw = await read_bytes(request, max_bytes=max_bytes)
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
         raise invalid(error, model) from None
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
+async def read_bytes(request: Request, *, max_bytes: int) -> bytes:
+    """Return the body as it is.
+
+    Raises:
+        RequestError: Too long, or too slow.
+    """
     too_large = RequestError(413, "body-too-large", f"At most {max_bytes} bytes are read here.")
     announced = request.headers.get("content-length", "")
     if _DIGITS.fullmatch(announced) and int(announced) > max_bytes:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from broker.api.problems import MEDIA_TYPE
-from schemas.desk import CursorAck, DraftRequest, Problem, SubmitRequest
+from schemas.desk import AttachmentRequest, CursorAck, DraftRequest, Problem, SubmitRequest
 
 _WHY: Final[Mapping[int, tuple[str, str, str]]] = {
     # status: (description, an example's code, its retry)
@@ -40,6 +40,12 @@ _EXAMPLES: Final[Mapping[type[BaseModel], Any]] = {
     DraftRequest: DRAFT,
     SubmitRequest: SIGNATURE,
     CursorAck: {"position": 42},
+    AttachmentRequest: {
+        "name": "film.mp4",
+        "media_type": "video/mp4",
+        "bytes": 734003200,
+        "sha256": "00" * 32,
+    },
 }
 
 
@@ -63,6 +69,13 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     content = {"application/json": {"schema": reference, "example": _EXAMPLES[model]}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def bytes_body(description: str) -> dict[str, Any]:
+    """Return `openapi_extra` for a body of plain bytes."""
+    schema = {"type": "string", "format": "binary"}
+    content = {"application/octet-stream": {"schema": schema}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
 def document_of(description: str) -> dict[int | str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from broker.errors import BrokerError, Retry
 from broker.node.errors import Kind, NodeError
-from schemas.desk import DraftRequest, Problem
+from schemas.desk import AttachmentRequest, DraftRequest, Problem
 from schemas.errors import SchemaError
 from schemas.registry import known as known_types
 from schemas.registry import model_for
@@ -36,6 +36,7 @@ _TITLES: Final[Mapping[int, str]] = {
     409: "Conflict",
     413: "Too large",
     415: "Not JSON",
+    416: "Beyond the end",
     422: "Not valid",
     429: "Too many requests",
     500: "Fault of the node",
@@ -141,7 +142,8 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> RequestError:
 
 def _refused(status: int, error: NodeError | SchemaError, retry: Retry) -> Problem:
     asked = error.field.split(".") if error.field else []
-    told = _known_path(asked, _field_names(DraftRequest) | _content_names())
+    known = _field_names(DraftRequest) | _field_names(AttachmentRequest) | _content_names()
+    told = _known_path(asked, known)
     detail = str(error) if told == asked else "A field is not known here."
     return _problem(status, error.code, detail, retry, ".".join(told))
 

@@ -10,7 +10,7 @@ import typer
 from broker.cli import screen
 from broker.cli.exits import EXIT_REFUSED, EXIT_UNDECIDED
 from broker.cli.text import country, say
-from broker.cli.words import outcome_detail, outcome_word, reason, status_word, submission_word
+from broker.cli.words import attachment_line, outcome_detail, outcome_word, reason, status_word, submission_word
 from broker.client import Client
 from broker.errors import BrokerError
 from schemas.desk import Submission
@@ -61,6 +61,8 @@ def show_submission(submission: Submission) -> None:
             for each in submission.recipients
         ],
     )
+    for sent in submission.attachments:
+        screen.line(attachment_line(sent))
     if submission.waiting_for:
         screen.line(say("waiting-for", "It waits: {why}", why=reason(submission.waiting_for)))
 

@@ -7,9 +7,10 @@ from pydantic import JsonValue
 
 from broker.cli import screen
 from broker.cli.notices import warning_words
+from broker.cli.progress import size
 from broker.cli.text import country, say
-from broker.cli.words import clock, status_word
-from schemas.desk import InboxItem
+from broker.cli.words import clock, reason, status_word
+from schemas.desk import ArrivalState, AttachmentShown, InboxItem
 
 _NAMED: Final = 3  # substances of a title
 
@@ -70,6 +71,8 @@ def show(item: InboxItem) -> None:
         carried = say("carried", "here") if item.original.carried else say("hash", "hash only")
         name = item.original.name or item.original.media_type
         screen.pairs([(say("field-original", "original"), f"{name}, {carried}")])
+    for each in item.attachments:
+        screen.pairs([(say("field-attachment", "attachment"), _attachment(each))])
     screen.line()
     if item.alert is None:
         screen.line(say("type-not-read", "This version cannot read alerts of this type."))
@@ -85,6 +88,30 @@ def _substances(alert: Mapping[str, JsonValue]) -> list[str]:
     codes = [str(each["code"]) for each in maps if each.get("code")]
     more = [f"+{len(codes) - _NAMED}"] if len(codes) > _NAMED else []
     return [", ".join([*codes[:_NAMED], *more])] if codes else []
+
+
+def _attachment(shown: AttachmentShown) -> str:
+    named = f"{shown.number}  {shown.name}, {shown.media_type}, {size(shown.bytes)}"
+    return f"{named}: {_arrival(shown)}"
+
+
+def _arrival(shown: AttachmentShown) -> str:
+    why = reason(shown.code) if shown.code else ""
+    match shown.state:
+        case ArrivalState.COMPLETE:
+            return say("attachment-here", "here")
+        case ArrivalState.EXPIRED:
+            return say("attachment-expired", "expired before it was here")
+        case ArrivalState.REFUSED:
+            return say("attachment-refused", "REFUSED: {why}", why=why)
+        case ArrivalState.ARRIVING:
+            text = say(
+                "attachment-arriving",
+                "attachment arriving {have} of {chunks}",
+                have=shown.have,
+                chunks=shown.chunks,
+            )
+            return f"{text} ({why})" if why else text
 
 
 def _officer(item: InboxItem) -> str:

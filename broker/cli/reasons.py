@@ -207,5 +207,24 @@ _CONTENT: Final = (
     phrase("reason-wrong-slot", "it arrived damaged or was made wrongly; call your administrator"),
 )
 
-REASONS: Final = dict((*_GATEWAY, *_POLICY, *_HANDLING, *_WAITING, *_KEYS, *_CONTENT))
+_FILES: Final = (
+    phrase("reason-attachment-mismatch", "what arrived is not the file that the officer signed"),
+    phrase("reason-attachment-quota", "no room at the hub for more files yet; the node waits"),
+    phrase("reason-attachments-full", "no room at this node for more files; it waits at the hub"),
+    phrase("reason-attachment-with-victim", "no file may travel where a victim is named"),
+    phrase("reason-bad-chunk", "the hub gave a wrong part; the node refused it and asks again"),
+    phrase("reason-chunk-differs", "the hub has another part there; call your administrator"),
+    phrase("reason-counts-differ", "the hub was promised another file; call your administrator"),
+    phrase("reason-disk-failed", "a disk fails; call your administrator"),
+    phrase("reason-disk-full", "a disk is full; the node goes on when there is room"),
+    phrase("reason-hub-refused", "the hub refused it; call your administrator"),
+    phrase("reason-image-with-minor", "no image may travel where a minor is concerned"),
+    phrase("reason-no-such-chunk", "the hub expects fewer parts; call your administrator"),
+    phrase("reason-nobody-accepted", "the hub passed the alert to nobody"),
+    phrase("reason-not-decided", "the hub has not decided about the alert yet"),
+    phrase("reason-not-open", "the hub was restarted; the node begins again"),
+    phrase("reason-unreachable", "the hub does not answer; the node keeps trying"),
+)
+
+REASONS: Final = dict((*_GATEWAY, *_POLICY, *_HANDLING, *_WAITING, *_KEYS, *_CONTENT, *_FILES))
 """By message code, `reason-` and the refusal's code."""

@@ -2,13 +2,14 @@
 
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from broker import clock
-from broker.cli import screen
+from broker.cli import progress, screen
 from broker.cli.desk import AsJSON, ask, client, exit_for
 from broker.cli.desk import show_submission as show
 from broker.cli.exits import EXIT_MISUSE, EXIT_REFUSED
@@ -18,10 +19,11 @@ from broker.cli.requests import read_request, request_of, template
 from broker.cli.text import country, say
 from broker.cli.words import advice_line, reason, status_word
 from broker.cli.words import clock as clock_text
-from broker.client import NotAccepted, Profile, Profiles, Submission, Undecided
+from broker.client import Client, NotAccepted, Profile, Profiles, Submission, Undecided
 from broker.errors import BrokerError
 from broker.settings import home
-from schemas.desk import DraftRequest, Preview
+from schemas.attachment import MAX_ATTACHMENTS
+from schemas.desk import AttachedFile, DraftRequest, Preview
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
 
 MAX_TRIES = 5  # of one answer, before the form gives up and keeps the draft
@@ -52,6 +54,9 @@ def command(
     without_original: Annotated[
         bool, typer.Option("--without-original", help="Send only the document's hash.")
     ] = False,
+    attach: Annotated[
+        list[Path] | None, typer.Option("--attach", help="File, to 1 GiB, that follows it; repeat.")
+    ] = None,
     template_type: Annotated[
         str, typer.Option("--template", help="Print a file to fill in: cyber, drugs, trafficking.")
     ] = "",
@@ -67,6 +72,7 @@ def command(
       kentong send
       kentong send --template cyber > alert.yaml
       kentong send alert.yaml --to MY --to VN
+      kentong send alert.yaml --attach film.mp4
     """
     if template_type:
         typer.echo(template(template_type, clock.now().date()))
@@ -90,6 +96,7 @@ def command(
             "without_original": without_original or None,
         },
         original=original,
+        attach=attach or (),
         wait=wait,
         yes=yes,
         as_json=as_json,
@@ -147,6 +154,7 @@ def go(
     yes: bool,
     as_json: bool,
     draft: Draft | None = None,
+    attach: Sequence[Path] = (),
 ) -> None:
     """Preview, confirm, send, wait, and say how it stands; leaves with the exit code.
 
@@ -161,7 +169,7 @@ def go(
         fields.pop("recipients", None)
     request = request_of({**fields, **given}, profile, original=original)
     quiet = yes or as_json
-    submission = ask(_send(request, quiet=quiet, yes=yes, wait=wait, draft=draft))
+    submission = ask(_send(request, attach, quiet=quiet, yes=yes, wait=wait, draft=draft))
     shown = submission.shown
     if as_json:
         screen.as_json(
@@ -177,17 +185,43 @@ def go(
 
 
 async def _send(
-    request: DraftRequest, *, quiet: bool, yes: bool, wait: int, draft: Draft | None
+    request: DraftRequest,
+    attach: Sequence[Path],
+    *,
+    quiet: bool,
+    yes: bool,
+    wait: int,
+    draft: Draft | None,
 ) -> Submission:
     async with client() as desk:
-        preview = await desk.preview(request)
+        # The preview names the files; they are handed over once the officer has agreed.
+        files = [await desk.describe(path) for path in attach]
+        preview = await desk.preview(_with(request, files))
         _confirm(preview, quiet=quiet, yes=yes)
-        submission = await desk.send(request)
+        files = [await _handed(desk, path) for path in attach]
+        submission = await desk.send(_with(request, files))
         if draft is not None:
             draft.forget()
         if wait:
             await _wait(submission, wait)
         return submission
+
+
+def _with(request: DraftRequest, files: Sequence[AttachedFile]) -> DraftRequest:
+    """Return the request with these files.
+
+    Raises:
+        BrokerError: `too-many-attachments`.
+    """
+    if len(files) > MAX_ATTACHMENTS:
+        text = f"{len(files)} files are named, at most {MAX_ATTACHMENTS} go with an alert"
+        raise BrokerError("too-many-attachments", text)
+    return request.model_copy(update={"attachments": tuple(files)}) if files else request
+
+
+async def _handed(desk: Client, path: Path) -> AttachedFile:
+    with progress.shown(path.name) as tell:
+        return await desk.attach(path, progress=tell)
 
 
 async def _wait(submission: Submission, wait: int) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from broker.cli import reading, screen
+from broker.cli import progress, reading, screen
 from broker.cli.desk import AsJSON, ask, client, reference
 from broker.cli.text import say
 from broker.errors import BrokerError
@@ -17,12 +17,23 @@ def command(
     original: Annotated[
         Path | None, typer.Option(help="Write the original document to this file.")
     ] = None,
+    attachment: Annotated[
+        int | None,
+        typer.Option(min=1, help="Write this attachment, numbered as shown, to --out."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the attachment; asking again goes on.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Show one alert, all of it.
 
-    Example: kentong show 01a20c88-a66e-7000-8000-000000000001 --original report.pdf
+    Examples:
+      kentong show 01a20c88-a66e-7000-8000-000000000001 --original report.pdf
+      kentong show 01a20c88-a66e-7000-8000-000000000001 --attachment 1 --out film.mp4
     """
+    if (attachment is None) != (out is None):
+        raise typer.BadParameter(say("attachment-out", "--attachment and --out go together"))
     wanted = reference(ident)
 
     async def work() -> InboxItem:
@@ -31,6 +42,9 @@ def command(
             if original is not None:
                 document = await desk.original(item.id)
                 write_new(original, document.content)
+            if attachment is not None and out is not None:
+                with progress.shown(out.name) as tell:
+                    await desk.save_attachment(item.id, attachment, out, progress=tell)
             return item
 
     item = ask(work())
@@ -40,6 +54,8 @@ def command(
     reading.show(item)
     if original is not None:
         screen.line(say("original-written", "Original written to {path}", path=original))
+    if out is not None:
+        screen.line(say("attachment-written", "Attachment written to {path}", path=out))
 
 
 def write_new(path: Path, content: bytes) -> None:

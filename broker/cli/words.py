@@ -13,8 +13,10 @@ from keys.directory.expiry import Expiring
 from schemas.desk import (
     Advice,
     Alarm,
+    AttachmentSent,
     RecipientOutcome,
     RecipientState,
+    SendingState,
     Submission,
     SubmissionState,
 )
@@ -95,6 +97,32 @@ def submission_word(submission: Submission) -> str:
             return say("submission-decided", "DECIDED")
         case SubmissionState.CANCELLED:
             return say("submission-cancelled", "CANCELLED")
+
+
+def attachment_line(sent: AttachmentSent) -> str:
+    """Return a line that says how far an attached file is on its way to the hub."""
+    why = f" ({reason(sent.code)})" if sent.code else ""
+    number = say("sending-attachment", "attachment {number}", number=sent.number)
+    return f"{number}: {_sending_word(sent)}{why}"
+
+
+def _sending_word(sent: AttachmentSent) -> str:
+    match sent.state:
+        case SendingState.WAITING:
+            return say("sending-waiting", "goes after the alert is accepted")
+        case SendingState.UPLOADING:
+            return say(
+                "sending-uploading",
+                "{uploaded} of {chunks} parts sent",
+                uploaded=sent.uploaded,
+                chunks=sent.chunks,
+            )
+        case SendingState.UPLOADED:
+            return say("sending-uploaded", "sent")
+        case SendingState.DROPPED:
+            return say("sending-dropped", "not sent: nobody was let through")
+        case SendingState.REFUSED:
+            return say("sending-refused", "NOT SENT")
 
 
 def clock(moment: datetime) -> str:

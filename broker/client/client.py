@@ -12,6 +12,7 @@ from weakref import WeakSet
 from pydantic import BaseModel, JsonValue, RootModel, ValidationError
 from typing_extensions import Unpack
 
+from broker.client.attaching import Progress, described, hand_over, save
 from broker.client.compose import Fields, compose
 from broker.client.connection import Connection, Lost, Query, Where
 from broker.client.errors import BadAnswer, LocalError, OutcomeUnknown, Unavailable, Unreachable
@@ -23,6 +24,8 @@ from keys.officers import OfficerKey
 from schemas.common import Alert
 from schemas.desk import (
     AlertBody,
+    AttachedFile,
+    AttachmentShown,
     Cursor,
     DraftRequest,
     InboxItem,
@@ -93,6 +96,7 @@ class Client:
         if ca_file is None and chosen is not None and chosen.ca_file is not None:
             ca_file = Path(chosen.ca_file).expanduser()
         self._connection = Connection(Where(url, ca_file), token, patience_s=patience_s)
+        self._patience_s = patience_s
         self._subscriptions: WeakSet[Subscription] = WeakSet()
 
     async def __aenter__(self) -> Self:
@@ -124,7 +128,7 @@ class Client:
             ValueError: A field is missing or not valid.
             BrokerError: A refusal, `Unreachable` or `Unavailable`.
         """
-        request = compose(alert, self.profile, fields)
+        request = compose(alert, self.profile, await self._with_files(fields, hand=False))
         return await self._ask("POST", "/v1/preview", Preview, body=request)
 
     async def prepare(
@@ -140,7 +144,7 @@ class Client:
             LocalError: There is no officer's key, or it does not open.
             BrokerError: A refusal, `Unreachable` or `Unavailable`; nothing was sent.
         """
-        request = compose(alert, self.profile, fields)
+        request = compose(alert, self.profile, await self._with_files(fields, hand=True))
         signer = await self.signer()
         asked = request.model_copy(update={"officer_kid": signer.kid})
         draft = await self._ask("POST", "/v1/drafts", StoredDraft, body=asked)
@@ -186,6 +190,43 @@ class Client:
             ValueError: A field is missing or not valid.
         """
         return await self.submit(await self.prepare(alert, **fields))
+
+    async def describe(
+        self, path: Path | str, *, name: str | None = None, media_type: str | None = None
+    ) -> AttachedFile:
+        """Return what a draft says of a file, for a preview; nothing is handed over.
+
+        Raises:
+            LocalError: `bad-file`, or `attachment-too-large` naming both sizes.
+            ValueError: A name or media type that cannot travel.
+        """
+        return await described(Path(path), name=name, media_type=media_type)
+
+    async def attach(
+        self,
+        path: Path | str,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        progress: Progress | None = None,
+    ) -> AttachedFile:
+        """Hand a file to the node, to be named in `attachments` within a day.
+
+        It is read a chunk at a time. After a break, the same call goes on where it was.
+
+        Args:
+            path: The file, at most 1 GiB.
+            name: As its recipients see it; else the file's own.
+            media_type: Else guessed from the name.
+            progress: Called with bytes done and bytes of the whole.
+
+        Raises:
+            LocalError: `bad-file`, or `attachment-too-large` naming both sizes.
+            BrokerError: A refusal, `Unreachable` or `Unavailable`.
+            ValueError: A name or media type that cannot travel.
+        """
+        wanted = await described(Path(path), name=name, media_type=media_type)
+        return await hand_over(self._connection, Path(path), wanted, progress)
 
     async def status(self, reference: UUID) -> Submission:
         """Return a submission by its id, its alert's id (the newest) or its envelope's id.
@@ -270,6 +311,44 @@ class Client:
         except ValidationError:
             raise BadAnswer from None
 
+    async def save_attachment(
+        self,
+        item_id: UUID,
+        number: int,
+        path: Path | str,
+        *,
+        progress: Progress | None = None,
+    ) -> AttachmentShown:
+        """Write an attached file to `path`, which must not be there, and compare its SHA-256.
+
+        After a break, the same call goes on where it was, from `<path>.part`.
+
+        Args:
+            item_id: The alert.
+            number: Counted from 1, as the alert shows it.
+            path: Where to.
+            progress: Called with bytes done and bytes of the whole.
+
+        Raises:
+            NotFound: No such file, or it expired before it was here.
+            Unavailable: `attachment-arriving`: not all of it is here; ask again later.
+            LocalError: `exists`, `cannot-write` or `attachment-mismatch`.
+            BrokerError: Another refusal, or `Unreachable`.
+        """
+        item = await self.show(item_id)
+        shown = next((each for each in item.attachments if each.number == number), None)
+        if shown is None:
+            raise LocalError("no-such-attachment", f"the alert has no attachment {number}")
+        await save(
+            self._connection,
+            item.id,
+            shown,
+            Path(path),
+            patience_s=self._patience_s,
+            progress=progress,
+        )
+        return shown
+
     async def cursor(self, name: str) -> Cursor:
         """Return a named reader's place.
 
@@ -316,6 +395,16 @@ class Client:
                 raise LocalError("no-officer-key", "no officer's key is given to sign with")
             self._signer = await signer_of(self.profile, passphrase=self._passphrase)
         return self._signer
+
+    async def _with_files(self, fields: Fields, *, hand: bool) -> Fields:
+        """Return the fields with each path among the attachments as the file that it names."""
+        files: list[AttachedFile] = []
+        for each in fields.get("attachments", ()):
+            if isinstance(each, AttachedFile):
+                files.append(each)
+            else:
+                files.append(await (self.attach(each) if hand else described(Path(each))))
+        return {**fields, "attachments": files} if files else fields
 
     async def _ask(
         self,

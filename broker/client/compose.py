@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from typing_extensions import TypedDict
 from broker import clock
 from broker.client.profiles import Profile
 from schemas.common import Alert
-from schemas.desk import AlertBody, DraftRequest, OriginalDocument
+from schemas.desk import AlertBody, AttachedFile, DraftRequest, OriginalDocument
 from schemas.label import Classification, Facts, Retention
 from schemas.vocabulary import PAP, TLP, Handling, JudicialUse, Precedence, Purpose, Status
 
@@ -18,7 +19,8 @@ from schemas.vocabulary import PAP, TLP, Handling, JudicialUse, Precedence, Purp
 class Fields(TypedDict, total=False):
     """The fields of a request beside the alert; see `schemas.desk.DraftRequest`.
 
-    `to` names the recipients. Codes may be given as text, lists for tuples.
+    `to` names the recipients. Codes may be given as text, lists for tuples. `attachments` are
+    paths, or what `Client.attach` returned.
     """
 
     to: Sequence[str]
@@ -43,6 +45,7 @@ class Fields(TypedDict, total=False):
     disclose_recipients: bool
     original: OriginalDocument | None
     without_original: bool
+    attachments: Sequence[AttachedFile | Path | str]
     reviewed_no_personal_data: bool
 
 

@@ -137,12 +137,15 @@ class Connection:
         body: BaseModel | None = None,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
         repeat: bool = True,
     ) -> Answer:
-        """Return the node's answer as it is; else as `ask`."""
-        content = body.model_dump_json().encode() if body is not None else None
+        """Return the node's answer as it is; `content` is sent as bytes. Else as `ask`."""
         sent_headers = dict(headers or {})
         if content is not None:
+            sent_headers["content-type"] = "application/octet-stream"
+        if body is not None:
+            content = body.model_dump_json().encode()
             sent_headers["content-type"] = "application/json"
 
         async def attempt() -> Answer:
@@ -153,8 +156,10 @@ class Connection:
 
         return await self._repeated(attempt, repeat=repeat)
 
-    async def open_stream(self, path: str, query: Query) -> httpx.Response:
-        """Open an event stream, once; the caller closes the answer.
+    async def open_stream(
+        self, path: str, query: Query, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Open an event stream or a file, once; the caller closes the answer.
 
         Raises:
             Lost: It could not be opened.
@@ -162,7 +167,9 @@ class Connection:
             BadAnswer: Something else answered.
         """
         timeout = httpx.Timeout(SILENCE_S, connect=_CONNECT_S)
-        request = self._http.build_request("GET", path, params=query, timeout=timeout)
+        request = self._http.build_request(
+            "GET", path, params=query, headers=dict(headers or {}), timeout=timeout
+        )
         return await self._opened(request)
 
     async def _once(self, request: httpx.Request) -> Answer:

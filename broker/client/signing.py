@@ -23,7 +23,7 @@ from keys.errors import KeyFileError
 from keys.officers import OfficerKey, load_officer_key
 from keys.passphrase import read_passphrase
 from keys.primitives.hashing import sha256
-from schemas import canonical
+from schemas.attachment import encode_manifests
 from schemas.content import encode_alert
 from schemas.desk import Base64, DraftRequest, IdempotencyKey, Kid, SignedParts, StoredDraft
 from schemas.errors import SchemaError
@@ -45,7 +45,6 @@ _SAME: Final = (  # fields that the intent must carry just as the request has th
     "disclose_recipients",
 )
 _SAME_SETS: Final = ("handling", "purposes", "rel_to")
-_NO_MANIFESTS: Final = canonical.encode([])
 
 
 class Signer(Protocol):
@@ -149,7 +148,7 @@ def checked_bytes(asked: DraftRequest, draft: StoredDraft, *, member: str, kid: 
     if draft.alert_id != parts.intent.alert_id or draft.rev != parts.intent.rev:
         raise UntrustedDraft("alert_id")
     _check_alert(asked, parts.alert)
-    if parts.manifests != _NO_MANIFESTS:
+    if parts.manifests != encode_manifests([each.manifest() for each in asked.attachments]):
         raise UntrustedDraft("attachments")
     permitted = {each.recipient for each in draft.preview.recipients if each.permitted}
     _check_audience(parts, asked=set(asked.recipients), permitted=permitted)

@@ -46,9 +46,7 @@ def seal_chunk(key: bytes, manifest: Manifest, number: int, index: int, plaintex
     if not 0 <= index < manifest.chunks or len(plaintext) != chunk_length(manifest, index):
         raise ValueError("not a chunk of this file")
     filled = plaintext.ljust(CHUNK_BYTES, b"\0")
-    return gcm_seal(
-        key, filled, aad=_aad(manifest, number, index), nonce=_nonce(manifest, index)
-    )
+    return gcm_seal(key, filled, aad=_aad(manifest, number, index), nonce=_nonce(manifest, index))
 
 
 def open_chunk(key: bytes, manifest: Manifest, number: int, index: int, sealed: bytes) -> bytes:

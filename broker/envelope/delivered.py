@@ -130,9 +130,7 @@ def open_delivered(
         )
     officer = check_officer(content, label, member=member, random=random, view=view, at=at)
     alert = _alert(content, label)
-    return Opened(
-        label, content, alert, None, officer, delivered.disclosed, attachments_key(key)
-    )
+    return Opened(label, content, alert, None, officer, delivered.disclosed, attachments_key(key))
 
 
 def _open_stanza(

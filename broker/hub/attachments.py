@@ -144,20 +144,20 @@ class AttachmentService:
         """Return what the standing decision lets the sender hand in.
 
         Raises:
-            BrokerError: `not-decided`, `not-accepted` or `expired`.
+            BrokerError: `not-decided`, `nobody-accepted` or `expired`.
         """
         raw = await self._standing(sender, opened.id)
         if raw is None:
             raise refused("not-decided")
         if is_erasure(raw):
-            raise refused("not-accepted")
+            raise refused("nobody-accepted")
         decision = self._verified(raw)
         header = decision.header
         if (header.sender, header.id) != (sender, opened.id):
             raise refused("not-decided")
         accepted = tuple(each.recipient for each in decision.records if each.accepted)
         if header.code or header.kind is not Kind.ALERT or not accepted:
-            raise refused("not-accepted")
+            raise refused("nobody-accepted")
         expires = min(opened.expires, header.decided_at + UNREAD_AT_MOST)
         if expires <= now:
             raise refused("expired")
@@ -186,4 +186,3 @@ class AttachmentService:
         except Refused:  # no such year is kept
             return None
         return None if stored is None else stored.payload
-

@@ -137,7 +137,7 @@ class ChunkStore:
         """Reserve room for an envelope's chunks; return each file's first missing one.
 
         Raises:
-            BrokerError: `counts-differ` or `quota`.
+            BrokerError: `counts-differ` or `attachment-quota`.
             StoreError: The disk does not take it.
         """
         shelf = shelf_of(sender, ident)
@@ -145,7 +145,7 @@ class ChunkStore:
             known = self._heads.get(shelf)
             if known is None:
                 if self.reserved(sender) + head.reserved_bytes > self.quota_bytes:
-                    raise refused("quota")
+                    raise refused("attachment-quota")
                 await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
                 self._heads[shelf] = known = head
         if known.counts != head.counts:

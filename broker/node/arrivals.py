@@ -7,7 +7,7 @@ key wraps. How far a file is shows on the disk, so a killed node goes on where i
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -151,9 +151,9 @@ class Arrivals:
                 return False
             await asyncio.to_thread(self._keep, row, key, manifest, index, found)
             watched.have = index + 1
-        return watched.have == row.chunks
+        return watched.have == int(row.chunks)
 
-    def _keep(  # noqa: PLR0917 - all that a chunk is
+    def _keep(
         self,
         row: Any,  # noqa: ANN401 - a row
         key: bytes,
@@ -221,7 +221,7 @@ class Arrivals:
             item.model_copy(
                 update={
                     "attachments": tuple(
-                        _as_now(each, known.get((str(item.id), each.number)))
+                        _as_now(each, known.get((str(item.id), each.number - 1)))
                         for each in item.attachments
                     )
                 }
@@ -234,6 +234,11 @@ class Arrivals:
     ) -> tuple[AttachmentShown, AsyncIterator[bytes]]:
         """Return a file and its bytes from `start` on, a chunk at a time.
 
+        Args:
+            item: The alert.
+            number: Counted from 1, as shown to desks; everywhere else from 0.
+            start: Bytes to leave out.
+
         Raises:
             NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`,
                 `attachment-mismatch`, or `beyond-the-end`.
@@ -245,7 +250,7 @@ class Arrivals:
         _check_whole(shown)
         if start > shown.bytes:
             raise NodeError("beyond-the-end", "the file is not that long", kind="invalid")
-        same = (table.c.envelope_id == str(item.id)) & (table.c.number == number)
+        same = (table.c.envelope_id == str(item.id)) & (table.c.number == number - 1)
         async with self.database.read() as connection:
             row = (await connection.execute(select(table).where(same))).one()
         return shown, self._bytes(row, start)
@@ -378,7 +383,7 @@ def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
             sha256=each.sha256,
             chunks=each.chunks,
         )
-        for number, each in enumerate(manifests)
+        for number, each in enumerate(manifests, 1)
     )
 
 

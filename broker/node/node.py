@@ -560,7 +560,7 @@ class Node(NodeService):
         )
         ident = submission.submission_id
         counts = await self.staging.take(connection, ident, prepared.attachments)
-        sent = tuple(AttachmentSent(number=n, chunks=count) for n, count in enumerate(counts))
+        sent = tuple(AttachmentSent(number=n, chunks=count) for n, count in enumerate(counts, 1))
         submission = submission.model_copy(update={"attachments": sent})
         plain = prepared.model_dump_json().encode()
         await submissions.add(

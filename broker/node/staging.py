@@ -176,9 +176,7 @@ class Staging:
             if row.submission_id is not None:
                 raise _used()
             await connection.execute(
-                update(table)
-                .where(mine)
-                .values(submission_id=str(submission_id), number=number)
+                update(table).where(mine).values(submission_id=str(submission_id), number=number)
             )
             counts.append(int(row.chunks))
         return tuple(counts)

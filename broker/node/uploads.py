@@ -6,6 +6,7 @@ envelope are always sealed to the same bytes, since a place in it determines key
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -141,7 +142,7 @@ class Uploads:
         change = {"uploaded": uploaded, "state": SendingState.UPLOADING, "code": ""}
 
         async def save(connection: AsyncConnection) -> None:
-            await _progress(connection, submission_id, change, number=number)
+            await _progress(connection, submission_id, change, number=number + 1)
 
         await self.database.change(save)
         self.changes.happened()
@@ -157,9 +158,7 @@ class Uploads:
 
     async def _settle(self, row: Any, state: SendingState, code: str) -> None:  # noqa: ANN401
         async def change(connection: AsyncConnection) -> None:
-            await connection.execute(
-                delete(table).where(table.c.envelope_id == row.envelope_id)
-            )
+            await connection.execute(delete(table).where(table.c.envelope_id == row.envelope_id))
             await _progress(connection, UUID(row.submission_id), {"state": state, "code": code})
             if state is SendingState.REFUSED:
                 await alarms.raise_alarm(
@@ -228,7 +227,7 @@ async def decided_upload(connection: AsyncConnection, ident: UUID, *, accepted: 
 async def _progress(
     connection: AsyncConnection,
     submission_id: UUID,
-    change: dict[str, object],
+    change: Mapping[str, object],
     *,
     number: int | None = None,
 ) -> None:

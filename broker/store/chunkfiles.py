@@ -166,7 +166,7 @@ class ChunkFiles:
 
     def _names(self, shelf: str) -> set[str]:
         try:
-            return set(os.listdir(self.folder / shelf))
+            return {entry.name for entry in os.scandir(self.folder / shelf)}
         except (FileNotFoundError, NotADirectoryError):
             return set()
 
@@ -187,6 +187,8 @@ def _sizes(folder: Path) -> Iterator[int]:
 def _failed(error: OSError) -> StoreError:
     if error.errno in _FULL:
         return StoreError(
-            "disk-full", "the disk is full: nothing was kept; make room and try again", retry="later"
+            "disk-full",
+            "the disk is full: nothing was kept; make room and try again",
+            retry="later",
         )
     return StoreError("disk-failed", "the disk does not take or give it", retry="later")

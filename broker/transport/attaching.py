@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
@@ -29,7 +29,7 @@ CHUNK_TIMEOUT_S: Final = 40.0  # 256 KiB at 64 kbit/s; a slow line is slow, not 
 MAX_CHUNKS: Final = chunks_of(MAX_ATTACHMENT_BYTES)
 _RETRY: Final[Mapping[str, Retry]] = {
     "busy": "later",
-    "quota": "later",
+    "attachment-quota": "later",
     "not-decided": "later",
     "not-open": "later",
     "disk-full": "later",
@@ -37,9 +37,9 @@ _RETRY: Final[Mapping[str, Retry]] = {
 }
 _TEXT: Final[Mapping[str, str]] = {
     "busy": "the hub asks to wait",
-    "quota": "the hub has no more room for what this member sends",
+    "attachment-quota": "the hub has no more room for what this member sends",
     "not-decided": "no decision on this envelope stands",
-    "not-accepted": "the decision on this envelope let nobody through",
+    "nobody-accepted": "the decision on this envelope let nobody through",
     "not-open": "the hub was not told yet what will come",
     "expired": "the time of this alert is over",
     "counts-differ": "other numbers of chunks were told before",
@@ -48,7 +48,6 @@ _TEXT: Final[Mapping[str, str]] = {
     "disk-full": "the hub's disk is full",
 }
 _ID_BYTES: Final = 16
-_AskedT = TypeVar("_AskedT")
 
 
 class Attaching(StrEnum):
@@ -200,9 +199,13 @@ def _read_opened(fields: Fields) -> Opened:
 
 def _read_put(fields: Fields) -> Put:
     match fields:
-        case {"id": bytes(ident), "number": number, "chunk": chunk, "data": bytes(data), **rest} if (
-            not rest
-        ):
+        case {
+            "id": bytes(ident),
+            "number": number,
+            "chunk": chunk,
+            "data": bytes(data),
+            **rest,
+        } if not rest:
             return Put(_uuid(ident), *_place(number, chunk), data)
         case _:
             raise _bad()

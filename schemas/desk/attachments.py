@@ -82,7 +82,7 @@ class AttachmentSent(Strict):
     """An attached file on its way to the hub. Its name is not repeated here.
 
     Attributes:
-        number: In the order of the draft, counted from 0.
+        number: In the order of the draft, counted from 1.
         uploaded: Chunks that the hub has.
         code: What it waits for, or why it was refused.
     """
@@ -107,7 +107,7 @@ class AttachmentShown(Strict):
     """A file attached to a received alert.
 
     Attributes:
-        number: For asking for it, counted from 0.
+        number: For asking for it, counted from 1.
         media_type: As its sender states it; treat the file as you would any received file.
         chunks: How many there are.
         have: How many of them are here.

@@ -86,9 +86,7 @@ class World:
             place.database() as database,
             Link(place.credentials(config, identity)) as link,
         ):
-            node = Node(
-                present, identity, database, link, place.folder / "attachments", directory
-            )
+            node = Node(present, identity, database, link, place.folder / "attachments", directory)
             async with node.running():
                 await status_when(node, lambda status: status.directory is not None)
                 yield node

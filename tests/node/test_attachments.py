@@ -75,6 +75,6 @@ async def test_files_follow_their_alert_byte_for_byte(stage: Stage) -> None:
             ("a.bin", ArrivalState.COMPLETE),
             ("b.bin", ArrivalState.COMPLETE),
         ]
-        assert await received(stage.my, last.id, 0) == first
-        assert await received(stage.my, last.id, 1) == second
-        assert await received(stage.my, last.id, 0, start=300_000) == first[300_000:]
+        assert await received(stage.my, last.id, 1) == first
+        assert await received(stage.my, last.id, 2) == second
+        assert await received(stage.my, last.id, 1, start=300_000) == first[300_000:]

@@ -23,7 +23,9 @@ def a_file(chunks: int = 3, *, spare: int = 100) -> bytes:
     return random_bytes(chunks * CHUNK_BYTES - spare)
 
 
-def named(content: bytes, name: str = "film.bin", media: str = "application/x-test") -> AttachedFile:
+def named(
+    content: bytes, name: str = "film.bin", media: str = "application/x-test"
+) -> AttachedFile:
     return AttachedFile(name=name, media_type=media, bytes=len(content), sha256=sha256(content))
 
 
@@ -42,7 +44,7 @@ async def handed(node: Node, content: bytes, name: str = "film.bin") -> Attached
     return wanted.model_copy(update={"attachment_id": upload.attachment_id})
 
 
-async def received(node: Node, item_id: UUID, number: int = 0, *, start: int = 0) -> bytes:
+async def received(node: Node, item_id: UUID, number: int = 1, *, start: int = 0) -> bytes:
     _, chunks = await node.attachment(item_id, number, start=start)
     return b"".join([chunk async for chunk in chunks])
 

@@ -52,7 +52,7 @@ async def item(node: Node, caller: Reader, item_id: UUID) -> Response:
 
     Needs the scope `read`.
     """
-    return json_answer(await _visible(node, caller, item_id))
+    return json_answer(await visible(node, caller, item_id))
 
 
 @router.get(
@@ -66,17 +66,10 @@ async def original(node: Node, caller: Reader, item_id: UUID) -> Response:
 
     It comes from another state's desk: treat it as you would any received file.
     """
-    found = await _visible(node, caller, item_id)
+    found = await visible(node, caller, item_id)
     document = await node.original(found.id)
-    name = quote(document.name or "original", safe="")
-    return Response(
-        document.content,
-        headers={
-            "content-type": document.media_type,
-            "content-disposition": f"attachment; filename*=UTF-8''{name}",
-            "content-security-policy": "sandbox; default-src 'none'",
-        },
-    )
+    headers = file_headers(document.name or "original", document.media_type)
+    return Response(document.content, headers=headers)
 
 
 @router.get(
@@ -162,7 +155,22 @@ def _last_event(request: Request) -> int | None:
     return int(shown)
 
 
-async def _visible(node: NodeService, caller: Caller, item_id: UUID) -> InboxItem:
+def file_headers(name: str, media_type: str) -> dict[str, str]:
+    """Return the headers of a file from elsewhere: saved, not shown, and nothing in it runs."""
+    return {
+        "content-type": media_type,
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "content-security-policy": "sandbox; default-src 'none'",
+    }
+
+
+async def visible(node: NodeService, caller: Caller, item_id: UUID) -> InboxItem:
+    """Return an alert that the caller's token covers.
+
+    Raises:
+        NodeError: `not-found`.
+        RequestError: The same, for a type that the token does not cover.
+    """
     found = await node.item(item_id)
     if not caller.may_see(found.type):
         raise RequestError(404, "not-found", "No such alert is known here.")

@@ -1,0 +1,74 @@
+"""How far a file is: a bar at a terminal, plain lines in a pipe. On standard error, beside answers.
+
+A name comes from elsewhere and is cleaned; in a pipe there is a line for every tenth, no more.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from broker.cli import screen
+from broker.cli.text import say
+
+_STEPS: Final = 10
+_MIB: Final = 1024 * 1024
+
+
+@contextmanager
+def shown(name: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Give what takes bytes done and bytes of the whole, and shows them under `name`."""
+    if quiet:
+        yield lambda _done, _whole: None
+    elif sys.stderr.isatty():
+        with _bar() as bar:
+            task = bar.add_task(screen.clean(name), total=None)
+            yield lambda done, whole: bar.update(task, completed=done, total=whole)
+    else:
+        yield _lines(name)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / _MIB:.1f} MiB" if count >= _MIB else f"{count} B"
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, width=screen.WIDTH, highlight=False),
+    )
+
+
+def _lines(name: str) -> Callable[[int, int], None]:
+    said = -1
+
+    def tell(done: int, whole: int) -> None:
+        nonlocal said
+        step = done * _STEPS // whole
+        if step > said:
+            said = step
+            text = say(
+                "progress",
+                "{name}: {done} of {whole}",
+                name=name,
+                done=size(done),
+                whole=size(whole),
+            )
+            screen.line(text, err=True)
+
+    return tell
