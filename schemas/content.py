@@ -105,7 +105,7 @@ def parse_content(raw: bytes) -> Content:
         case [int(version), *_] if version != CONTENT_VERSION or isinstance(version, bool):
             raise SchemaError("unknown-content-version", "the content's version is not known")
         case [_, bytes(alert), block, None | bytes() as original, list(manifests), None]:
-            return Content(alert, _officer(block), original, from_wire(manifests))
+            return Content(alert, _officer(block), original, _manifests(manifests))
         case _:
             raise SchemaError("bad-content", "not a content container of a known form")
 
@@ -138,6 +138,13 @@ def read_alert(name: str, version: int, raw: bytes) -> Alert:
     if encode_alert(alert) != raw:  # a default left out, or a text not in NFC
         raise SchemaError("bad-alert", "the alert is not in its one canonical form")
     return alert
+
+
+def _manifests(items: list[canonical.Value]) -> tuple[Manifest, ...]:
+    try:
+        return from_wire(items)
+    except SchemaError as error:
+        raise SchemaError("bad-content", str(error), field="manifests") from error
 
 
 def _officer(block: canonical.Value) -> OfficerBlock | None:

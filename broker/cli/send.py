@@ -197,7 +197,7 @@ async def _send(
         # The preview names the files; they are handed over once the officer has agreed.
         files = [await desk.describe(path) for path in attach]
         preview = await desk.preview(_with(request, files))
-        _confirm(preview, quiet=quiet, yes=yes)
+        _confirm(preview, files, quiet=quiet, yes=yes)
         files = [await _handed(desk, path) for path in attach]
         submission = await desk.send(_with(request, files))
         if draft is not None:
@@ -231,7 +231,7 @@ async def _wait(submission: Submission, wait: int) -> None:
         await submission.refresh()
 
 
-def _confirm(preview: Preview, *, quiet: bool, yes: bool) -> None:
+def _confirm(preview: Preview, files: Sequence[AttachedFile], *, quiet: bool, yes: bool) -> None:
     """Show who would get it; ask, unless told not to.
 
     Raises:
@@ -239,7 +239,7 @@ def _confirm(preview: Preview, *, quiet: bool, yes: bool) -> None:
     """
     permitted = [each.recipient for each in preview.recipients if each.permitted]
     if not quiet:
-        show_preview(preview)
+        show_preview(preview, files)
     if not permitted:
         refused = "; ".join(f"{r.recipient}: {r.rule or r.code}" for r in preview.recipients)
         raise BrokerError("nobody-permitted", f"policy permits no recipient: {refused}")
@@ -265,7 +265,7 @@ def _confirm(preview: Preview, *, quiet: bool, yes: bool) -> None:
         raise typer.Exit(EXIT_MISUSE)
 
 
-def show_preview(preview: Preview) -> None:
+def show_preview(preview: Preview, files: Sequence[AttachedFile] = ()) -> None:
     """Print the last screen before sending."""
     screen.line()
     screen.line(status_word(preview.status), bold=True)
@@ -282,3 +282,6 @@ def show_preview(preview: Preview) -> None:
     )
     for advice in preview.warnings:
         screen.line(f"! {advice_line(advice)}")
+    for number, each in enumerate(files, 1):
+        named = f"{number}  {each.name}, {progress.size(each.bytes)}"
+        screen.pairs([(say("field-attachment", "attachment"), named)])

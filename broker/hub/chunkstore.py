@@ -121,7 +121,7 @@ class ChunkStore:
                 if head.over:
                     self.files.empty(shelf)
                 yield shelf, head
-            self.files.tidy(under=sender)
+            self.files.tidy(sender)
 
     def head(self, sender: str, ident: UUID, *, now: datetime) -> Head | None:
         """Return what is known of an envelope, if its time is not over."""

@@ -41,7 +41,6 @@ SOON: Final = timedelta(milliseconds=500)  # its sender is handing it in, most l
 LATE: Final = timedelta(seconds=15)  # nothing new for a while
 AGAIN: Final = timedelta(minutes=1)  # after what must not be: the hub or the disk is at fault
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
-QUOTA_BYTES: Final = 16 * 1024 * 1024 * 1024
 DAMAGED: Final = "bad-chunk"
 MISMATCH: Final = "attachment-mismatch"
 FULL: Final = "attachments-full"
@@ -71,7 +70,7 @@ class Arrivals:
     files: ChunkFiles
     link: Link
     mail: Changes
-    quota_bytes: int = QUOTA_BYTES
+    quota_bytes: int
     _watched: dict[tuple[str, int], _Watched] = field(default_factory=dict)  # Of one task alone.
     _window: int = 1
 
@@ -265,11 +264,18 @@ class Arrivals:
         sealed = self.files.read(row.envelope_id, row.number, index) or b""
         return open_chunk(key, manifest, row.number, index, sealed)
 
-    async def tidy(self) -> None:
-        """At the start: remove the chunks of envelopes that nobody knows, and halves of chunks."""
+    async def forget_unknown(self) -> None:
+        """Remove the chunks of envelopes that were destroyed; without their keys they are noise."""
+        shelves = await asyncio.to_thread(self.files.shelves)  # before the rows: those come first
         async with self.database.read() as connection:
             known = set((await connection.execute(select(table.c.envelope_id))).scalars())
-        await asyncio.to_thread(self.files.tidy, known)
+        for shelf in shelves:
+            if shelf not in known:
+                await asyncio.to_thread(self.files.remove, shelf)
+
+    async def tidy(self) -> None:
+        """At the start: remove halves of chunks that a killed process left."""
+        await asyncio.to_thread(self.files.tidy)
 
     # --- inside ---
 
@@ -390,7 +396,7 @@ def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
 async def forget_files(connection: AsyncConnection, ident: str) -> int:
     """Delete what is known of an envelope's files, keys first of all; return how many there were.
 
-    The chunks themselves are then noise, and are removed at the next start.
+    The chunks themselves are then noise, and `forget_unknown` removes them.
     """
     return (await connection.execute(delete(table).where(table.c.envelope_id == ident))).rowcount
 

@@ -77,6 +77,19 @@ class _Draft(Strict):
     refused: tuple[tuple[str, str, str], ...]  # recipient, code, rule
 
 
+@dataclass(frozen=True)
+class Quotas:
+    """How much room attached files may take on this node's disk.
+
+    Attributes:
+        out_bytes: Of those that the hub does not have yet.
+        in_bytes: Of those received; more waits at the hub.
+    """
+
+    out_bytes: int = 4 * 1024**3
+    in_bytes: int = 16 * 1024**3
+
+
 @dataclass
 class Node(NodeService):
     """One member's node. `run` works until it is cancelled; the rest answers desks."""
@@ -89,6 +102,7 @@ class Node(NodeService):
     directory: DirectoryClient | None = None
     log_folder: Path | None = None
     log_compare_s: float = COMPARE_S
+    quotas: Quotas = field(default_factory=Quotas)
     changes: Changes = field(default_factory=Changes)  # Of submissions.
     mail: Changes = field(default_factory=Changes)  # Of the inbox.
 
@@ -127,12 +141,13 @@ class Node(NodeService):
             )
         )
         folder = self.attachments_folder
-        self.staging = Staging(self.present, self.database, vault, ChunkFiles(folder / "out"))
+        out, into = ChunkFiles(folder / "out"), ChunkFiles(folder / "in")
+        self.staging = Staging(self.present, self.database, vault, out, self.quotas.out_bytes)
         self.uploads = Uploads(
             self.present, self.database, vault, self.staging, self.link, self.changes
         )
         self.arrivals = Arrivals(
-            self.present, self.database, vault, ChunkFiles(folder / "in"), self.link, self.mail
+            self.present, self.database, vault, into, self.link, self.mail, self.quotas.in_bytes
         )
         self.upkeep = Upkeep(
             self.present,
@@ -144,6 +159,7 @@ class Node(NodeService):
             self.outgoing.sealed,
             self.directory,
             self.staging,
+            self.arrivals,
         )
 
     @property
@@ -200,8 +216,7 @@ class Node(NodeService):
     async def create_draft(self, request: DraftRequest) -> StoredDraft:
         composed = drafting.compose(request, self.present)
         shown = await self._shown(request, composed)
-        async with self.database.read() as connection:
-            files = await self.staging.check_ready(connection, request.attachments)
+        files = await self.staging.ready(request.attachments)
         prepared, stored = drafting.prepare(request, composed, self.present, shown, files)
         refused = tuple(
             (code, verdict.code, verdict.rule)

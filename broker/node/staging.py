@@ -27,7 +27,7 @@ from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES, Manifest, chun
 from schemas.desk import AttachedFile, AttachmentRequest, AttachmentUpload
 
 KEPT: Final = timedelta(days=1)  # as long as a draft
-QUOTA_BYTES: Final = 4 * MAX_ATTACHMENT_BYTES
+TOUCHED_EVERY: Final = timedelta(hours=1)  # while a slow desk hands it over
 MAX_OPEN: Final = 1000  # files at a time, however small
 
 
@@ -43,7 +43,7 @@ class Staging:
     database: Database
     vault: Vault
     files: ChunkFiles
-    quota_bytes: int = QUOTA_BYTES
+    quota_bytes: int
     _next: dict[str, int] = field(default_factory=dict)  # Of this loop alone; the disk has it too.
 
     async def create(self, owner: str, request: AttachmentRequest) -> AttachmentUpload:
@@ -106,6 +106,7 @@ class Staging:
             sealed = self.vault.seal(raw, name=_chunk(ident, index))
             await asyncio.to_thread(self.files.keep, str(ident), 0, index, sealed)
             self._next[str(ident)] = max(here + 1, self._next.get(str(ident), 0))
+        await self._touch(row)
         if await self._here(row) == row.chunks and not row.complete:
             await self._finish(ident, request.manifest())
         return await self.status(owner, ident)
@@ -126,15 +127,20 @@ class Staging:
             expires_at=from_ms(row.touched_ms) + KEPT,
         )
 
-    async def check_ready(
-        self, connection: AsyncConnection, named: Sequence[AttachedFile]
-    ) -> tuple[UUID, ...]:
+    async def ready(self, named: Sequence[AttachedFile]) -> tuple[UUID, ...]:
         """Return the ids of files that a draft names, all here and as it says.
 
         Raises:
             NodeError: `attachment-missing`, `attachment-incomplete`, `attachment-used` or
                 `attachment-mismatch`.
         """
+        if not named:
+            return ()
+        return await self.database.change(lambda connection: self._ready(connection, named))
+
+    async def _ready(
+        self, connection: AsyncConnection, named: Sequence[AttachedFile]
+    ) -> tuple[UUID, ...]:
         found = []
         for each in named:
             ident = each.attachment_id
@@ -219,9 +225,13 @@ class Staging:
 
     async def tidy(self) -> None:
         """At the start: remove the chunks of files that nobody knows, and halves of chunks."""
+        shelves = await asyncio.to_thread(self.files.shelves)  # before the rows: those come first
         async with self.database.read() as connection:
             known = set((await connection.execute(select(table.c.id))).scalars())
-        await asyncio.to_thread(self.files.tidy, known)
+        for shelf in shelves:
+            if shelf not in known:
+                await asyncio.to_thread(self.files.remove, shelf)
+        await asyncio.to_thread(self.files.tidy)
 
     async def _forget(self, idents: Sequence[UUID], which: Any) -> None:  # noqa: ANN401 - a condition
         """Rows first: after a crash, chunks without a row are removed at the next start."""
@@ -256,6 +266,16 @@ class Staging:
             sealed = self.files.read(str(ident), 0, index)
             whole.update(self.vault.open(sealed or b"", name=_chunk(ident, index)))
         return whole.digest()
+
+    async def _touch(self, row: Any) -> None:  # noqa: ANN401 - a row
+        now = self.present.now()
+        if from_ms(row.touched_ms) < now - TOUCHED_EVERY:
+            mine = table.c.id == row.id
+
+            async def change(connection: AsyncConnection) -> None:
+                await connection.execute(update(table).where(mine).values(touched_ms=to_ms(now)))
+
+            await self.database.change(change)
 
     async def _compare(self, ident: UUID, index: int, raw: bytes) -> None:
         if await self.chunk(ident, index) != raw:

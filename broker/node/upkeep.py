@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, notices, pairs, repeats
+from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import OURS, THEIRS
@@ -49,6 +50,7 @@ class Upkeep:
     submitted: Changes  # Wakes the task that submits.
     directory: DirectoryClient | None
     staging: Staging
+    arrivals: Arrivals
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self) -> None:
@@ -156,6 +158,7 @@ class Upkeep:
         await self.database.change(lambda connection: forget_drafts(connection, now_ms))
         await self.database.change(lambda connection: repeats.forget(connection, now_ms))
         await self.staging.forget_idle()
+        await self.arrivals.forget_unknown()
 
     async def run(self) -> None:
         """Do all of it for ever."""

@@ -36,6 +36,8 @@ IDLE_S: Final = 1.0
 WINDOW: Final = 4  # chunks on their way at once, on a line that is quick
 QUICK_S: Final = 1.0  # a window that takes longer is followed by single chunks: mail goes between
 AGAIN: Final = timedelta(seconds=15)  # after the hub asked to wait
+SOON: Final = timedelta(seconds=2)  # after it did not answer
+_SOON: Final = frozenset({"unreachable", "busy"})
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 _OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
 _log = get_logger()
@@ -148,9 +150,7 @@ class Uploads:
         self.changes.happened()
 
     async def _later(self, connection: AsyncConnection, row: Any, code: str) -> None:  # noqa: ANN401
-        due_ms = to_ms(self.present.now() + AGAIN)
-        if code == "unreachable":  # the connection's own waiting is enough
-            due_ms = to_ms(self.present.now())
+        due_ms = to_ms(self.present.now() + (SOON if code in _SOON else AGAIN))
         await connection.execute(
             update(table).where(table.c.envelope_id == row.envelope_id).values(due_ms=due_ms)
         )
@@ -159,7 +159,10 @@ class Uploads:
     async def _settle(self, row: Any, state: SendingState, code: str) -> None:  # noqa: ANN401
         async def change(connection: AsyncConnection) -> None:
             await connection.execute(delete(table).where(table.c.envelope_id == row.envelope_id))
-            await _progress(connection, UUID(row.submission_id), {"state": state, "code": code})
+            others = table.c.submission_id == row.submission_id  # sealed again for somebody
+            more = (await connection.execute(select(table.c.envelope_id).where(others))).first()
+            settled = state if more is None else SendingState.WAITING
+            await _progress(connection, UUID(row.submission_id), {"state": settled, "code": code})
             if state is SendingState.REFUSED:
                 await alarms.raise_alarm(
                     connection,

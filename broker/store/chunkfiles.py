@@ -9,7 +9,6 @@ left half written begins with a dot, and is removed when the folder is next tidi
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -133,27 +132,16 @@ class ChunkFiles:
             return ()
         return tuple(f"{under}/{name}" if under else name for name in names)
 
-    def tidy(self, known: Collection[str] | None = None, *, under: str = "") -> None:
-        """Remove what was left half written, and every shelf that nobody knows.
-
-        Args:
-            known: The shelves to keep; None for all.
-            under: As `shelves`.
+    def tidy(self, under: str = "") -> None:
+        """Remove what was left half written; only while nobody writes there.
 
         Raises:
             StoreError: `disk-failed`: some of it may be left.
         """
         for shelf in self.shelves(under):
-            if known is not None and shelf not in known:
-                self.remove(shelf)
-                continue
             for name in self._names(shelf):
                 if name.startswith("."):
                     (self.folder / shelf / name).unlink(missing_ok=True)
-
-    def used_bytes(self) -> int:
-        """Return how much is kept here."""
-        return sum(_sizes(self.folder))
 
     def _shelf(self, shelf: str) -> None:
         folder = self.folder / shelf
@@ -173,15 +161,6 @@ class ChunkFiles:
 
 def _name(number: int, index: int) -> str:
     return f"{number}-{index:05d}"
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                yield (Path(parent) / name).stat().st_size
-            except FileNotFoundError:  # it went meanwhile
-                continue
 
 
 def _failed(error: OSError) -> StoreError:

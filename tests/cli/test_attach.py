@@ -1,11 +1,12 @@
 """A file from one officer to another, by the commands alone, through real processes."""
 
+import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -29,17 +30,26 @@ async def region(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo
         yield made
 
 
-def ran(region: DemoRegion, code: str, *words: str) -> subprocess.CompletedProcess[str]:
+class Ran(NamedTuple):
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def ran(region: DemoRegion, member: str, *words: str) -> Ran:
     start = "from broker.cli import main; main()"
-    home = str(region.home(code))
-    return subprocess.run(
-        [sys.executable, "-c", start, "--home", home, *words],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", start, "--home", str(region.home(member)), *words),
         env=dict(os.environ),  # noqa: TID251 - handed on to a child
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
+    async with asyncio.timeout(100):
+        out, err = await child.communicate()
+    assert child.returncode is not None
+    return Ran(child.returncode, out.decode(), err.decode())
 
 
 async def test_send_attach_and_show_attachment(region: DemoRegion, tmp_path: Path) -> None:
@@ -47,21 +57,21 @@ async def test_send_attach_and_show_attachment(region: DemoRegion, tmp_path: Pat
     film.write_bytes(a_file(5))
     alert = tmp_path / "alert.yaml"
     alert.write_text(template("cyber", clock.now().date()))
-    sent = ran(region, "SG", "send", str(alert), "--attach", str(film), "--yes", "--json")
-    assert sent.returncode == 0, sent.stderr
-    assert "film.bin: " in sent.stderr  # plain lines in a pipe
-    envelope = json.loads(sent.stdout)["submission"]["id"]
+    sent = await ran(region, "SG", "send", str(alert), "--attach", str(film), "--yes", "--json")
+    assert sent.code == 0, sent.err
+    assert "film.bin: " in sent.err  # plain lines in a pipe
+    envelope = json.loads(sent.out)["submission"]["id"]
     out = tmp_path / "out.bin"
     words = ("show", envelope, "--attachment", "1", "--out", str(out))
     for _ in range(20):
-        got = ran(region, "MY", *words)
-        if got.returncode == 0:
+        got = await ran(region, "MY", *words)
+        if got.code == 0:
             break
-        assert "not-found" in got.stderr or "arriving" in got.stderr, got.stderr
+        assert "not-found" in got.err or "arriving" in got.err, got.err
     assert out.read_bytes() == film.read_bytes()
     assert not (tmp_path / "out.bin.part").exists()
-    shown = ran(region, "MY", "show", envelope)
-    assert "1  film.bin, application/octet-stream" in shown.stdout
-    again = ran(region, "MY", *words)
-    assert again.returncode != 0
-    assert "exists" in again.stderr or "already" in again.stderr
+    shown = await ran(region, "MY", "show", envelope)
+    assert "1  film.bin, application/octet-stream" in shown.out
+    again = await ran(region, "MY", *words)
+    assert again.code != 0
+    assert "exists" in again.err or "already" in again.err

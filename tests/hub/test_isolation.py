@@ -13,7 +13,9 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -22,12 +24,17 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
 from broker import clock
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
+from broker.hub.attachments import AttachmentService
+from broker.hub.chunkstore import Head
 from broker.transport import accounts
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.primitives.signing import SignKey
+from schemas import canonical
+from tests.support.attachments import serving_attachments
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import make_region
 
@@ -46,6 +53,7 @@ class Scene(NamedTuple):
     link: Link
     victim: Link
     in_hand: Message
+    attachments: AttachmentService
 
 
 class Attack(NamedTuple):
@@ -72,6 +80,13 @@ SPY_CONSUMER = json.dumps(
 SPY_STREAM = json.dumps({"name": "SPY", "subjects": ["spy.>"], "sources": [{"name": AUDIT}]})
 ONE = json.dumps({"batch": 1, "no_wait": True}).encode()
 DELETED = json.dumps({"seq": 1}).encode()
+
+IDENT = UUID("019ab000-0000-7000-8000-000000000001")  # MY sent files with it to TH
+CHUNK = bytes([7]) * SEALED_CHUNK_BYTES
+PUT = canonical.encode({"id": IDENT.bytes, "number": 0, "chunk": 1, "data": CHUNK})
+GET = canonical.encode({"sender": "MY", "id": IDENT.bytes, "number": 0, "chunk": 0})
+DONE = canonical.encode({"sender": "MY", "id": IDENT.bytes})
+OPEN = canonical.encode({"id": IDENT.bytes, "counts": [2], "expires": 2**42})
 
 ATTACKS = {
     "publish-into-anothers-inbox": Attack("deliver.MY.normal.x", b"forged"),
@@ -105,6 +120,30 @@ ATTACKS = {
     "service-answer-as-an-order": Attack(
         "hub.SG.time", b"", "$JS.API.STREAM.PURGE.INBOX_MY_normal"
     ),
+    "chunk-for-another": Attack("hub.MY.att.put", PUT),
+    "chunk-under-anothers-id": Attack("hub.SG.att.put", PUT),
+    "chunk-of-another": Attack("hub.SG.att.get", GET),
+    "chunk-as-its-recipient": Attack("hub.TH.att.get", GET),
+    "chunks-opened-for-another": Attack("hub.MY.att.open", OPEN),
+    "chunks-opened-under-anothers-id": Attack("hub.SG.att.open", OPEN),
+    "chunks-taken-from-another": Attack("hub.SG.att.done", DONE),
+    "chunks-taken-as-their-recipient": Attack("hub.TH.att.done", DONE),
+    "chunks-by-a-wildcard": Attack("hub.*.att.get", GET),
+    "chunks-of-no-member": Attack("hub.att.get", GET),
+    "chunk-answer-into-an-inbox": Attack("hub.SG.att.get", GET, "deliver.MY.normal.x"),
+    "chunk-answer-into-submissions": Attack("hub.SG.att.put", PUT, "submit.MY.normal.x"),
+    "chunk-answer-into-the-audit-stream": Attack("hub.SG.att.open", OPEN, f"audit.{YEAR}.SG.y"),
+    "chunk-answer-into-receipts": Attack("hub.SG.att.done", DONE, "receipt.MY.x"),
+    "chunk-answer-to-anothers-question": Attack("hub.SG.att.get", GET, "_INBOX_MY.x"),
+    "chunk-answer-as-anothers-chunk": Attack("hub.SG.att.get", GET, "hub.MY.att.put"),
+    "chunk-answer-as-an-order": Attack(
+        "hub.SG.att.put", PUT, "$JS.API.STREAM.PURGE.INBOX_MY_normal"
+    ),
+    "chunk-answer-deletes-a-consumer": Attack(
+        "hub.SG.att.get", GET, "$JS.API.CONSUMER.DELETE.INBOX_MY_normal.normal"
+    ),
+    "chunks-in-an-object-store": Attack("$O.attachments.C.x", b"x"),
+    "make-an-object-store": Attack("$JS.API.STREAM.CREATE.OBJ_x", SPY_STREAM.encode()),
     "purge": Attack("$JS.API.STREAM.PURGE.INBOX_MY_normal"),
     "purge-own": Attack("$JS.API.STREAM.PURGE.INBOX_SG_normal"),
     "delete-stream": Attack("$JS.API.STREAM.DELETE.INBOX_MY_normal"),
@@ -132,11 +171,12 @@ ATTACKS = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     folder = tmp_path_factory.mktemp("isolation") / "hub"
-    region = make_region(("SG", "MY"))
+    region = make_region(("SG", "MY", "TH"))
     async with (
         running_hub(region, folder) as hub,
         hub.hub_link() as link,
         hub.member_link("MY") as victim,
+        serving_attachments(hub, folder / "chunks") as attachments,
     ):
         await link.wait_connected(BOUND_S)
         await victim.wait_connected(BOUND_S)
@@ -145,14 +185,18 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             return subject.encode()
 
         for code in ("SG", "MY"):
-            await link.serve(f"hub.{code}.>", tell)
+            for service in ("time", "settled"):
+                await link.serve(f"hub.{code}.{service}", tell)
             for number in range(2):
                 subject = f"deliver.{code}.normal.{number}"
                 await link.publish_acked(subject, b"sealed mail", msg_id=subject)
         await link.publish_acked("receipt.MY.1", b"a receipt", msg_id="receipt")
         await link.publish_acked(f"audit.{YEAR}.MY.1", b"a decision", msg_id="decision")
         in_hand = (await victim.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5))[0]
-        yield Scene(hub, link, victim, in_hand)
+        promised = Head(("TH",), (2,), clock.now() + timedelta(days=1))
+        await attachments.store.open("MY", IDENT, promised)
+        await attachments.store.keep("MY", IDENT, 0, 0, CHUNK)
+        yield Scene(hub, link, victim, in_hand, attachments)
 
 
 @asynccontextmanager
@@ -200,6 +244,12 @@ def _without_times(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
+def chunks_of(scene: Scene) -> dict[str, bytes]:
+    """Return all that the hub keeps of attached files."""
+    folder = scene.attachments.store.files.folder
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 async def settled(scene: Scene, client: Client) -> None:
     """Return once the server has done all that the attacker sent."""
     await client.flush()
@@ -215,6 +265,7 @@ async def check_legitimate_path(scene: Scene) -> None:
         stored = await link.publish_acked(f"submit.SG.control.{ident}", b"x", msg_id=ident)
         assert stored.stream == "SUBMIT_SG"
         assert await link.request("hub.SG.time", b"") == b"hub.SG.time"
+        assert b"error" in await link.request("hub.SG.att.get", GET)  # answered, and nothing given
     assert await scene.victim.request("hub.MY.time", b"") == b"hub.MY.time"
 
 
@@ -224,7 +275,7 @@ async def test_nothing_of_another_member_or_the_hub_changes(
     scene: Scene, name: str, *, confined: bool
 ) -> None:
     attack = ATTACKS[name]
-    before = await observed(scene.link)
+    before, kept = await observed(scene.link), chunks_of(scene)
     heard: list[Msg] = []
 
     async def hear(message: Msg) -> None:
@@ -236,7 +287,9 @@ async def test_nothing_of_another_member_or_the_hub_changes(
         await client.publish(attack.subject, attack.payload, reply=attack.reply or inbox)
         await settled(scene, client)
     assert await observed(scene.link) == before
+    assert chunks_of(scene) == kept
     for message in heard:  # only a refusal may come back
+        assert CHUNK[:64] not in message.data
         assert b"sealed mail" not in message.data
         assert b"receipt" not in message.data
     await check_legitimate_path(scene)
@@ -251,6 +304,19 @@ async def test_the_watch_sees_what_an_attack_would_do(scene: Scene) -> None:
         "INBOX_MY_exercise",
         "INBOX_MY_exercise/exercise",
     }
+
+
+async def test_the_watch_sees_what_an_attack_on_files_would_do(scene: Scene) -> None:
+    """Whom the files are for is given them; and their sender may hand in, as MY does here."""
+    before = chunks_of(scene)
+    async with scene.hub.member_link("TH") as link:
+        await link.wait_connected(BOUND_S)
+        assert CHUNK in await link.request("hub.TH.att.get", GET)
+    assert b"kept" in await scene.victim.request("hub.MY.att.put", PUT)
+    after = chunks_of(scene)
+    assert len(after) == len(before) + 1
+    scene.attachments.store.files.drop(f"MY/{IDENT}", 0, 1)
+    assert chunks_of(scene) == before
 
 
 @pytest.mark.parametrize("order", [b"+ACK", b"+TERM", b"-NAK", b"+NXT"])
@@ -275,7 +341,16 @@ async def test_a_member_hears_nothing_of_the_others(scene: Scene) -> None:
 
     given = scene.hub.member_credentials("SG", confined=False)
     async with attacker(given) as client:
-        for subject in (">", "_INBOX.>", "_INBOX_MY.>", "_R_.>", "$JS.>", "deliver.>", "$SYS.>"):
+        for subject in (
+            ">",
+            "hub.MY.att.>",
+            "_INBOX.>",
+            "_INBOX_MY.>",
+            "_R_.>",
+            "$JS.>",
+            "deliver.>",
+            "$SYS.>",
+        ):
             await client.subscribe(subject, cb=hear)
         await client.flush()
         await scene.victim.publish_acked("submit.MY.control.1", b"x", msg_id="heard")
@@ -283,6 +358,7 @@ async def test_a_member_hears_nothing_of_the_others(scene: Scene) -> None:
         pulled = await scene.victim.pull("INBOX_MY_control", "control", batch=1, timeout_s=5)
         await pulled[0].ack()
         await scene.victim.request("hub.MY.time", b"")
+        await scene.victim.request("hub.MY.att.get", GET)
         await client.publish("own", b"")  # the positive control: it does hear its own account
         await settled(scene, client)
     assert set(heard) == {"own"}
@@ -291,8 +367,9 @@ async def test_a_member_hears_nothing_of_the_others(scene: Scene) -> None:
 async def test_anothers_services_do_not_answer(scene: Scene) -> None:
     for confined in (True, False):
         async with attacker(scene.hub.member_credentials("SG", confined=confined)) as client:
-            with pytest.raises((NATSError, asyncio.TimeoutError)):
-                await client.request("hub.MY.time", b"", timeout=0.5)
+            for service in ("time", "att.open", "att.put", "att.get", "att.done"):
+                with pytest.raises((NATSError, asyncio.TimeoutError)):
+                    await client.request(f"hub.MY.{service}", b"", timeout=0.5)
     await check_legitimate_path(scene)
 
 
@@ -407,6 +484,7 @@ async def test_an_import_needs_the_hubs_activation_for_this_account(
             f"{NEXT}.RECEIPT_MY.MY",
             "submit.MY.normal.1",
             "hub.MY.time",
+            "hub.MY.att.get",
         ):
             with pytest.raises((NATSError, asyncio.TimeoutError)):
                 await client.request(subject, ONE, timeout=0.3)

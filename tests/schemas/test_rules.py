@@ -96,6 +96,7 @@ def test_a_label_that_keeps_the_rules_passes(
 
 H3_TEXT = (Text(value="Ask before any action", lang="en"),)
 WITH_NUMBER = suspect(identifiers=(NationalIdentifier(scheme="x-kh-nid", value="11"),))
+TEXT, FILM = ("text/plain",), ("video/mp4",)
 DANGER = {"precedence": Precedence.IMMEDIATE}
 
 CONTENTS: list[tuple[Alert, dict[str, Any], dict[str, Any], str]] = [
@@ -109,6 +110,12 @@ CONTENTS: list[tuple[Alert, dict[str, Any], dict[str, Any], str]] = [
     (trafficking_alert_with_minors(), DANGER, {"has_original": True}, "original-with-victim"),
     (cyber_alert(), {"facts": MINOR}, {"has_original": True}, "original-with-victim"),
     (cyber_alert(), {"facts": VICTIM}, {"has_original": True}, "original-with-victim"),
+    (cyber_alert(), {"facts": VICTIM}, {"media_types": FILM}, "attachment-with-victim"),
+    (cyber_alert(), {"facts": MINOR}, {"media_types": TEXT}, "attachment-with-victim"),
+    (cyber_alert(), {"facts": MINOR}, {"media_types": (*TEXT, *FILM)}, "image-with-minor"),
+    (cyber_alert(), {"facts": MINOR}, {"media_types": ("image/PNG",)}, "image-with-minor"),
+    (trafficking_alert(), {}, {"media_types": TEXT}, "attachment-with-victim"),
+    (trafficking_alert_with_minors(), DANGER, {"media_types": FILM}, "image-with-minor"),
     (drugs_alert(persons=(WITH_NUMBER,)), {"tlp": TLP.GREEN}, {}, "identifier-at-open-tlp"),
     (drugs_alert(persons=(WITH_NUMBER,)), {"tlp": TLP.CLEAR}, {}, "identifier-at-open-tlp"),
     (trafficking_alert(), {"tlp": TLP.GREEN}, {}, "victim-at-open-tlp"),
@@ -123,6 +130,7 @@ CONTENTS_KEPT: list[tuple[Alert, dict[str, Any], dict[str, Any]]] = [
     (trafficking_alert(immediate_danger=True), {"precedence": Precedence.FLASH}, {}),
     (cyber_alert(), {}, {"has_original": True}),
     (drugs_alert(), {}, {"has_original": True}),
+    (drugs_alert(), {}, {"media_types": (*FILM, *TEXT)}),
     (drugs_alert(persons=(WITH_NUMBER,)), {}, {}),
     (trafficking_alert(victims=()), {"tlp": TLP.GREEN}, {"recipients": (UNODC,)}),
     (trafficking_alert(), {}, {"recipients": (MY, INTERPOL)}),

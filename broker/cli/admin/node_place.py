@@ -22,7 +22,7 @@ from broker import clock
 from broker.api import TLSPort, TokenBook, create_app, serving
 from broker.errors import BrokerError
 from broker.node.epochkeys import keep_keys
-from broker.node.node import Node
+from broker.node.node import Node, Quotas
 from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
 from broker.store.tables import metadata
@@ -39,6 +39,7 @@ from keys.primitives.signing import SignKey
 from schemas.label import MemberCode, Strict
 
 MAX_PEM_BYTES: Final = 64 * 1024
+_MIB: Final = 1024 * 1024
 
 
 class NodeConfig(Strict):
@@ -52,6 +53,8 @@ class NodeConfig(Strict):
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
         log_compare_s: How often to read again a part of the log from the hub, drawn by lot, and
             compare it with the copy here; 85 kB each time at most.
+        attachments_out_mib: Room for attached files that the hub does not have yet.
+        attachments_in_mib: Room for those received; more waits at the hub.
     """
 
     format: Literal[1] = 1
@@ -63,6 +66,8 @@ class NodeConfig(Strict):
     tls_certificate: Annotated[str, Field(max_length=400)] = ""
     tls_key: Annotated[str, Field(max_length=400)] = ""
     log_compare_s: Annotated[int, Field(ge=1, le=86_400)] = 600
+    attachments_out_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 4096
+    attachments_in_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 16_384
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,7 @@ async def run_node(
             directory,
             place.folder / "log",
             log_compare_s=config.log_compare_s,
+            quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
         )
         app = create_app(node, tokens)
         tls = _tls(config)

@@ -1,0 +1,407 @@
+"""What the hub takes and gives of attached files: by the standing decision, and by nothing else.
+
+Members ask over their own accounts at a real server; decisions stand in the real AUDIT stream.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from broker import clock
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
+from broker.envelope.decision import sign_decision, verdict_hash
+from broker.errors import BrokerError
+from broker.gateway import record
+from broker.gateway.decide import Decider
+from broker.hub.attachments import BURST, AttachmentService
+from broker.hub.chunkstore import parse_head
+from broker.ledger.intake import Witnessed
+from broker.log.leaf import LeafKind
+from broker.transport.attaching import AttachmentServices, Done, Get, Opened, Put
+from keys.primitives.hashing import random_bytes
+from keys.primitives.signing import SignKey
+from schemas import canonical
+from schemas.decision import Decision, Opening
+from tests.support.attachments import serving_attachments
+from tests.support.envelopes import decide, make
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.region import TestRegion, make_region
+
+pytestmark = pytest.mark.hub
+CHUNK = random_bytes(SEALED_CHUNK_BYTES)
+OTHER = random_bytes(SEALED_CHUNK_BYTES)
+TWO = 2 * SEALED_CHUNK_BYTES
+
+
+@dataclass
+class Stage:
+    """A hub with its service; SG wrote to MY, and TH has nothing to do with it."""
+
+    hub: RunningHub
+    service: AttachmentService
+    folder: Path
+    ident: UUID
+    asks: dict[str, AttachmentServices]
+
+    async def open(self, *counts: int, code: str = "SG", days: float = 5) -> tuple[int, ...]:
+        expires = clock.now() + timedelta(days=days)
+        return await self.asks[code].open(Opened(self.ident, counts, expires))
+
+    async def put(self, index: int = 0, raw: bytes = CHUNK, *, code: str = "SG") -> None:
+        await self.asks[code].put(Put(self.ident, 0, index, raw))
+
+    async def get(self, index: int = 0, *, code: str = "MY") -> bytes | None:
+        return await self.asks[code].get(Get("SG", self.ident, 0, index))
+
+    @property
+    def kept(self) -> list[str]:
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+async def stand(hub: RunningHub, decision: Decision, subject: str = "") -> None:
+    """Let a decision stand, as a gateway does."""
+    header = decision.header
+    assert header.id is not None
+    decider = Decider("gw-test", hub.region.gateway_kid, hub.region.gateway_sign_key)
+    async with hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        await record.AuditTrail(link).stand(
+            subject or record.decided(header.sender, header.id),
+            decider.audited(decision).to_bytes(),
+        )
+
+
+def decided(region: TestRegion, *, accept: tuple[str, ...] = ("MY",)) -> Decision:
+    """SG to MY and TH, accepted for some of them."""
+    made = make(region, ("MY", "TH"))
+    whole = decide(region, made.sealed.raw)
+    refused = [code for code in ("MY", "TH") if code not in accept]
+    return changed(region, whole, refused)
+
+
+def changed(region: TestRegion, decision: Decision, refused: list[str]) -> Decision:
+    """The decision with some verdicts turned into refusals, signed anew."""
+    slots, openings = [], []
+    for opening, committed in zip(decision.openings, decision.header.slots, strict=True):
+        if opening is not None and opening.record.recipient in refused:
+            code = replace(opening.record, accepted=False, code="policy-import-default")
+            opening = Opening.of(code, random_bytes(32))  # noqa: PLW2901
+            committed = verdict_hash(opening)  # noqa: PLW2901
+        slots.append(committed)
+        openings.append(opening)
+    header = replace(decision.header, slots=tuple(slots))
+    return sign_decision(
+        header, tuple(openings), kid=region.gateway_kid, key=region.gateway_sign_key
+    )
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    region = make_region(("SG", "MY", "TH"), now=clock.now())
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
+        folder = tmp_path / "chunks"
+        service = await stack.enter_async_context(serving_attachments(hub, folder, quota=2 * TWO))
+        asks = {}
+        for code in ("SG", "MY", "TH"):
+            link = await stack.enter_async_context(hub.member_link(code))
+            await link.wait_connected(BOUND_S)
+            asks[code] = AttachmentServices(link, code)
+        decision = decided(region)
+        assert decision.header.id is not None
+        await stand(hub, decision)
+        yield Stage(hub, service, folder, decision.header.id, asks)
+
+
+async def refusal(asking: object) -> BrokerError:
+    with pytest.raises(BrokerError) as caught:
+        await asking  # type: ignore[misc]
+    return caught.value
+
+
+async def test_what_was_decided_can_be_handed_in_fetched_and_is_then_gone(stage: Stage) -> None:
+    assert await stage.open(2) == (0,)
+    assert await stage.get() is None  # not here yet, and not an error
+    await stage.put(0)
+    await stage.put(1, OTHER)
+    assert await stage.get(0) == CHUNK
+    assert await stage.get(1) == OTHER
+    assert stage.kept == ["0-00000", "0-00001", "head"]
+    await stage.asks["MY"].done(Done("SG", stage.ident))
+    assert stage.kept == ["head"]
+    assert await stage.get(0) is None
+    assert await stage.open(2) == (2,)  # a sender that missed the answer does not begin anew
+    await stage.put(0)
+    assert stage.kept == ["head"]
+    await stage.asks["MY"].done(Done("SG", stage.ident))  # said again, it changes nothing
+
+
+async def test_a_sender_that_was_killed_learns_where_to_go_on(stage: Stage) -> None:
+    await stage.open(3)
+    await stage.put(0)
+    await stage.put(2)
+    assert await stage.open(3) == (1,)
+    await stage.put(0)  # repeated, it does no harm
+    assert await stage.open(3) == (1,)
+
+
+async def test_a_hub_that_was_killed_goes_on_with_what_it_answered_for(stage: Stage) -> None:
+    await stage.open(2)
+    await stage.put(0)
+    (stage.folder / "SG" / str(stage.ident) / ".0-00001.killed").write_bytes(b"half")
+    async with serving_attachments(stage.hub, stage.folder) as again:
+        stage.service.store = again.store  # the old subscription answers from the new memory
+        assert stage.kept == ["0-00000", "head"]
+        assert await stage.open(2) == (1,)
+        assert await stage.get(0) == CHUNK
+
+
+async def test_a_head_that_the_disk_changed_is_not_believed(stage: Stage) -> None:
+    await stage.open(2)
+    (stage.folder / "SG" / str(stage.ident) / "head").write_bytes(b"\x00")
+    async with serving_attachments(stage.hub, stage.folder) as again:
+        assert again.store.head("SG", stage.ident, now=clock.now()) is None
+        assert stage.kept == []
+
+
+# --- no chunk without a decision ---
+
+
+async def test_nothing_is_taken_before_it_is_opened(stage: Stage) -> None:
+    error = await refusal(stage.put())
+    assert (error.code, error.retry) == ("not-open", "later")
+    assert stage.kept == []
+
+
+async def test_nothing_is_taken_without_a_decision(stage: Stage) -> None:
+    undecided = make(stage.hub.region, ("MY",), tail=7).label.id
+    stage.ident = undecided
+    error = await refusal(stage.open(1))
+    assert (error.code, error.retry) == ("not-decided", "later")
+    assert (await refusal(stage.put())).code == "not-open"
+    assert stage.kept == []
+
+
+@pytest.mark.parametrize("ident", [UUID(int=2**128 - 1), UUID(int=1)], ids=["no-time", "1970"])
+async def test_an_id_of_no_year_that_is_kept_is_not_decided(stage: Stage, ident: UUID) -> None:
+    stage.ident = ident
+    assert (await refusal(stage.open(1))).code == "not-decided"
+
+
+async def test_nothing_is_taken_after_a_refusal(stage: Stage) -> None:
+    refused = changed(
+        stage.hub.region,
+        decide(stage.hub.region, make(stage.hub.region, ("MY", "TH"), tail=8).sealed.raw),
+        ["MY", "TH"],
+    )
+    await stand(stage.hub, refused)
+    assert refused.header.id is not None
+    stage.ident = refused.header.id
+    error = await refusal(stage.open(1))
+    assert (error.code, error.retry) == ("nobody-accepted", "never")
+    assert stage.kept == []
+
+
+async def test_a_decision_that_no_gateway_signed_lets_nothing_through(stage: Stage) -> None:
+    other = make_region(("SG", "MY", "TH"), now=stage.hub.region.now)
+    made = make(stage.hub.region, ("MY", "TH"), tail=9)
+    await stand(stage.hub, decide(other, made.sealed.raw))
+    stage.ident = made.label.id
+    assert (await refusal(stage.open(1))).code == "hub-refused"
+    assert stage.kept == []
+
+
+async def test_a_decision_about_another_envelope_lets_nothing_through(stage: Stage) -> None:
+    """Whoever could write a record under another subject would gain nothing by it."""
+    made = make(stage.hub.region, ("MY", "TH"), tail=10)
+    lifted = decided(stage.hub.region)
+    await stand(stage.hub, lifted, record.decided("SG", made.label.id))
+    stage.ident = made.label.id
+    assert (await refusal(stage.open(1))).code == "not-decided"
+
+
+async def test_an_erased_decision_takes_its_chunks_with_it(stage: Stage) -> None:
+    await stage.open(1)
+    await stage.put()
+    subject = record.decided("SG", stage.ident)
+    async with stage.hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        pen = Witnessed(SignKey.generate())
+        erasure = pen.state(LeafKind.ERASURE, now=clock.now(), ref=bytes([1]) * 32)
+        await link.publish_acked(subject, erasure.to_bytes(), msg_id="erased")
+    await stage.service.sweep()
+    assert stage.kept == []
+    assert await stage.get() is None
+    assert (await refusal(stage.open(1))).code == "nobody-accepted"
+
+
+# --- to whom it did not go ---
+
+
+async def test_a_member_gets_nothing_of_what_it_was_not_let_through_to(stage: Stage) -> None:
+    await stage.open(1)
+    await stage.put()
+    assert await stage.get(code="TH") is None  # as if it were not there
+    await stage.asks["TH"].done(Done("SG", stage.ident))
+    assert stage.kept == ["0-00000", "head"]  # and it cannot take it from others
+    assert await stage.get(code="SG") is None
+
+
+async def test_a_member_cannot_hand_in_for_another(stage: Stage) -> None:
+    """What TH says about SG's envelope is about an envelope of TH with the same id."""
+    await stage.open(1)
+    assert (await refusal(stage.open(1, code="TH"))).code == "not-decided"
+    assert (await refusal(stage.put(code="TH"))).code == "not-open"
+    assert (await refusal(stage.put(code="MY"))).code == "not-open"
+    assert stage.kept == ["head"]
+
+
+@pytest.mark.parametrize("sender", ["..", "../SG", "SG/..", "*", "", "SG" * 400])
+async def test_a_senders_name_is_never_a_path(stage: Stage, sender: str) -> None:
+    await stage.open(1)
+    await stage.put()
+    assert await stage.asks["MY"].get(Get(sender, stage.ident, 0, 0)) is None
+    await stage.asks["MY"].done(Done(sender, stage.ident))
+    assert stage.kept == ["0-00000", "head"]
+
+
+# --- chunks ---
+
+
+async def test_a_chunk_never_changes(stage: Stage) -> None:
+    await stage.open(2)
+    await stage.put(0)
+    error = await refusal(stage.put(0, OTHER))
+    assert (error.code, error.retry) == ("chunk-differs", "never")
+    assert await stage.get(0) == CHUNK
+
+
+async def test_more_than_was_promised_is_refused(stage: Stage) -> None:
+    await stage.open(2)
+    assert (await refusal(stage.put(2))).code == "no-such-chunk"
+    beyond = Put(stage.ident, 1, 0, CHUNK)
+    assert (await refusal(stage.asks["SG"].put(beyond))).code == "no-such-chunk"
+    assert (await refusal(stage.open(3))).code == "counts-differ"
+    assert (await refusal(stage.open(2, 1))).code == "counts-differ"
+    assert stage.kept == ["head"]
+
+
+@pytest.mark.parametrize("length", [0, 1, SEALED_CHUNK_BYTES - 1, SEALED_CHUNK_BYTES + 1])
+async def test_a_chunk_of_another_length_is_refused(stage: Stage, length: int) -> None:
+    await stage.open(2)
+    assert (await refusal(stage.put(0, bytes(length)))).code == "no-such-chunk"
+
+
+@pytest.mark.parametrize(
+    ("what", "body"),
+    [
+        ("open", {}),
+        ("open", {"id": bytes(15), "counts": [1], "expires": 1}),
+        ("open", {"id": bytes(16), "counts": [], "expires": 1}),
+        ("open", {"id": bytes(16), "counts": [0], "expires": 1}),
+        ("open", {"id": bytes(16), "counts": [4097], "expires": 1}),
+        ("open", {"id": bytes(16), "counts": [1] * 9, "expires": 1}),
+        ("open", {"id": bytes(16), "counts": [True], "expires": 1}),
+        ("open", {"id": bytes(16), "counts": [1], "expires": 2**50}),
+        ("put", {"id": bytes(16), "number": 0, "chunk": 0}),
+        ("put", {"id": bytes(16), "number": -1, "chunk": 0, "data": b""}),
+        ("put", {"id": bytes(16), "number": 8, "chunk": 0, "data": b""}),
+        ("put", {"id": bytes(16), "number": 0, "chunk": 4096, "data": b""}),
+        ("get", {"sender": 1, "id": bytes(16), "number": 0, "chunk": 0}),
+        ("get", {"sender": "SG", "id": bytes(16), "number": True, "chunk": 0}),
+        ("done", {"sender": "SG", "id": bytes(16), "more": 1}),
+        ("delete", {"sender": "SG", "id": bytes(16)}),
+        ("", {}),
+    ],
+)
+async def test_a_request_of_another_form_is_refused(
+    stage: Stage, what: str, body: dict[str, canonical.Value]
+) -> None:
+    link = stage.asks["SG"].link
+    subject = f"hub.SG.att.{what}" if what else "hub.SG.att.open.more"
+    raw = await link.request(subject, canonical.encode(body))
+    assert canonical.decode(raw, max_bytes=100) == {"error": "bad-request"}
+    assert stage.kept == []
+
+
+async def test_bytes_that_are_no_request_are_refused(stage: Stage) -> None:
+    for raw in (b"", b"\xc1", b"\x81", bytes(600 * 1024)):
+        answer = await stage.asks["SG"].link.request("hub.SG.att.put", raw)
+        assert canonical.decode(answer, max_bytes=100) == {"error": "hub-refused"}
+
+
+# --- room and time ---
+
+
+async def test_a_sender_has_so_much_room_and_takes_nobody_elses(stage: Stage) -> None:
+    assert await stage.open(3) == (0,)
+    region = stage.hub.region
+    second = decide(region, make(region, ("MY",), tail=11).sealed.raw)
+    await stand(stage.hub, second)
+    assert second.header.id is not None
+    first, stage.ident = stage.ident, second.header.id
+    error = await refusal(stage.open(2))  # promised is as good as taken
+    assert (error.code, error.retry) == ("attachment-quota", "later")
+    assert await stage.open(1) == (0,)
+    await stage.asks["MY"].done(Done("SG", first))
+    third = decide(region, make(region, ("MY",), tail=12).sealed.raw)
+    await stand(stage.hub, third)
+    assert third.header.id is not None
+    stage.ident = third.header.id
+    assert await stage.open(3) == (0,)  # there is room again once it was fetched
+
+
+async def test_what_nobody_fetched_goes_at_the_alerts_time(stage: Stage) -> None:
+    await stage.open(1, days=5)
+    await stage.put()
+    later = clock.now() + timedelta(days=5, minutes=1)
+    stage.service.now = lambda: later
+    assert await stage.get() is None
+    assert (await refusal(stage.put())).code == "not-open"
+    assert (await refusal(stage.open(1, days=5))).code == "expired"
+    await stage.service.sweep()
+    assert stage.kept == []
+
+
+async def test_no_alert_makes_the_hub_keep_for_more_than_ninety_days(stage: Stage) -> None:
+    await stage.open(1, days=4000)
+    head = parse_head((stage.folder / "SG" / str(stage.ident) / "head").read_bytes())
+    assert head.expires - clock.now() <= timedelta(days=90)
+    later = clock.now() + timedelta(days=90, minutes=1)
+    stage.service.now = lambda: later
+    await stage.service.sweep()
+    assert stage.kept == []
+
+
+async def test_a_flood_of_one_member_is_told_to_wait_and_others_are_not(stage: Stage) -> None:
+    await stage.open(1)
+    await stage.put()
+    frozen = clock.now()
+    stage.service.now = lambda: frozen
+    link = stage.asks["TH"].link
+    answers = [await link.request("hub.TH.att.get", b"") for _ in range(int(BURST) + 1)]
+    assert canonical.decode(answers[-1], max_bytes=100) == {"error": "busy"}
+    assert await stage.get() == CHUNK
+
+
+async def test_two_recipients_at_once_are_both_noted(stage: Stage) -> None:
+    region = stage.hub.region
+    both = decide(region, make(region, ("MY", "TH"), tail=13).sealed.raw)
+    await stand(stage.hub, both)
+    assert both.header.id is not None
+    stage.ident = both.header.id
+    await stage.open(1)
+    await stage.put()
+    await stage.asks["MY"].done(Done("SG", stage.ident))
+    assert "0-00000" in stage.kept  # TH still needs it
+    await asyncio.gather(
+        *(stage.asks[code].done(Done("SG", stage.ident)) for code in ("MY", "TH", "MY"))
+    )
+    assert stage.kept == ["head"]
