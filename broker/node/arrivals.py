@@ -334,7 +334,7 @@ class Arrivals:
         self.mail.happened()
 
     async def _alarm(self, connection: AsyncConnection, row: Any, code: str) -> None:  # noqa: ANN401
-        name = f"attachment-{code.removeprefix('attachment-')}"[:64]
+        name = code if code.startswith("attachment") else f"attachment-{code}"[:64]
         await alarms.raise_alarm(
             connection, name, now=self.present.now(), peer=row.sender, ident=row.envelope_id
         )

@@ -5,8 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from broker.hub.attachments import AttachmentService
 from broker.hub.chunkstore import ChunkStore
+from broker.node.errors import NodeError
 from broker.node.node import Node
 from broker.store.chunkfiles import ChunkFiles
 from keys.primitives.hashing import random_bytes, sha256
@@ -76,3 +79,10 @@ async def serving_attachments(
         service = AttachmentService(store, link, lambda: hub.region.view)
         await service.admit(hub.members)
         yield service
+
+
+async def code_of(asking: object) -> str:
+    """The code with which a node refuses."""
+    with pytest.raises(NodeError) as caught:
+        await asking  # type: ignore[misc]
+    return caught.value.code

@@ -1,0 +1,161 @@
+"""Files on their way from a desk to its node: in order, whole, once, and bounded."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from broker import clock
+from broker.node.errors import NodeError
+from broker.node.node import Node
+from broker.node.staging import KEPT
+from keys.primitives.hashing import sha256
+from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES
+from schemas.desk import AttachedFile, AttachmentRequest, SendingState
+from schemas.label import Facts
+from tests.support.alerts import trafficking_alert
+from tests.support.attachments import DESK, a_file, code_of, cut, handed, named
+from tests.support.hub import RunningHub, running_hub
+from tests.support.nodes import Clock, opened_node, request, send, until_over
+from tests.support.region import make_region
+
+pytestmark = pytest.mark.hub
+
+
+@pytest_asyncio.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
+    region = make_region(("SG", "MY"), now=clock.now())
+    async with running_hub(region, tmp_path / "hub") as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def sg(hub: RunningHub, tmp_path: Path) -> AsyncIterator[Node]:
+    async with opened_node(hub, "SG", tmp_path) as node:
+        yield node
+
+
+def asked_for(content: bytes) -> AttachmentRequest:
+    return AttachmentRequest.model_validate(named(content).model_dump(exclude={"attachment_id"}))
+
+
+async def test_a_desk_goes_on_where_it_broke_off(hub: RunningHub, tmp_path: Path) -> None:
+    content = a_file(4)
+    chunks = cut(content)
+    async with opened_node(hub, "SG", tmp_path) as node:
+        upload = await node.create_attachment(DESK, asked_for(content))
+        for index in (0, 1):
+            await node.put_chunk(DESK, upload.attachment_id, index, chunks[index])
+    async with opened_node(hub, "SG", tmp_path) as node:  # killed, and another process
+        await node.staging.tidy()
+        again = await node.create_attachment(DESK, asked_for(content))
+        assert (again.attachment_id, again.next) == (upload.attachment_id, 2)
+        await node.put_chunk(DESK, again.attachment_id, 1, chunks[1])  # repeated, no harm
+        for index in (2, 3):
+            again = await node.put_chunk(DESK, again.attachment_id, index, chunks[index])
+        assert again.complete
+        at_rest = b"".join(path.read_bytes() for path in (tmp_path / "SG-attachments").rglob("0-*"))
+        assert len(at_rest) >= len(content)
+        assert all(content[at : at + 64] not in at_rest for at in range(0, len(content), 4096))
+
+
+async def test_a_desk_cannot_hand_over_something_else(sg: Node) -> None:
+    content = a_file(3)
+    chunks = cut(content)
+    upload = await sg.create_attachment(DESK, asked_for(content))
+    ident = upload.attachment_id
+    assert await code_of(sg.put_chunk(DESK, ident, 1, chunks[1])) == "out-of-order"
+    assert await code_of(sg.put_chunk(DESK, ident, 0, chunks[0][:-1])) == "no-such-chunk"
+    assert await code_of(sg.put_chunk(DESK, ident, 3, chunks[0])) == "no-such-chunk"
+    assert await code_of(sg.put_chunk("other", ident, 0, chunks[0])) == "not-found"
+    assert await code_of(sg.put_chunk(DESK, uuid4(), 0, chunks[0])) == "not-found"
+    await sg.put_chunk(DESK, ident, 0, chunks[0])
+    assert await code_of(sg.put_chunk(DESK, ident, 0, chunks[1])) == "chunk-differs"
+    await sg.put_chunk(DESK, ident, 1, chunks[0])  # swapped: the whole will not be the same
+    assert await code_of(sg.put_chunk(DESK, ident, 2, chunks[2])) == "attachment-mismatch"
+    assert await code_of(sg.attachment_upload(DESK, ident)) == "not-found"  # begin again
+
+
+async def test_a_draft_names_whole_files_of_this_node_once(sg: Node, hub: RunningHub) -> None:
+    content = a_file(2)
+    upload = await sg.create_attachment(DESK, asked_for(content))
+    half = named(content).model_copy(update={"attachment_id": upload.attachment_id})
+
+    def drafted(*files: AttachedFile) -> object:
+        return sg.create_draft(request(hub.region, ("MY",), attachments=files))
+
+    assert await code_of(drafted(named(content))) == "attachment-missing"
+    assert await code_of(drafted(half)) == "attachment-incomplete"
+    whole = await handed(sg, content)
+    other = whole.model_copy(update={"sha256": sha256(b"other")})
+    assert await code_of(drafted(other)) == "attachment-mismatch"
+    assert await code_of(drafted(whole, whole)) == "attachment-repeated"
+    asked = request(hub.region, ("MY",), attachments=(whole,))
+    draft = await sg.create_draft(asked)
+    assert draft.preview.facts.personal_data
+    submission = await send(sg, hub.region, asked)
+    assert submission.attachments[0].state is SendingState.WAITING
+    assert await code_of(drafted(whole)) == "attachment-used"
+    assert (
+        await code_of(sg.put_chunk(DESK, upload.attachment_id, 0, content[:CHUNK_BYTES]))
+        == "attachment-used"
+    )
+
+
+async def test_too_large_a_file_names_both_sizes(sg: Node, hub: RunningHub) -> None:
+    huge = MAX_ATTACHMENT_BYTES + 1
+    wanted = AttachmentRequest(name="x", media_type="a/b", bytes=huge, sha256=bytes(32))
+    with pytest.raises(NodeError, match=f"{huge}.*{MAX_ATTACHMENT_BYTES}") as caught:
+        await sg.create_attachment(DESK, wanted)
+    assert caught.value.code == "attachment-too-large"
+    file = AttachedFile(name="x", media_type="a/b", bytes=huge, sha256=bytes(32))
+    asked = request(hub.region, ("MY",), attachments=(file,))
+    assert await code_of(sg.preview(asked)) == "attachment-too-large"
+
+
+async def test_a_node_keeps_only_so_much_for_the_hub(sg: Node) -> None:
+    sg.staging.quota_bytes = 3 * CHUNK_BYTES
+    await sg.create_attachment(DESK, asked_for(a_file(2)))
+    with pytest.raises(NodeError) as caught:
+        await sg.create_attachment(DESK, asked_for(a_file(2)))
+    assert (caught.value.code, caught.value.retry) == ("attachments-full", "later")
+
+
+async def test_what_no_alert_took_is_forgotten_after_a_day(hub: RunningHub, tmp_path: Path) -> None:
+    now = Clock()
+    async with opened_node(hub, "SG", tmp_path, now=now) as node:
+        file = await handed(node, a_file(2))
+        assert file.attachment_id is not None
+        now.ahead = KEPT + timedelta(minutes=1)
+        await node.staging.forget_idle()
+        assert await code_of(node.attachment_upload(DESK, file.attachment_id)) == "not-found"
+        assert list((tmp_path / "SG-attachments").rglob("0-*")) == []
+
+
+@pytest.mark.parametrize("media", ["image/jpeg", "text/plain"])
+async def test_no_file_goes_with_a_victim_or_a_minor(sg: Node, hub: RunningHub, media: str) -> None:
+    file = named(a_file(1), media=media)
+    alert = trafficking_alert()
+    asked = request(hub.region, ("MY",), alert=alert, attachments=(file,))
+    assert await code_of(sg.preview(asked)) == "attachment-with-victim"
+    minor = Facts(personal_data=True, victim=False, minor=True, biometrics=False)
+    asked = request(hub.region, ("MY",), facts=minor, attachments=(file,))
+    expected = "image-with-minor" if media == "image/jpeg" else "attachment-with-victim"
+    assert await code_of(sg.preview(asked)) == expected
+
+
+async def test_a_cancelled_alert_takes_its_files_with_it(hub: RunningHub, tmp_path: Path) -> None:
+    async with opened_node(hub, "SG", tmp_path) as node:
+        file = await handed(node, a_file(2))
+        asked = request(hub.region, ("MY",), attachments=(file,))
+        submission = await send(node, hub.region, asked)
+        await node.uploads.forget_over()
+        assert list((tmp_path / "SG-attachments").rglob("0-*"))  # it waits with its alert
+        await node.cancel(submission.submission_id)
+        await node.uploads.forget_over()
+        last = await until_over(node, submission.submission_id)
+        assert last.attachments[0].state is SendingState.DROPPED
+        assert list((tmp_path / "SG-attachments").rglob("0-*")) == []
