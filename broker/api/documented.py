@@ -17,6 +17,7 @@ _WHY: Final[Mapping[int, tuple[str, str, str]]] = {
     409: ("Not in this state", "idempotency-reused", "never"),
     413: ("The body is too long", "body-too-large", "never"),
     415: ("The body is not JSON", "not-json", "never"),
+    416: ("The range begins beyond the end", "beyond-the-end", "never"),
     422: ("The request is not valid; `field` says where", "invalid-request", "never"),
     429: ("Too many requests", "too-many-requests", "later"),
     503: ("The node cannot now", "no-directory", "later"),

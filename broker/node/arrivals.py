@@ -239,16 +239,14 @@ class Arrivals:
             start: Bytes to leave out.
 
         Raises:
-            NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`,
-                `attachment-mismatch`, or `beyond-the-end`.
+            NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`
+                or `attachment-mismatch`.
         """
         (current,) = await self.shown([item])
         shown = next((each for each in current.attachments if each.number == number), None)
         if shown is None:
             raise NodeError("not-found", "no such file is attached", kind="not-found")
         _check_whole(shown)
-        if start > shown.bytes:
-            raise NodeError("beyond-the-end", "the file is not that long", kind="invalid")
         same = (table.c.envelope_id == str(item.id)) & (table.c.number == number - 1)
         async with self.database.read() as connection:
             row = (await connection.execute(select(table).where(same))).one()

@@ -169,7 +169,7 @@ class NodeService(Protocol):
 
         Raises:
             NodeError: `not-found` (also `attachment-expired`), `unavailable`
-                (`attachment-arriving`), `conflict` (`attachment-mismatch`) or `invalid`.
+                (`attachment-arriving`) or `conflict` (`attachment-mismatch`).
         """
         ...
 

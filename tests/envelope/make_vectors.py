@@ -1,18 +1,26 @@
-"""Writes tests/envelope/vectors.json: `python -m tests.envelope.make_vectors` from the root.
+"""Writes the vectors beside it: `python -m tests.envelope.make_vectors` from the root.
 
-Sealing is random, so the vectors are made once and kept; the test reads them with the kept keys.
+Sealing is random, so those of envelopes are made once and kept; the test reads them with the kept
+keys. Chunks of files are sealed the same way each time: the test makes them again.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
+from broker.envelope.chunks import _aad, _nonce, attachments_key, file_key, seal_chunk
 from broker.envelope.submitted import deliver, parse_submitted
+from keys.primitives.hashing import sha256
 from schemas import canonical
+from schemas.attachment import CHUNK_BYTES, Manifest, encode_manifests
 from tests.envelope import test_envelope as cases
 from tests.envelope.wrong import Vector, more_vectors
 from tests.support.envelopes import delivery, make
 
 OUT = Path(__file__).with_name("vectors.json")
+CHUNKS = Path(__file__).with_name("chunk_vectors.json")
+CONTENT_KEY = bytes(range(32))
+SIZES = {"one chunk, not full": 1000, "two chunks, full": 2 * CHUNK_BYTES, "three": 600_000}
 
 
 def keys() -> dict[str, str]:
@@ -39,6 +47,7 @@ def vectors() -> list[Vector]:
         ("a good envelope", "submitted", cases.RAW, ""),
         ("its copy", "delivered", cases.COPY, ""),
         ("a copy that shows the recipients", "delivered", disclosing, ""),
+        ("a copy with two files", "delivered", cases.with_files(cases.FILM, cases.FILM), ""),
         ("a delivery", "delivery", delivery(cases.REGION, cases.RAW, "MY"), ""),
         ("trailing byte", "submitted", cases.RAW + b"\0", "not-canonical"),
         ("non-minimal integer", "submitted", b"\x98\xcc\x01" + cases.RAW[2:], "not-canonical"),
@@ -70,6 +79,72 @@ def shown(all_of_them: list[Vector]) -> list[dict[str, object]]:
     return found
 
 
+def plaintext(size: int) -> bytes:
+    """Byte i is i modulo 251."""
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+def manifests() -> list[Manifest]:
+    return [
+        Manifest(f"{number}.bin", "application/octet-stream", size, sha256(plaintext(size)))
+        for number, size in enumerate(SIZES.values())
+    ]
+
+
+def sealed(number: int, index: int) -> bytes:
+    """Chunk `index` of file `number`."""
+    manifest = manifests()[number]
+    part = plaintext(manifest.size)[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
+    key = file_key(attachments_key(CONTENT_KEY), number)
+    return seal_chunk(key, manifest, number, index, part)
+
+
+def chunk_vectors() -> dict[str, Any]:
+    """Every sealed chunk by its hash and tag, and what must not open where."""
+    files = [
+        {
+            "name": name,
+            "bytes": manifest.size,
+            "sha256": manifest.sha256.hex(),
+            "key": file_key(attachments_key(CONTENT_KEY), number).hex(),
+            "chunks": [
+                {
+                    "nonce": _nonce(manifest, index).hex(),
+                    "aad": _aad(manifest, number, index).hex(),
+                    "tag": sealed(number, index)[-16:].hex(),
+                    "sha256": sha256(sealed(number, index)).hex(),
+                }
+                for index in range(manifest.chunks)
+            ],
+        }
+        for number, (name, manifest) in enumerate(zip(SIZES, manifests(), strict=True))
+    ]
+    wrong = [  # the chunk `given` handed out in the place `asked`, both [file, chunk]
+        {"name": name, "asked": asked, "given": given, "change": change, "code": "bad-chunk"}
+        for name, asked, given, change in (
+            ("swapped", [2, 0], [2, 1], ""),
+            ("repeated", [2, 1], [2, 0], ""),
+            ("the last one earlier", [2, 1], [2, 2], ""),
+            ("a middle one as the last", [2, 2], [2, 1], ""),
+            ("of another file", [2, 0], [1, 0], ""),
+            ("cut by a byte", [2, 0], [2, 0], "cut"),
+            ("a byte too long", [2, 0], [2, 0], "longer"),
+            ("one bit flipped", [2, 0], [2, 0], "flip"),
+            ("under another envelope's key", [2, 0], [2, 0], "key"),
+            ("of a file one byte longer", [2, 2], [2, 2], "size"),
+            ("of a file with another hash", [2, 0], [2, 0], "hash"),
+        )
+    ]
+    return {
+        "plaintext": "byte i of each file is i modulo 251",
+        "content_key": CONTENT_KEY.hex(),
+        "attachments_key": attachments_key(CONTENT_KEY).hex(),
+        "manifests": encode_manifests(manifests()).hex(),
+        "files": files,
+        "wrong": wrong,
+    }
+
+
 def repeated_key() -> bytes:
     """A label that says `rev` twice, under an otherwise good envelope."""
     parts = cases.parts_of(cases.RAW)
@@ -83,6 +158,7 @@ def repeated_key() -> bytes:
 
 def main() -> None:
     OUT.write_text(json.dumps({"keys": keys(), "vectors": shown(vectors())}, indent=0) + "\n")
+    CHUNKS.write_text(json.dumps(chunk_vectors(), indent=0) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Chunks of a file: each opens at its own place and nowhere else."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +19,9 @@ from broker.envelope.chunks import (
 )
 from broker.envelope.errors import EnvelopeError
 from keys.primitives.hashing import hmac_sha256, random_bytes, sha256
-from schemas.attachment import CHUNK_BYTES, Manifest
+from keys.primitives.symmetric import gcm_seal
+from schemas.attachment import CHUNK_BYTES, Manifest, decode_manifests
+from tests.envelope import make_vectors
 
 CONTENT = random_bytes(3 * CHUNK_BYTES - 1000)
 MANIFEST = Manifest("film.bin", "video/mp4", len(CONTENT), sha256(CONTENT))
@@ -99,6 +104,58 @@ def test_only_chunks_of_the_file_are_sealed() -> None:
     for index, raw in ((3, b""), (0, b"short"), (-1, part(0))):
         with pytest.raises(ValueError, match="not a chunk"):
             seal_chunk(KEY, MANIFEST, 0, index, raw)
+
+
+KEPT = json.loads(make_vectors.CHUNKS.read_text())
+
+
+def test_the_kept_vectors_are_what_is_sealed() -> None:
+    assert make_vectors.chunk_vectors() == KEPT
+
+
+def test_a_kept_file_opens_from_the_vectors_alone() -> None:
+    """As another implementation reads them: AES-256-GCM under what stands in the file."""
+    for number, file in enumerate(KEPT["files"]):
+        plain = make_vectors.plaintext(file["bytes"])
+        assert sha256(plain).hex() == file["sha256"]
+        for index, chunk in enumerate(file["chunks"]):
+            filled = plain[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES].ljust(
+                CHUNK_BYTES, b"\0"
+            )
+            raw = gcm_seal(
+                bytes.fromhex(file["key"]),
+                filled,
+                aad=bytes.fromhex(chunk["aad"]),
+                nonce=bytes.fromhex(chunk["nonce"]),
+            )
+            assert raw == make_vectors.sealed(number, index)
+            assert (raw[-16:].hex(), sha256(raw).hex()) == (chunk["tag"], chunk["sha256"])
+
+
+@pytest.mark.parametrize("vector", KEPT["wrong"], ids=lambda vector: vector["name"])
+def test_each_kept_way_of_being_wrong_is_refused(vector: dict[str, Any]) -> None:
+    number, index = vector["asked"]
+    raw = make_vectors.sealed(*vector["given"])
+    manifest = decode_manifests(bytes.fromhex(KEPT["manifests"]))[number]
+    key = bytes.fromhex(KEPT["files"][number]["key"])
+    match vector["change"]:
+        case "cut":
+            raw = raw[:-1]
+        case "longer":
+            raw += b"\0"
+        case "flip":
+            raw = bytes([raw[0] ^ 1]) + raw[1:]
+        case "key":
+            key = file_key(attachments_key(bytes(32)), number)
+        case "size":
+            manifest = replace(manifest, size=manifest.size + 1)
+        case "hash":
+            manifest = replace(manifest, sha256=bytes(32))
+        case _:
+            assert vector["asked"] != vector["given"]
+    with pytest.raises(EnvelopeError) as caught:
+        open_chunk(key, manifest, number, index, raw)
+    assert caught.value.code == vector["code"]
 
 
 def test_the_content_key_does_not_follow_from_what_is_kept() -> None:

@@ -23,6 +23,7 @@ from keys.directory.view import DirectoryView
 from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
 from schemas import canonical
+from schemas.attachment import Manifest
 from schemas.common import Alert
 from schemas.content import Content, OfficerBlock
 from schemas.control import Told, control_intent, encode_control
@@ -44,6 +45,8 @@ REGION = make_region()
 MADE = make(REGION)
 RAW = MADE.sealed.raw
 COPY = deliver(parse_submitted(RAW), "MY")
+FILM = Manifest("film.mp4", "video/mp4", 700_000, bytes([1]) * 32)
+PERSONAL = Facts(personal_data=True, victim=False, minor=False, biometrics=False)
 
 
 def opened(raw: bytes, member: str = "MY", view: DirectoryView | None = None) -> Opened:
@@ -332,6 +335,37 @@ def _bad_container() -> bytes:
     return deliver(parse_submitted(sealed.raw), "MY")
 
 
+def with_files(*manifests: Manifest, **changes: Any) -> bytes:  # noqa: ANN401 - of the label
+    """A copy of an alert to which these files are attached."""
+    label = label_for(REGION, an_alert(), **{"facts": PERSONAL, **changes})
+    content, audience = signed_content(REGION, label, an_alert(), ["MY"], manifests=manifests)
+    return sealed_with(content, label, audience)
+
+
+def _other_files() -> bytes:
+    """The node attaches another file than the officer signed."""
+    label = label_for(REGION, an_alert(), facts=PERSONAL)
+    content, audience = signed_content(REGION, label, an_alert(), ["MY"], manifests=(FILM,))
+    other = replace(content, manifests=(replace(FILM, sha256=bytes(32)),))
+    return sealed_with(other, label, audience)
+
+
+def _file_dropped() -> bytes:
+    label = label_for(REGION, an_alert(), facts=PERSONAL)
+    content, audience = signed_content(REGION, label, an_alert(), ["MY"], manifests=(FILM,))
+    return sealed_with(replace(content, manifests=()), label, audience)
+
+
+def _minor(value: bool) -> Facts:  # noqa: FBT001 - a fact
+    return PERSONAL.model_copy(update={"minor": value, "victim": not value})
+
+
+def test_the_files_of_an_alert_are_what_the_officer_signed() -> None:
+    opened_one = opened(with_files(FILM, replace(FILM, name="other.mp4")))
+    assert opened_one.content.manifests == (FILM, replace(FILM, name="other.mp4"))
+    assert len(opened_one.attachments_key) == 32
+
+
 INSIDE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no officer": (
         lambda: sealed_with(Content(MADE.content.alert_bytes), MADE.label),
@@ -352,6 +386,27 @@ INSIDE: dict[str, tuple[Callable[[], bytes], str]] = {
     "original not named": (_original_not_named, "original-mismatch"),
     "no alert of its type": (_rubbish_alert, "bad-alert"),
     "no container": (_bad_container, "bad-content"),
+    "another file than was signed": (_other_files, "officer-mismatch"),
+    "a file left out": (_file_dropped, "officer-mismatch"),
+    "a file added": (
+        lambda: sealed_with(replace(MADE.content, manifests=(FILM,)), MADE.label),
+        "officer-mismatch",
+    ),
+    "a file not stated as personal data": (
+        lambda: with_files(FILM, facts=NOTHING),
+        "facts-understated",
+    ),
+    "a file with a victim": (lambda: with_files(FILM, facts=_minor(False)), "bad-alert"),
+    "an image with a minor": (lambda: with_files(FILM, facts=_minor(True)), "bad-alert"),
+    "a file with a victim, of a type not read here": (
+        lambda: with_files(FILM, facts=_minor(False), type="wildlife"),
+        "bad-alert",
+    ),
+    "a file whose name is a path": (
+        lambda: with_files(replace(FILM, name="../x")),
+        "bad-content",
+    ),
+    "a file of another chunk count": (lambda: with_files(replace(FILM, size=0)), "bad-content"),
 }
 
 

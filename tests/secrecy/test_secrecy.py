@@ -27,7 +27,14 @@ from keys.home import Home
 from keys.identity import MemberIdentity
 from keys.primitives.signing import SignKey
 from schemas.common import Alert
-from schemas.desk import AlertBody, DraftRequest, NodeStatus, OriginalDocument, RecipientState
+from schemas.desk import (
+    AlertBody,
+    ArrivalState,
+    DraftRequest,
+    NodeStatus,
+    OriginalDocument,
+    RecipientState,
+)
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
 from tests.secrecy.planting import MARK, planted
 from tests.support.alerts import every_alert
@@ -169,6 +176,30 @@ def at_the_terminal(region: DemoRegion, folder: Path, alert: Alert) -> str:
     return said
 
 
+async def send_file(
+    region: DemoRegion, clients: dict[str, Client], alert: Alert, folder: Path
+) -> None:
+    """A file full of the marker, named by it, from SG to MY; searched for on its whole way."""
+    film = folder / f"film-{MARK}.bin"  # at the desk, not among what is searched
+    film.write_bytes(MARK.encode() * 100_000)  # several chunks
+    file = await clients["SG"].attach(film)
+    assert places(region.folder) == {}  # sealed from the moment it is at the node
+    request = asked(alert, "MY").model_copy(update={"attachments": (file,)})
+    submission = await clients["SG"].send(request)
+    async with asyncio.timeout(40):
+        await submission.wait("delivered")
+        envelope = submission.shown.id
+        assert envelope is not None
+        item = await clients["MY"].show(envelope)
+        while item.attachments[0].state is ArrivalState.ARRIVING:
+            assert places(region.hub / "hub" / "attachments") == {}
+            item = await clients["MY"].show(envelope)
+    assert MARK in item.attachments[0].name
+    out = folder / "out.bin"
+    await clients["MY"].save_attachment(envelope, 1, out)
+    assert out.read_bytes() == film.read_bytes()
+
+
 async def test_content_is_written_nowhere_in_clear(tmp_path: Path) -> None:
     sent = marked()
     async with running_region(tmp_path / "r") as (region, processes, clients):
@@ -182,6 +213,7 @@ async def test_content_is_written_nowhere_in_clear(tmp_path: Path) -> None:
             assert MARK in str(item.alert)  # it did arrive
 
         cyber = next(alert for alert in sent if alert.TYPE == "cyber")
+        await send_file(region, clients, cyber, tmp_path)
         refused = await clients["SG"].send(asked(cyber, "TH"))
         with pytest.raises(NotAccepted):
             await refused.wait("accepted", timeout_s=40)

@@ -9,6 +9,7 @@ from broker.envelope.decision import commitments, encode_delivery, sign_decision
 from broker.envelope.officer import Audience, make_audience, officer_signed_bytes
 from broker.envelope.seal import Recipient, Sealed, seal
 from broker.envelope.submitted import deliver, parse_submitted
+from schemas.attachment import Manifest
 from schemas.common import Alert
 from schemas.content import Content, OfficerBlock, encode_alert
 from schemas.decision import Decision, DecisionHeader, VerdictRecord
@@ -42,13 +43,17 @@ def signed_content(
     *,
     original: bytes | None = None,
     reviewed: bool = False,
+    manifests: tuple[Manifest, ...] = (),
 ) -> tuple[Content, Audience]:
     """Content signed by the officer of the label's sender for `to`."""
     member = region.members[label.sender.member]
     audience = make_audience(to)
     raw = encode_alert(alert)
     unsigned = Content(
-        raw, OfficerBlock(member.officer_kid, bytes(64), audience.entries, reviewed), original
+        raw,
+        OfficerBlock(member.officer_kid, bytes(64), audience.entries, reviewed),
+        original,
+        manifests,
     )
     message = officer_signed_bytes(
         label, audience.entries, raw, unsigned.manifests_bytes, member.officer_kid

@@ -78,7 +78,7 @@ async def put_chunk(
     "/v1/inbox/{item_id}/attachments/{number}",
     response_class=Response,
     responses=document_of("The file, byte for byte; from a place on with `Range: bytes=N-`")
-    | refusals(404, 409, 422, 503),
+    | refusals(404, 409, 416, 422, 503),
 )
 async def attachment(
     request: Request, *, node: Node, caller: Reader, item_id: UUID, number: _Number
