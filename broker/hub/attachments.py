@@ -129,7 +129,8 @@ class AttachmentService:
             case Done(sender=sender, id=ident):
                 if not self._may_have(member, sender, ident, now):
                     return error_answer(MISSING)
-                await self.store.done(sender, ident, member)
+                if await self.store.done(sender, ident, member):
+                    _log.info("chunks-taken", sender=sender, id=str(ident))
                 return done_answer()
 
     def _may_have(self, member: str, sender: str, ident: UUID, now: datetime) -> bool:

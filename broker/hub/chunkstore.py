@@ -184,8 +184,8 @@ class ChunkStore:
         """
         return await asyncio.to_thread(self.files.read, shelf_of(sender, ident), number, index)
 
-    async def done(self, sender: str, ident: UUID, recipient: str) -> None:
-        """Note that a recipient has all; the last one takes the chunks away.
+    async def done(self, sender: str, ident: UUID, recipient: str) -> bool:
+        """Note that a recipient has all; return whether it was the last, which takes them away.
 
         Raises:
             StoreError: The disk does not take it; say it again.
@@ -194,13 +194,13 @@ class ChunkStore:
         async with self._changing:
             head = self._heads.get(shelf)
             if head is None or recipient in head.done:
-                return
+                return False
             head = replace(head, done=(*head.done, recipient))
             await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
             self._heads[shelf] = head
             if head.over:
                 await asyncio.to_thread(self.files.empty, shelf)
-                _log.info("chunks-taken", sender=sender, id=str(ident))
+            return head.over
 
     async def remove(self, sender: str, ident: UUID) -> None:
         """Remove everything of an envelope.

@@ -20,7 +20,7 @@ from broker.envelope.chunks import SEALED_CHUNK_BYTES, file_key, open_chunk
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms
+from broker.node import alarms, repeats
 from broker.node.changes import Changes
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
@@ -98,7 +98,7 @@ class Arrivals:
 
     async def _step(self, row: Any) -> int:  # noqa: ANN401 - a row
         """Go on with one file; a fault of its own delays no other."""
-        if row.expires_ms <= to_ms(self.present.now()):
+        if self.present.clock_is_good and row.expires_ms <= to_ms(self.present.now()):
             await self._end(row, ArrivalState.EXPIRED, "expired")
             return 0
         watched = await self._watch(row)
@@ -263,8 +263,15 @@ class Arrivals:
         return open_chunk(key, manifest, row.number, index, sealed)
 
     async def forget_unknown(self) -> None:
-        """Remove the chunks of envelopes that were destroyed; without their keys they are noise."""
-        shelves = await asyncio.to_thread(self.files.shelves)  # before the rows: those come first
+        """Remove chunks of envelopes that nobody knows, once no peer can hand those in again.
+
+        After the database alone was restored from a backup, the alert comes again and its chunks
+        are here; without a key in the database they are noise until then.
+        """
+        if not self.present.clock_is_good:
+            return
+        before = self.present.now() - repeats.KEPT
+        shelves = await asyncio.to_thread(self.files.shelves, untouched_since=before)
         async with self.database.read() as connection:
             known = set((await connection.execute(select(table.c.envelope_id))).scalars())
         for shelf in shelves:
@@ -394,7 +401,7 @@ def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
 async def forget_files(connection: AsyncConnection, ident: str) -> int:
     """Delete what is known of an envelope's files, keys first of all; return how many there were.
 
-    The chunks themselves are then noise, and `forget_unknown` removes them.
+    The chunks themselves are then noise, for the caller to remove.
     """
     return (await connection.execute(delete(table).where(table.c.envelope_id == ident))).rowcount
 

@@ -6,17 +6,19 @@ Content was sealed under a key of its own beside it, so old backups keep only wh
 of that time opens.
 """
 
+import asyncio
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.arrivals import forget_files
+from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import envelopes, inbox, outbox, proofs, submissions, uploads
 
 
-async def destroy(database: Database, ident: UUID) -> int:
+async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = None) -> int:
     """Destroy what this node keeps of an envelope; return how many rows held something of it.
 
     The rows are overwritten (`secure_delete`), and the journal in which they stood is emptied.
@@ -25,12 +27,16 @@ async def destroy(database: Database, ident: UUID) -> int:
     Args:
         database: The node's.
         ident: The envelope's id. What it replaced has ids of its own.
+        files: Where chunks of received files are, if any were.
 
     Raises:
         StoreError: `database-locked`: somebody reads; the rows are gone, and the journal is
-            emptied by the next call. Else nothing was destroyed.
+            emptied by the next call; `disk-failed`: chunks may be left, without their keys. Else
+            nothing was destroyed.
     """
     count = await database.change(lambda connection: _destroy(connection, str(ident)))
+    if files is not None:
+        await asyncio.to_thread(files.remove, str(ident))
     await database.empty_journal()
     return count
 
@@ -45,7 +51,6 @@ async def _destroy(connection: AsyncConnection, ident: str) -> int:
         .where(submissions.c.id.in_(drafted), submissions.c.sealed != b"")
         .values(sealed=b"")
     )
-    # Chunks are noise without their keys.
     count += await forget_files(connection, ident)
     waiting = delete(uploads).where(uploads.c.envelope_id == ident)
     count += (await connection.execute(waiting)).rowcount

@@ -126,6 +126,11 @@ class Present:
         )
         return ClockShown(skew_s=round(self.skew.total_seconds(), 1), state=state)
 
+    @property
+    def clock_is_good(self) -> bool:
+        """Whether this clock was compared with the hub's and is near it: what ends, may end."""
+        return self.skew is not None and abs(self.skew) <= MAX_SKEW
+
     def hindrance(self) -> str:
         """Return the code of what keeps this node from sealing, or an empty string."""
         now = self.now()

@@ -149,6 +149,8 @@ async def hurry(connection: AsyncConnection) -> None:
     """Let all that waits be tried at once: the clock by which it waits was wrong."""
     await connection.execute(update(tables.outbox).values(next_ms=0))
     await connection.execute(update(tables.controls).values(due_ms=0))
+    await connection.execute(update(tables.uploads).values(due_ms=0))
+    await connection.execute(update(tables.arrivals).values(due_ms=0))
 
 
 async def _put(

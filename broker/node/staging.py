@@ -213,7 +213,9 @@ class Staging:
         await self._forget(idents, mine)
 
     async def forget_idle(self) -> None:
-        """Delete what no submission took in time."""
+        """Delete what no submission took in time; while the clock is in doubt, nothing."""
+        if not self.present.clock_is_good:
+            return
         idle = table.c.submission_id.is_(None) & (
             table.c.touched_ms < to_ms(self.present.now() - KEPT)
         )

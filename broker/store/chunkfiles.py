@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -123,13 +124,27 @@ class ChunkFiles:
         except OSError as error:
             raise _failed(error) from error
 
-    def shelves(self, under: str = "") -> tuple[str, ...]:
-        """Return the names of all shelves, or of those under a name, in order."""
-        folder = self.folder / under
+    def shelves(
+        self, under: str = "", *, untouched_since: datetime | None = None
+    ) -> tuple[str, ...]:
+        """Return the names of all shelves, or of those under a name, in order.
+
+        Args:
+            under: A name.
+            untouched_since: Leave out those on which something was put or removed later.
+
+        Raises:
+            StoreError: `disk-failed`.
+        """
+        until = float("inf") if untouched_since is None else untouched_since.timestamp()
         try:
-            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+            with os.scandir(self.folder / under) as entries:
+                found = (e for e in entries if e.is_dir() and e.stat().st_mtime < until)
+                names = sorted(entry.name for entry in found)
         except FileNotFoundError:
             return ()
+        except OSError as error:
+            raise _failed(error) from error
         return tuple(f"{under}/{name}" if under else name for name in names)
 
     def tidy(self, under: str = "") -> None:
@@ -139,9 +154,12 @@ class ChunkFiles:
             StoreError: `disk-failed`: some of it may be left.
         """
         for shelf in self.shelves(under):
-            for name in self._names(shelf):
-                if name.startswith("."):
+            halves = [name for name in self._names(shelf) if name.startswith(".")]
+            for name in halves:
+                try:
                     (self.folder / shelf / name).unlink(missing_ok=True)
+                except OSError as error:
+                    raise _failed(error) from error
 
     def _shelf(self, shelf: str) -> None:
         folder = self.folder / shelf
@@ -157,6 +175,8 @@ class ChunkFiles:
             return {entry.name for entry in os.scandir(self.folder / shelf)}
         except (FileNotFoundError, NotADirectoryError):
             return set()
+        except OSError as error:
+            raise _failed(error) from error
 
 
 def _name(number: int, index: int) -> str:

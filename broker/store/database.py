@@ -193,9 +193,10 @@ def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401 - the library's own 
     connection.exec_driver_sql("BEGIN")
 
 
+_DAMAGED: Final = "the database is damaged: restore it from a backup"
 _REASONS: Final = (
     ("disk is full", "disk-full", "the disk is full: nothing was kept; make room and try again"),
-    ("malformed", "database-damaged", "the database is damaged: restore it from a backup"),
+    ("malformed", "database-damaged", _DAMAGED),
     ("not a database", "database-damaged", "the file is no database: restore it from a backup"),
     ("locked", "database-locked", "another process holds the database"),
     ("disk i/o error", "disk-full", "the disk does not take it: nothing was kept"),
@@ -213,6 +214,8 @@ _STATES: Final = (  # how PostgreSQL's SQLSTATE begins; its manual, appendix A
 def _as_store_error() -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError:  # the driver meets a changed bit in a text, and lets it out bare
+        raise StoreError("database-damaged", _DAMAGED, retry="later") from None
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         for start, code, message in _STATES:

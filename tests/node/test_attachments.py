@@ -18,6 +18,8 @@ from broker.hub.attachments import AttachmentService
 from broker.node import erasure
 from broker.node.errors import NodeError
 from broker.node.node import Node
+from broker.node.repeats import KEPT, again
+from broker.node.sealing import hurry
 from broker.node.vault import Vault
 from broker.store import tables
 from schemas.desk import (
@@ -451,6 +453,11 @@ async def test_what_came_too_late_is_said_to_be_expired(stage: Stage) -> None:
         await mailed(my, ident_of(sent))
         await my.arrivals.fetch_due()
         now.ahead = timedelta(days=31)
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.ARRIVING
+        my.present.skew = timedelta(days=31)  # a wrong clock ends nothing
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.ARRIVING
+        my.present.skew = timedelta(0)
+        await my.database.change(hurry)
         shown = await fetched(my, ident_of(sent))
         assert (shown.state, shown.code) == (ArrivalState.EXPIRED, "expired")
         assert await code_of(my.attachment(ident_of(sent), 1)) == "attachment-expired"
@@ -507,6 +514,35 @@ async def test_a_destroyed_envelope_leaves_no_chunk(stage: Stage) -> None:
         await mailed(my, ident_of(sent))
         await fetched(my, ident_of(sent))
         assert list((stage.folder / "MY-attachments").rglob("0-*"))
-        assert await erasure.destroy(my.database, ident_of(sent)) >= 2
-        await my.arrivals.forget_unknown()
+        assert await erasure.destroy(my.database, ident_of(sent), my.arrivals.files) >= 2
         assert list((stage.folder / "MY-attachments").rglob("0-*")) == []
+
+
+async def test_a_node_whose_database_alone_was_restored_goes_on_with_what_its_disk_has(
+    stage: Stage,
+) -> None:
+    """The alert is handed in again, and its chunks are not fetched twice."""
+    content = a_file(3)
+    sent = await stage.sent(content)
+    now = Clock()
+    async with opened_node(stage.hub, "MY", stage.folder, now=now) as my:
+        await mailed(my, ident_of(sent))
+        await fetched(my, ident_of(sent))
+        await my.link.wait_connected()
+        await my.arrivals.tell_due()
+    assert await stage.service.store.chunk("SG", ident_of(sent), 0, 0) is None  # gone from the hub
+    for path in stage.folder.glob("MY.db*"):
+        path.unlink()  # yesterday's backup knew nothing of it
+    async with opened_node(stage.hub, "MY", stage.folder, now=now) as my:
+        await my.arrivals.tidy()
+        my.present.skew = timedelta(0)
+        await my.arrivals.forget_unknown()
+        await stage.sg.database.change(lambda c: again(c, "MY", [(1, 1, 1)]))
+        stage.sg.outgoing.sealed.happened()
+        await mailed(my, ident_of(sent))
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
+        assert await received(my, ident_of(sent)) == content
+        now.ahead = KEPT + timedelta(days=1)
+        (my.arrivals.files.folder / "unknown").mkdir()
+        await my.arrivals.forget_unknown()
+        assert my.arrivals.files.shelves() == (str(ident_of(sent)),)

@@ -71,7 +71,8 @@ async def lonely_node(region: TestRegion, code: str, path: Path) -> AsyncIterato
     present = Present(code)
     present.take(region.view)
     async with open_database(sqlite_url(path), metadata) as database:
-        yield Node(present, identity_of(region, code), database, Link(_NOWHERE))
+        files = path.with_name(f"{path.name}-attachments")
+        yield Node(present, identity_of(region, code), database, Link(_NOWHERE), files)
 
 
 @asynccontextmanager
