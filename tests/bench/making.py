@@ -12,16 +12,20 @@ from secrets import randbits, token_hex
 from uuid import UUID
 
 from broker import clock
+from broker.admission.judgement import Judged
 from broker.envelope import wire
+from broker.envelope.decision import encode_delivery
 from broker.envelope.officer import make_audience, officer_signed_bytes
 from broker.envelope.seal import Recipient, seal
 from broker.envelope.signed import SUITE, signed_bytes
 from broker.envelope.slots import to_wire
-from broker.envelope.submitted import parse_submitted
+from broker.envelope.submitted import deliver, parse_submitted
+from broker.gateway.decide import Decider
 from keys.primitives.hashing import sha256
 from schemas.blocks.base import Text
 from schemas.common import Alert
 from schemas.content import Content, OfficerBlock, encode_alert
+from schemas.decision import VerdictRecord
 from schemas.facts import derive_facts
 from schemas.label import Facts, Label, Retention, Sender, uuid7_time
 from schemas.vocabulary import Precedence
@@ -133,3 +137,37 @@ def _content(
 
 def _envelope(label: Label, raw: bytes, digest: bytes) -> Envelope:
     return Envelope(f"submit.{label.sender.member}.{label.lane}.{label.id}", raw, digest)
+
+
+def deliveries(
+    region: BenchRegion, sender: str, member: str, count: int, *, first: int = 1
+) -> Iterator[Envelope]:
+    """What the gateway puts into the inbox of `member`: copies let through, each sealed anew.
+
+    Args:
+        region: Whose gateway signs.
+        sender: Of all of them.
+        member: The recipient.
+        count: How many.
+        first: The sender's number of the first.
+    """
+    secrets = region.gateway
+    decider = Decider("gateway-1", secrets.kid, secrets.key)
+    for counter in range(first, first + count):
+        made = sealed(region, sender, (member,), counter=counter)
+        submitted = parse_submitted(made.raw)
+        records = {
+            slot.hash: VerdictRecord(
+                slot.hash, slot.recipient, slot.pair_seq, True, "", "bench: all", b""
+            )
+            for slot in submitted.slots
+        }
+        decision = decider.sign(
+            Judged(submitted, records),
+            sender=sender,
+            directory=region.view.version,
+            now=clock.now(),
+        )
+        raw = encode_delivery(deliver(submitted, member), decision, member)
+        label = submitted.frame.label
+        yield Envelope(f"deliver.{member}.{label.lane}.{label.id}", raw, made.digest)

@@ -16,7 +16,7 @@ from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
 from broker.cli.demo.region import LOG2N, officer_of, policies
 from broker.hub.founding import init_hub
-from broker.hub.place import HubConfig, HubPlace, StoreSizes
+from broker.hub.place import GatewaySecrets, HubConfig, HubPlace, StoreSizes
 from broker.ledger.place import LedgerConfig
 from keys.directory.founding import Founder, found_region
 from keys.directory.source import PublishedDirectory
@@ -64,6 +64,10 @@ class BenchRegion:
     @cached_property
     def view(self) -> DirectoryView:
         return PublishedDirectory.at(self.hub).view()
+
+    @cached_property
+    def gateway(self) -> GatewaySecrets:
+        return HubPlace(self.hub).open_gateway(PASSPHRASE)
 
     @cached_property
     def identities(self) -> dict[str, MemberIdentity]:
