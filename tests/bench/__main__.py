@@ -1,63 +1,130 @@
 """`make bench`: everything measured in one run on this machine, as a table and as JSON.
 
+    python -m tests.bench [PARTS]      letters of the parts, all of them if not given
+
 FULL=1 takes the counts whose numbers are published; without it, counts are reduced so that all of
-it takes about five minutes. Nothing here passes or fails: it says what is so, and the goal.
+it takes about five minutes on a quiet machine. Nothing here passes or fails: it says what is so,
+and the goal. A part that cannot be measured says so, and the others go on.
 """
 
 import asyncio
 import json
 import logging
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from broker import clock
-from tests.bench import gateways, region
+from tests.bench import (
+    backlog,
+    bare,
+    cores,
+    gateways,
+    latency,
+    ledger,
+    memory,
+    mesh,
+    region,
+)
 from tests.bench.counts import FULL, REDUCED, Counts
 from tests.bench.results import Part, table
-from tests.bench.stage import ALWAYS_SYNC, DEFAULT_SYNC, running
+from tests.bench.stage import ALWAYS_SYNC, DEFAULT_SYNC, Stage, running
 
 FOLDER = Path("build/bench")
+PARTS = "abcdefgh"
+PART_LIMIT_S = {"reduced": 600.0, "full": 6 * 3600.0}
 
 
-def chosen() -> Counts:
-    """FULL=1, or reduced."""
-    return FULL if os.environ.get("FULL") == "1" else REDUCED  # noqa: TID251 - a bench setting
+@dataclass
+class Run:
+    """One run: what to measure, and what was found."""
+
+    counts: Counts
+    parts: str = PARTS
+    found: list[dict[str, Any]] = field(default_factory=list)
+
+    async def all(self, folder: Path) -> None:
+        """Measure everything asked for; `folder` is short, since sockets lie in it."""
+        eleven = await asyncio.to_thread(region.found, folder / "r")
+        if "c" in self.parts:
+            count = self.counts.cores
+            measuring = asyncio.to_thread(cores.measure, eleven, folder, count=count)
+            await self._note("c", "", measuring)
+        if set(self.parts) & set("abdefg"):
+            for sync in (ALWAYS_SYNC, DEFAULT_SYNC):
+                async with running(eleven, sync) as stage:
+                    await self._on_server(stage, sync)
+        if "h" in self.parts:
+            counts = self.counts
+            alone = ledger.measure_store(appended=counts.appended, audited=counts.audited)
+            await self._note("h", "", alone)
+            logged = await asyncio.to_thread(region.found, folder / "l", ledger.MEMBERS, log=True)
+            async with running(logged, ALWAYS_SYNC) as stage:
+                measuring = ledger.measure(
+                    stage, count=counts.gateway, rounds=counts.rounds, seconds=counts.proven_s
+                )
+                await self._note("h", ALWAYS_SYNC, measuring)
+
+    async def _on_server(self, stage: Stage, sync: str) -> None:
+        counts = self.counts
+        await bare.make_streams(stage.hub)
+        if "a" in self.parts:
+            measuring = gateways.measure(stage, count=counts.gateway, rounds=counts.rounds)
+            await self._note("a", sync, measuring)
+        if "b" in self.parts:
+            await self._note("b", sync, latency.measure(stage, count=counts.latency))
+        if "d" in self.parts:
+            await self._note("d", sync, mesh.measure(stage, each=counts.mesh))
+        if set(self.parts) & set("ef"):
+            first = 1 if sync == ALWAYS_SYNC else counts.backlog + 1
+            measuring = backlog.measure(stage, count=counts.backlog, first=first)
+            await self._note("e", sync, measuring)
+        if "g" in self.parts and sync == ALWAYS_SYNC:
+            await self._note("g", sync, memory.measure(stage, labels=counts.labels))
+
+    async def _note(
+        self, name: str, sync: str, measuring: Awaitable[Part | Sequence[Part]]
+    ) -> None:
+        """Keep and print what a part found, or that it could not be measured."""
+        try:
+            async with asyncio.timeout(PART_LIMIT_S.get(self.counts.name)):
+                found = await measuring
+            parts = [found] if isinstance(found, Part) else list(found)
+        except Exception as error:  # noqa: BLE001 - the edge of a part: the others go on
+            why = f"{type(error).__name__}: {error}"
+            parts = [Part(name, "not measured", rows=[], notes=[why])]
+        told = [part.to_json(sync) for part in parts]
+        self.found += told
+        print(table(told), flush=True)  # noqa: T201 - what a bench is for
 
 
-async def on_servers(found: region.BenchRegion, counts: Counts, note: Callable[..., None]) -> None:
-    """The parts that differ with the server's setting, under both."""
-    for sync in (ALWAYS_SYNC, DEFAULT_SYNC):
-        async with running(found, sync) as stage:
-            note(sync, await gateways.measure(stage, count=counts.gateway, rounds=counts.rounds))
+def quiet() -> None:
+    """The processes measured write their lines, as always; this one writes the table alone."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def main() -> None:
     """Measure, print and write."""
-    counts = chosen()
-    # The processes measured write their lines, as always; this one stays quiet.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
-    done: list[dict[str, Any]] = []
-
-    def note(sync: str, part: Part) -> None:
-        done.append(part.to_json(sync))
-        print(table(done[-1:]), flush=True)  # noqa: T201 - what a bench is for
-
-    head = f"Kentong benchmark, {counts.name} counts, {len(os.sched_getaffinity(0))} cores"
-    print(head)  # noqa: T201
+    full = os.environ.get("FULL") == "1"  # noqa: TID251 - a bench setting
+    run = Run(FULL if full else REDUCED, "".join(sys.argv[1:]) or PARTS)
+    quiet()
+    cores_here, busy = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    head = f"{run.counts.name} counts, {cores_here} cores, load {busy:.1f} at the start"
+    print(f"Kentong benchmark: {head}", flush=True)  # noqa: T201 - likewise
     with tempfile.TemporaryDirectory(prefix="kb-") as name:
-        found = region.found(Path(name) / "r")
-        asyncio.run(on_servers(found, counts, note))
+        asyncio.run(run.all(Path(name)))
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{counts.name}.json"
-    told = {"counts": counts.name, "at": clock.now().isoformat(), "parts": done}
-    path.write_text(json.dumps(told, indent=1))
-    print(f"\n{head}\nAll numbers: {path}")  # noqa: T201
+    path = FOLDER / f"{run.counts.name}.json"
+    told = {"head": head, "counts": run.counts.name, "at": clock.now().isoformat()}
+    path.write_text(json.dumps({**told, "parts": run.found}, indent=1))
+    print(f"\n{head}\nall numbers: {path}")  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import itertools
 import json
 import ssl
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from broker.transport.credentials import Credentials
+from broker.transport.errors import Refused
 from broker.transport.link import Link
 from keys.primitives.signing import SIGNATURE_BYTES, SignKey
 
@@ -35,7 +37,7 @@ _SECOND = 1_000_000_000
 
 
 async def make_streams(hub: Link) -> None:
-    """Streams with the settings of ours."""
+    """Streams with the settings of ours; those of an earlier run are kept."""
     for name, subject in (
         (SUBMIT, "bare.submit.>"),
         (AUDIT, "bare.audit.>"),
@@ -51,7 +53,8 @@ async def make_streams(hub: Link) -> None:
             "num_replicas": 1,
             "duplicate_window": 120 * _SECOND,
         }
-        await hub.api(f"STREAM.CREATE.{name}", body)
+        with suppress(Refused):
+            await hub.api(f"STREAM.CREATE.{name}", body)
         if name == SUBMIT:
             config = {
                 "durable_name": QUEUE,

@@ -28,7 +28,6 @@ async def measure(stage: Stage, *, count: int, rounds: int) -> Part:
         count: Alerts in each round.
         rounds: How often.
     """
-    await bare.make_streams(stage.hub)
     makers = makers_of(stage.region)
     took: dict[str, list[float]] = {"bare": [], "one": [], "two": []}
     spent: dict[str, list[float]] = {"bare": [], "one": []}

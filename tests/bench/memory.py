@@ -1,4 +1,4 @@
-"""(g) What a gateway worker and the server hold in memory while labels go through by the million."""
+"""(g) What a gateway worker and the server hold in memory while labels go through by thousands."""
 
 from tests.bench.gateways import carry, makers_of
 from tests.bench.results import Goal, Part, Row
