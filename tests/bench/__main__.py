@@ -47,7 +47,14 @@ class Run:
 
     counts: Counts
     parts: str = PARTS
+    file: Path | None = None
     found: list[dict[str, Any]] = field(default_factory=list)
+    head: str = ""
+
+    def __post_init__(self) -> None:
+        """Say what was asked of which machine, and how busy that was with other things."""
+        count, busy = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+        self.head = f"{self.counts.name} counts, {count} cores, load {busy:.1f} at the start"
 
     async def all(self, folder: Path) -> None:
         """Measure everything asked for; `folder` is short, since sockets lie in it."""
@@ -102,6 +109,9 @@ class Run:
         told = [part.to_json(sync) for part in parts]
         self.found += told
         print(table(told), flush=True)  # noqa: T201 - what a bench is for
+        if self.file is not None:  # after each part: a run that is cut short has its numbers
+            whole = {"head": self.head, "at": clock.now().isoformat(), "parts": self.found}
+            self.file.write_text(json.dumps(whole, indent=1))
 
 
 def quiet() -> None:
@@ -113,18 +123,14 @@ def quiet() -> None:
 def main() -> None:
     """Measure, print and write."""
     full = os.environ.get("FULL") == "1"  # noqa: TID251 - a bench setting
-    run = Run(FULL if full else REDUCED, "".join(sys.argv[1:]) or PARTS)
+    counts = FULL if full else REDUCED
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    run = Run(counts, "".join(sys.argv[1:]) or PARTS, FOLDER / f"{counts.name}.json")
     quiet()
-    cores_here, busy = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    head = f"{run.counts.name} counts, {cores_here} cores, load {busy:.1f} at the start"
-    print(f"Kentong benchmark: {head}", flush=True)  # noqa: T201 - likewise
+    print(f"Kentong benchmark: {run.head}", flush=True)  # noqa: T201 - likewise
     with tempfile.TemporaryDirectory(prefix="kb-") as name:
         asyncio.run(run.all(Path(name)))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{run.counts.name}.json"
-    told = {"head": head, "counts": run.counts.name, "at": clock.now().isoformat()}
-    path.write_text(json.dumps({**told, "parts": run.found}, indent=1))
-    print(f"\n{head}\nall numbers: {path}")  # noqa: T201 - likewise
+    print(f"\n{run.head}\nall numbers: {run.file}")  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":

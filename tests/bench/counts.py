@@ -36,15 +36,15 @@ class Counts:
 REDUCED = Counts(
     "reduced",
     rounds=2,
-    gateway=1200,
-    latency=64,
-    cores=300,
-    mesh=3,
-    backlog=500,
-    labels=4000,
+    gateway=600,
+    latency=48,
+    cores=200,
+    mesh=2,
+    backlog=300,
+    labels=2000,
     appended=20_000,
     audited=100_000,
-    proven_s=15.0,
+    proven_s=10.0,
 )
 FULL = Counts(
     "full",
