@@ -2,8 +2,9 @@
 
 A statement on a small table takes some ten microseconds, and handing it to a thread and back a
 hundred: with twenty statements for an alert, a node spent most of its time on that. So statements
-run where they are asked for; what may wait for the disk or for another process's lock (a commit,
-the beginning of a change, a pragma) has the connection's thread, as in `aiosqlite`.
+run where they are asked for, and a reader is done before the next begins; what may wait for the
+disk or for another process's lock (a commit, the beginning of a change, a pragma) has the
+connection's thread, as in `aiosqlite`.
 """
 
 import sqlite3
@@ -42,7 +43,7 @@ class QuickConnection(aiosqlite.Connection):
 
     def _waiting(self) -> tuple[Callable[..., Any], ...]:
         own = self._conn
-        return own.commit, own.rollback, own.close
+        return own.commit, own.close
 
 
 def sqlite_engine(url: str, path: str) -> AsyncEngine:
