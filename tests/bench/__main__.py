@@ -48,6 +48,7 @@ class Run:
     counts: Counts
     parts: str = PARTS
     file: Path | None = None
+    syncs: tuple[str, ...] = (ALWAYS_SYNC, DEFAULT_SYNC)
     found: list[dict[str, Any]] = field(default_factory=list)
     head: str = ""
 
@@ -64,7 +65,7 @@ class Run:
             measuring = asyncio.to_thread(cores.measure, eleven, folder, count=count)
             await self._note("c", "", measuring)
         if set(self.parts) & set("abdefg"):
-            for sync in (ALWAYS_SYNC, DEFAULT_SYNC):
+            for sync in self.syncs:
                 async with running(eleven, sync) as stage:
                     await self._on_server(stage, sync)
         if "h" in self.parts:
@@ -89,10 +90,10 @@ class Run:
         if "d" in self.parts:
             await self._note("d", sync, mesh.measure(stage, each=counts.mesh))
         if set(self.parts) & set("ef"):
-            first = 1 if sync == ALWAYS_SYNC else counts.backlog + 1
+            first = 1 + counts.backlog * self.syncs.index(sync)  # after those of an earlier run
             measuring = backlog.measure(stage, count=counts.backlog, first=first)
             await self._note("e", sync, measuring)
-        if "g" in self.parts and sync == ALWAYS_SYNC:
+        if "g" in self.parts and sync == self.syncs[0]:
             await self._note("g", sync, memory.measure(stage, labels=counts.labels))
 
     async def _note(
@@ -104,7 +105,10 @@ class Run:
                 found = await measuring
             parts = [found] if isinstance(found, Part) else list(found)
         except Exception as error:  # noqa: BLE001 - the edge of a part: the others go on
-            why = f"{type(error).__name__}: {error}"
+            cause: BaseException = error
+            while isinstance(cause, BaseExceptionGroup):
+                cause = cause.exceptions[0]
+            why = f"{type(cause).__name__}: {cause}"
             parts = [Part(name, "not measured", rows=[], notes=[why])]
         told = [part.to_json(sync) for part in parts]
         self.found += told
