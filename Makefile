@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check soak chaos clean lock schemas
+.PHONY: help setup demo test check bench soak chaos clean lock schemas
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ check: setup  ## Lint, format, types and import floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: setup  ## Measure speed and memory in five minutes; FULL=1 for the published counts
+	$(BIN)/python -m tests.bench
 
 SEED ?= $(shell date +%s)
 ALERTS := $(if $(FULL),10000,600)

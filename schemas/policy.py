@@ -90,9 +90,11 @@ class FactConditions(Strict):
 
     def hold(self, facts: Facts) -> bool:
         """Return whether every fact that is given is stated so."""
-        return all(
-            wanted is None or wanted == getattr(facts, name)
-            for name, wanted in ((n, getattr(self, n)) for n in FactConditions.model_fields)
+        return (
+            self.personal_data in (None, facts.personal_data)
+            and self.victim in (None, facts.victim)
+            and self.minor in (None, facts.minor)
+            and self.biometrics in (None, facts.biometrics)
         )
 
 

@@ -53,7 +53,10 @@ class TLP(StrEnum):
     @property
     def rank(self) -> int:
         """0 for CLEAR up to 4 for RED."""
-        return list(TLP).index(self)
+        return _TLP_RANKS[self]
+
+
+_TLP_RANKS: Final = {tlp: rank for rank, tlp in enumerate(TLP)}
 
 
 class PAP(StrEnum):
@@ -87,9 +90,10 @@ class Level(StrEnum):
     @property
     def rank(self) -> int:
         """0 for NONE up to 5 for TOP SECRET."""
-        return list(Level).index(self)
+        return _LEVEL_RANKS[self]
 
 
+_LEVEL_RANKS: Final = {level: rank for rank, level in enumerate(Level)}
 MAX_LEVEL: Final = Level.RESTRICTED  # no ASEAN-wide equivalence table of levels is known
 
 

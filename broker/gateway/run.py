@@ -20,7 +20,7 @@ from broker.gateway.worker import Trial, Worker
 from broker.logs import get_logger
 from broker.settings import settings
 from broker.transport.link import Link
-from keys.directory.source import PublishedDirectory
+from keys.directory.source import LatestDirectory, PublishedDirectory
 from schemas.vocabulary import Lane
 
 MEMBERS_POLL_S: Final = 1.0
@@ -105,7 +105,7 @@ def _log_key(directory: DirectoryInForce) -> bytes | None:
 
 def published(home: Path) -> DirectoryInForce:
     """Return the directory that the hub in `home` publishes."""
-    return DirectoryInForce.read(PublishedDirectory.at(home))
+    return DirectoryInForce.read(LatestDirectory(PublishedDirectory.at(home)))
 
 
 def child_trial(home: Path) -> Trial:

@@ -49,27 +49,34 @@ class Controls:
         ref: Reference,
         status: Status,
     ) -> None:
-        """Keep an answer, and seal it at once if that is possible.
+        """Seal an answer at once if that is possible, and keep it until it is accepted.
 
         What keeps alerts from being sealed keeps answers as well: one that a wrong clock dates
         into the future is not taken by the hub for as long.
         """
-        now_ms = to_ms(self.present.now())
-        added = await connection.execute(
+        now = due = self.present.now()
+        ident: UUID | None = None
+        if not self.present.hindrance():
+            try:
+                ident = await self.sealer.control(
+                    connection, message, to=to, ref=ref, status=status
+                )
+            except KeysError as error:  # its peer has no key now
+                _log.warning("not-confirmed", error_code=error.code, id=str(ref.id))
+                due = now + NO_KEY_AFTER
+        await connection.execute(
             insert(tables.controls).values(
+                envelope_id=None if ident is None else str(ident),
                 peer=to,
                 ref_id=str(ref.id),
                 ref_digest=ref.digest,
                 status=str(status),
                 message=encode_control(message),
                 refused=0,
-                kept_ms=now_ms,
-                due_ms=now_ms,
+                kept_ms=to_ms(now),
+                due_ms=to_ms(due),
             )
         )
-        (number,) = added.inserted_primary_key or (0,)
-        if not self.present.hindrance():
-            await self._seal(connection, int(number))
 
     async def decided(self, connection: AsyncConnection, ident: UUID, code: str) -> None:
         """Forget the answer in envelope `ident`, or seal it again later.

@@ -91,24 +91,38 @@ class Incoming:
     answered: Changes  # Wakes the task that submits controls.
 
     async def read_lane_for_ever(self, lane: Lane) -> None:
-        """Take one lane's mail, most urgent lanes in tasks of their own."""
-        member = self.present.member
+        """Take one lane's mail, most urgent lanes in tasks of their own.
+
+        A batch is stored by one commit, and the next is pulled meanwhile.
+        """
+        batch: list[Message] = []
         while True:
-            try:
-                await self.link.wait_connected()
-                if not self.present.has_directory:
-                    await asyncio.sleep(PAUSE_S)
-                    continue
-                messages = await self.link.pull(
-                    inbox_of(member, lane), str(lane), batch=BATCH, timeout_s=PULL_TIMEOUT_S
-                )
-                for message in messages:
-                    await self._take(message)
-            except BrokerError as error:
-                _log.info("lane-paused", lane=str(lane), error_code=error.code)
-                await asyncio.sleep(PAUSE_S)
+            async with asyncio.TaskGroup() as group:
+                pulling = group.create_task(self._pull(lane))
+                for message in batch:
+                    group.create_task(self._take(message))
+            batch = pulling.result()
+
+    async def _pull(self, lane: Lane) -> list[Message]:
+        """Return what there is, or none after a while."""
+        try:
+            await self.link.wait_connected()
+            if self.present.has_directory:
+                inbox = inbox_of(self.present.member, lane)
+                return await self.link.pull(inbox, str(lane), batch=BATCH, timeout_s=PULL_TIMEOUT_S)
+        except BrokerError as error:
+            _log.info("lane-paused", lane=str(lane), error_code=error.code)
+        await asyncio.sleep(PAUSE_S)
+        return []
 
     async def _take(self, message: Message) -> None:
+        """Take one delivery through; un-acked, it comes again."""
+        try:
+            await self._take_whole(message)
+        except BrokerError as error:
+            _log.info("mail-not-acked", error_code=error.code)
+
+    async def _take_whole(self, message: Message) -> None:
         final = message.attempts > MAX_RETRIES
         try:
             taken = await self.take(message.payload, final=final)

@@ -99,16 +99,19 @@ class Outgoing:
         hindrance = self.present.hindrance()
         if online and not self.link.connected:
             hindrance = hindrance or UNREACHABLE
-        moved = 0
-        for submission in waiting:
-            if hindrance:
+        if hindrance:
+            for submission in waiting:
                 await self._hold(submission, hindrance)
-            elif self._is_due(submission):
-                await self._seal_one(submission)
-                moved += 1
+            return 0
+        due = [submission for submission in waiting if self._is_due(submission)]
+        sealing = (self._seal_one(submission) for submission in due)  # one commit for all
+        failed = [each for each in await asyncio.gather(*sealing, return_exceptions=True) if each]
+        moved = len(due) - len(failed)
         if moved:
             self.sealed.happened()
             self.changes.happened()
+        for error in failed:
+            raise error
         return moved
 
     def _is_due(self, submission: Submission) -> bool:
@@ -270,13 +273,21 @@ class Outgoing:
                 messages = await self.link.pull(
                     f"RECEIPT_{member}", member, batch=BATCH, timeout_s=PULL_TIMEOUT_S
                 )
-                for message in messages:
-                    await self._take(message)
+                async with asyncio.TaskGroup() as group:  # one commit for all of them
+                    for message in messages:
+                        group.create_task(self._take(message))
             except BrokerError as error:
                 _log.info("receipts-paused", error_code=error.code)
                 await asyncio.sleep(IDLE_S)
 
     async def _take(self, message: Message) -> None:
+        """Take one receipt through; un-acked, it comes again."""
+        try:
+            await self._take_whole(message)
+        except BrokerError as error:
+            _log.info("receipt-not-acked", error_code=error.code)
+
+    async def _take_whole(self, message: Message) -> None:
         try:
             await self.take_receipt(message.payload, about=_about(message.subject))
         except (SchemaError, EnvelopeError, KeysError) as error:

@@ -52,9 +52,9 @@ class Sealer:
         """
         now, view = self.present.now(), self.present.view
         label = Label.from_intent(intent, id=new_id(now), directory=view.version)
-        recipients = []
+        recipients, incarnation = [], await incarnation_of(connection)
         for member, random in openings.items():
-            number = await next_number(connection, member, label.id)
+            number = await next_number(connection, incarnation, member, label.id)
             key = view.encryption_key(member, at=now)
             recipients.append(Recipient(member, number, *key, random))
         kid, sign_key = self.identity.signer(view, at=now)
@@ -90,7 +90,8 @@ class Sealer:
         # Keys first: what fails here must leave no number behind.
         kid, sign_key = self.identity.signer(view, at=now)
         key = view.encryption_key(to, at=now)
-        number = await next_number(connection, to, label.id)
+        incarnation = await incarnation_of(connection)
+        number = await next_number(connection, incarnation, to, label.id)
         recipient = Recipient(to, number, *key, random_bytes(32))
         content = Content(encode_control(message)).to_bytes()
         sealed = seal(label, content, recipients=[recipient], node_kid=kid, node_key=sign_key)
@@ -98,9 +99,10 @@ class Sealer:
         return label.id
 
 
-async def next_number(connection: AsyncConnection, peer: str, ident: UUID) -> tuple[int, int]:
-    """Return incarnation and the next number for `peer`, kept as pending."""
-    incarnation = await incarnation_of(connection)
+async def next_number(
+    connection: AsyncConnection, incarnation: int, peer: str, ident: UUID
+) -> tuple[int, int]:
+    """Return `incarnation` and the next number for `peer` in it, kept as pending."""
     table = tables.sent
     highest = await connection.execute(
         select(func.max(table.c.number)).where(

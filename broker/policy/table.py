@@ -1,6 +1,6 @@
 """One policy as a table of tests, made once for each version of the directory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ from schemas.registry import known
 
 ALL_TRUE: Final = Facts(personal_data=True, victim=True, minor=True, biometrics=True)
 Groups = Mapping[str, frozenset[str]]
+_HIGHEST: Final = 99  # above the rank of every level
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,19 @@ class Request:
         return cls(intent, UNKNOWN, ALL_TRUE, recipient)
 
 
+Condition = Callable[[Request], bool]
+
+
 @dataclass(frozen=True)
 class Row:
-    """A rule with its groups resolved to members; None where it does not ask."""
+    """A rule and the conditions it has, its groups resolved to members; none that it lacks."""
 
     rule: Rule
-    senders: frozenset[str] | None
-    recipients: frozenset[str] | None
+    conditions: tuple[Condition, ...]
 
     def applies(self, request: Request) -> bool:
         """Return whether every condition of the rule holds."""
-        rule, intent = self.rule, request.intent
-        return (
-            (self.recipients is None or request.recipient in self.recipients)
-            and (self.senders is None or intent.sender.member in self.senders)
-            and (rule.types is None or request.type in rule.types)
-            and (rule.status is None or intent.status in rule.status)
-            and _levels_hold(rule, intent)
-            and _lists_hold(rule, intent)
-            and (rule.facts is None or rule.facts.hold(request.facts))
-        )
+        return all(holds(request) for holds in self.conditions)
 
 
 @dataclass(frozen=True)
@@ -85,17 +79,17 @@ class Table:
 
 def _row(rule: Rule, direction: Direction | None, groups: Groups) -> Row:
     peers = _members(rule.peers, rule.groups, groups)
+    senders, recipients = None, None
     match direction:
         case Direction.EXPORT:
-            return Row(rule, None, peers)
+            recipients = peers
         case Direction.IMPORT:
-            return Row(rule, peers, None)
+            senders = peers
         case None:
-            return Row(
-                rule,
-                _members(rule.senders, rule.sender_groups, groups),
-                _members(rule.recipients, rule.recipient_groups, groups),
-            )
+            senders = _members(rule.senders, rule.sender_groups, groups)
+            recipients = _members(rule.recipients, rule.recipient_groups, groups)
+    conditions = (*_sides(senders, recipients), *_kinds(rule), *_levels(rule), *_lists(rule))
+    return Row(rule, conditions)
 
 
 def _members(
@@ -107,21 +101,55 @@ def _members(
     return found.union(*(groups.get(name, frozenset()) for name in names or ()))
 
 
-def _levels_hold(rule: Rule, intent: Intent) -> bool:
-    tlp, level = intent.tlp.rank, intent.classification.level.rank
-    return (
-        (rule.tlp_at_most is None or tlp <= rule.tlp_at_most.rank)
-        and (rule.tlp_at_least is None or tlp >= rule.tlp_at_least.rank)
-        and (rule.classification_at_most is None or level <= rule.classification_at_most.rank)
-        and (rule.classification_at_least is None or level >= rule.classification_at_least.rank)
-    )
+def _sides(
+    senders: frozenset[str] | None, recipients: frozenset[str] | None
+) -> Iterator[Condition]:
+    if recipients is not None:
+        yield lambda request: request.recipient in recipients
+    if senders is not None:
+        yield lambda request: request.intent.sender.member in senders
 
 
-def _lists_hold(rule: Rule, intent: Intent) -> bool:
-    return (
-        (rule.handling_only is None or set(intent.handling) <= set(rule.handling_only))
-        and (rule.handling_any is None or not set(intent.handling).isdisjoint(rule.handling_any))
-        and (rule.purposes_only is None or set(intent.purposes) <= set(rule.purposes_only))
-        and (rule.purposes_any is None or not set(intent.purposes).isdisjoint(rule.purposes_any))
-        and (rule.agencies is None or intent.sender.agency in rule.agencies)
-    )
+def _kinds(rule: Rule) -> Iterator[Condition]:
+    if (types := rule.types) is not None:
+        yield lambda request: request.type in types
+    if (status := rule.status) is not None:
+        yield lambda request: request.intent.status in status
+    if (facts := rule.facts) is not None:
+        yield lambda request: facts.hold(request.facts)
+
+
+def _levels(rule: Rule) -> Iterator[Condition]:
+    if rule.tlp_at_most is not None:
+        yield _tlp_within(0, rule.tlp_at_most.rank)
+    if rule.tlp_at_least is not None:
+        yield _tlp_within(rule.tlp_at_least.rank, _HIGHEST)
+    if rule.classification_at_most is not None:
+        yield _classified_within(0, rule.classification_at_most.rank)
+    if rule.classification_at_least is not None:
+        yield _classified_within(rule.classification_at_least.rank, _HIGHEST)
+
+
+def _tlp_within(lowest: int, highest: int) -> Condition:
+    return lambda request: lowest <= request.intent.tlp.rank <= highest
+
+
+def _classified_within(lowest: int, highest: int) -> Condition:
+    return lambda request: lowest <= request.intent.classification.level.rank <= highest
+
+
+def _lists(rule: Rule) -> Iterator[Condition]:
+    if rule.handling_only is not None:
+        handling_only = frozenset(rule.handling_only)
+        yield lambda request: handling_only.issuperset(request.intent.handling)
+    if rule.handling_any is not None:
+        handling_any = frozenset(rule.handling_any)
+        yield lambda request: not handling_any.isdisjoint(request.intent.handling)
+    if rule.purposes_only is not None:
+        purposes_only = frozenset(rule.purposes_only)
+        yield lambda request: purposes_only.issuperset(request.intent.purposes)
+    if rule.purposes_any is not None:
+        purposes_any = frozenset(rule.purposes_any)
+        yield lambda request: not purposes_any.isdisjoint(request.intent.purposes)
+    if (agencies := rule.agencies) is not None:
+        yield lambda request: request.intent.sender.agency in agencies

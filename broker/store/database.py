@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import MetaData, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from broker.errors import BrokerError
+from broker.store.sqlite import CHANGING, emptied_journal, sqlite_engine
 
 MAX_WAITING: Final = 1000  # changes; a caller beyond that waits for its turn to wait
 MAX_TOGETHER: Final = 128  # changes in one commit
-_BUSY_MS: Final = 5000
 ResultT = TypeVar("ResultT")
 Change = Callable[[AsyncConnection], Awaitable[ResultT]]
 
@@ -42,6 +42,10 @@ class Database:
 
     engine: AsyncEngine
     _queue: "asyncio.Queue[_Waiting]" = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
+
+    def __post_init__(self) -> None:
+        """Keep the engine as the writer uses it."""
+        self._changing = self.engine.execution_options(**{CHANGING: True})
 
     async def change(self, change: Change[ResultT]) -> ResultT:
         """Return what `change` returned, once it is on the disk.
@@ -82,7 +86,7 @@ class Database:
             return
         with _as_store_error():
             async with self.engine.connect() as connection:
-                emptied = await connection.run_sync(_truncate_journal)
+                emptied = await connection.run_sync(emptied_journal)
         if not emptied:
             raise StoreError("database-locked", "somebody reads the database", retry="later")
 
@@ -98,7 +102,7 @@ class Database:
         done: list[tuple[_Waiting, Any]] = []
         try:
             with _as_store_error():
-                async with self.engine.begin() as connection:
+                async with self._changing.begin() as connection:
                     for waiting in batch:
                         await self._apply(connection, waiting, done)
         except StoreError as error:
@@ -139,10 +143,11 @@ async def open_database(url: str, metadata: MetaData) -> AsyncIterator[Database]
     Raises:
         StoreError: It cannot be opened, or is damaged.
     """
-    engine = create_async_engine(url, hide_parameters=True)  # parameters could be content
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    where = make_url(url)
+    if where.get_backend_name() == "sqlite":
+        engine = sqlite_engine(url, where.database or "")
+    else:
+        engine = create_async_engine(url, hide_parameters=True)  # parameters could be content
     database = Database(engine)
     try:
         with _as_store_error():
@@ -163,34 +168,6 @@ async def open_database(url: str, metadata: MetaData) -> AsyncIterator[Database]
 def sqlite_url(path: Path) -> str:
     """Return the URL of a SQLite file."""
     return f"sqlite+aiosqlite:///{path}"
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own type
-    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={_BUSY_MS}",
-        "secure_delete=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _truncate_journal(connection: Connection) -> bool:
-    cursor = connection.connection.cursor()  # the driver's own: no transaction may be open
-    try:
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        told = cursor.fetchone()
-    finally:
-        cursor.close()
-    return told is not None and not told[0]  # the first is whether somebody was in the way
-
-
-def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401 - the library's own type
-    connection.exec_driver_sql("BEGIN")
 
 
 _DAMAGED: Final = "the database is damaged: restore it from a backup"

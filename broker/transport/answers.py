@@ -1,12 +1,12 @@
 """What the server's answers mean: an acknowledgement, or one of our errors."""
 
 import base64
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from nats.aio.msg import Msg
+from pydantic_core import from_json
 
 from broker.transport.errors import Refused, SequenceConflict, StreamFull, Unreachable
 from broker.transport.message import Ack, Stored
@@ -38,7 +38,7 @@ def ack_of(message: Msg) -> Ack:
     if status == NO_RESPONDERS:
         raise Unreachable("nobody stores this subject now")
     try:
-        answer = json.loads(message.data)
+        answer = from_json(message.data)  # five for every decision: the quickest parser at hand
     except ValueError:
         raise Refused(0, "an acknowledgement that cannot be read") from None
     check(answer)

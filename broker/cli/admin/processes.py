@@ -1,6 +1,7 @@
 """Runs a long-lived process until it is told to end, and tells its supervisor when it is ready."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -11,6 +12,7 @@ from broker.errors import BrokerError
 from keys.errors import KeysError
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_COLLECT_AFTER: Final = (20_000, 50, 100)  # allocations, then runs of each younger generation
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
@@ -20,6 +22,7 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
         BrokerError: What `work` raised, taken out of its task group.
         KeysError: Likewise.
     """
+    _spare_what_stays()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_watched(work))
@@ -36,6 +39,17 @@ async def _watched(work: Coroutine[Any, Any, None]) -> None:
         await task
     except asyncio.CancelledError:
         return
+
+
+def _spare_what_stays() -> None:
+    """Let the collector of cycles pass over what was loaded until now.
+
+    Modules and models are some hundred thousand objects that live as long as the process; walking
+    them again and again took a seventh of a gateway's processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _first(group: BaseExceptionGroup[BrokerError | KeysError]) -> BrokerError | KeysError:

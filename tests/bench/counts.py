@@ -1,0 +1,75 @@
+"""How much of everything is measured."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each part does what it measures.
+
+    Attributes:
+        rounds: Rounds of what is compared, in turn.
+        gateway: Alerts in each round through the gateway.
+        latency: Alerts of each load.
+        cores: Alerts sealed and opened on one core.
+        mesh: Alerts of each of eleven members.
+        backlog: Alerts that wait for a node, and then for a desk.
+        labels: Through a worker whose memory is watched.
+        appended: Leaves that the log takes.
+        audited: Leaves that the auditor verifies.
+        proven_s: Seconds of decisions whose proofs are waited for.
+    """
+
+    name: str
+    rounds: int
+    gateway: int
+    latency: int
+    cores: int
+    mesh: int
+    backlog: int
+    labels: int
+    appended: int
+    audited: int
+    proven_s: float
+
+
+REDUCED = Counts(
+    "reduced",
+    rounds=2,
+    gateway=600,
+    latency=48,
+    cores=200,
+    mesh=2,
+    backlog=300,
+    labels=2000,
+    appended=20_000,
+    audited=100_000,
+    proven_s=10.0,
+)
+FULL = Counts(
+    "full",
+    rounds=3,
+    gateway=8000,
+    latency=1000,
+    cores=2000,
+    mesh=50,
+    backlog=10_000,
+    labels=1_000_000,
+    appended=1_000_000,
+    audited=1_000_000,
+    proven_s=120.0,
+)
+TINY = Counts(
+    "tiny",
+    rounds=1,
+    gateway=40,
+    latency=16,
+    cores=5,
+    mesh=1,
+    backlog=5,
+    labels=40,
+    appended=300,
+    audited=600,
+    proven_s=2.0,
+)
+"""For the test that keeps the parts from rotting."""
