@@ -28,6 +28,7 @@ from broker.node.present import Present
 from broker.node.sealing import Sealer, incarnation_of
 from broker.node.service import NodeService
 from broker.node.standing import as_known_now
+from broker.node.touch import touch
 from broker.node.upkeep import Upkeep
 from broker.node.vault import Vault
 from broker.store import tables
@@ -368,6 +369,7 @@ class Node(NodeService):
             suspended = await notices.suspension_alarms(connection)
             silent = await pairs.silent_peers(connection, now=now)
             inbox = await _inbox_counts(connection)
+            waiting_since = await submissions.waiting_since(connection)
             incarnation = await incarnation_of(connection)
             quarantined = await connection.execute(
                 select(func.count()).select_from(tables.quarantine)
@@ -400,7 +402,12 @@ class Node(NodeService):
                 *raised,
             ),
             log=None if self.log is None else await self.log.shown(),
+            waiting_since=waiting_since,
         )
+
+    @override
+    async def check_writes(self) -> None:
+        await self.database.change(touch)
 
     @override
     async def members(self) -> MembersPage:

@@ -1,5 +1,6 @@
 """`kentong hub`: make, run and watch a hub; suspend a member's connection."""
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ import typer
 from pydantic import ValidationError
 
 from broker import clock, logs
+from broker.api.monitoring import exposition_of, monitoring_app
+from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
 from broker.cli.admin.processes import run_until_stopped
@@ -19,6 +22,7 @@ from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
 from broker.hub.children import gateway_command, kentong_command
 from broker.hub.founding import init_hub, write_cluster, write_server
+from broker.hub.measures import HubMeasures
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace, StoreSizes
 from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
@@ -35,6 +39,7 @@ from keys.directory.holders import (
 from keys.directory.source import PublishedDirectory
 from keys.directory.toml_text import hub_toml
 from keys.errors import KeysError
+from keys.files import make_private_folder
 
 app = typer.Typer(no_args_is_help=True)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
@@ -57,6 +62,9 @@ def init(
         typer.Option(help="NAME=HOST:PORT:CLUSTERPORT of one server; three times, or five."),
     ] = None,
     gateways: Annotated[int, typer.Option(help="Gateway workers to run.", min=0, max=64)] = 1,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of this machine for monitoring.", min=0, max=65535)
+    ] = 0,
     small: Annotated[bool, typer.Option("--small", help="Small stores, to try it out.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
@@ -76,6 +84,7 @@ def init(
         nats_url=nats_url,
         cluster=tuple(_server(text) for text in cluster or ()),
         gateways=gateways,
+        metrics_port=metrics_port,
         store=SMALL if small else StoreSizes(),
     )
     secret = passphrase(passphrase_file)
@@ -147,7 +156,7 @@ def run(
         environment=_worker_environment(passphrase_file),
         beside=_beside(place.home),
     )
-    run_until_stopped(hub.run())
+    run_until_stopped(_watched(hub))
 
 
 @app.command()
@@ -330,6 +339,27 @@ def _server(text: str) -> ClusterServer:
         return ClusterServer(name=name, host=host, port=int(port), cluster_port=int(cluster_port))
     except ValueError:
         raise typer.BadParameter(f"{text}: a server is NAME=HOST:PORT:CLUSTERPORT") from None
+
+
+async def _watched(hub: Hub) -> None:
+    """Run the hub, and answer monitoring beside it."""
+    place, config = hub.place, hub.config
+    if place.is_running():
+        raise BrokerError("running-already", f"the hub in {place.folder} runs")
+    measures = HubMeasures(place, config, hub.pulse)
+    make_private_folder(place.reports)
+    measures.reports.forget()
+
+    async def checks() -> Mapping[str, bool]:
+        return hub.pulse.checks(clock.now())
+
+    async def exposition() -> bytes:
+        return await asyncio.to_thread(exposition_of, lambda: measures.families(clock.now()))
+
+    app = monitoring_app(checks, exposition)
+    port = PlainPort(config.metrics_host, config.metrics_port) if config.metrics_port else None
+    async with serving(app, unix_path=place.metrics_socket, plain=port):
+        await hub.run()
 
 
 def _tell_suspension(member: str, entry: Suspension, *, as_json: bool) -> None:

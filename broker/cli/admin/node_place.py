@@ -10,16 +10,20 @@ api.sock      where desks on this machine ask
 
 import asyncio
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+from fastapi import FastAPI
 from pydantic import Field, ValidationError
 
 from broker import clock
 from broker.api import TLSPort, TokenBook, create_app, serving
+from broker.api.monitoring import monitoring_app
+from broker.api.routes.probes import node_checks
+from broker.api.serving import PlainPort
 from broker.errors import BrokerError
 from broker.node.epochkeys import keep_keys
 from broker.node.node import Node
@@ -52,6 +56,9 @@ class NodeConfig(Strict):
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
         log_compare_s: How often to read again a part of the log from the hub, drawn by lot, and
             compare it with the copy here; 85 kB each time at most.
+        metrics_host: Address of a port for monitoring alone, without TLS or token: keep it on this
+            machine, or in a network of its own.
+        metrics_port: That port; 0 for none. The API offers the same to a token that may monitor.
     """
 
     format: Literal[1] = 1
@@ -63,6 +70,8 @@ class NodeConfig(Strict):
     tls_certificate: Annotated[str, Field(max_length=400)] = ""
     tls_key: Annotated[str, Field(max_length=400)] = ""
     log_compare_s: Annotated[int, Field(ge=1, le=86_400)] = 600
+    metrics_host: Annotated[str, Field(max_length=253)] = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,13 @@ class NodePlace:
             ) from None
         except ValueError as error:
             raise BrokerError("bad-config", f"{self.config_file}: {error}") from None
+
+    def certificates(self, config: NodeConfig) -> Mapping[str, Path]:
+        """Return the certificates whose expiry somebody must watch."""
+        found = {"hub-authority": self.authority_file}
+        if config.tls_certificate:
+            found["api"] = Path(config.tls_certificate)
+        return found
 
     def database_url(self, config: NodeConfig) -> str:
         """Return the URL of the node's database."""
@@ -205,13 +221,35 @@ async def run_node(
             place.folder / "log",
             log_compare_s=config.log_compare_s,
         )
-        app = create_app(node, tokens)
-        tls = _tls(config)
-        async with serving(app, unix_path=place.socket, tls=tls) as served:
+        app = create_app(node, tokens, certificates=place.certificates(config))
+        async with (
+            _monitored(config, node, app),
+            serving(app, unix_path=place.socket, tls=_tls(config)) as served,
+        ):
             on_ready(place.socket, served.port)
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_keys(present, store, node.take))
                 group.create_task(node.run())
+
+
+@asynccontextmanager
+async def _monitored(config: NodeConfig, node: Node, app: FastAPI) -> AsyncIterator[None]:
+    """Answer monitoring on its port, if there is one, while the block runs."""
+    if not config.metrics_port:
+        yield
+        return
+
+    async def checks() -> Mapping[str, bool]:
+        return await node_checks(node)
+
+    async def exposition() -> bytes:
+        metrics, gate = app.state.metrics, app.state.gate
+        text: bytes = metrics.exposition(await node.status(), streams=gate.streams, now=clock.now())
+        return text
+
+    plain = PlainPort(config.metrics_host, config.metrics_port)
+    async with serving(monitoring_app(checks, exposition), plain=plain):
+        yield
 
 
 def _tls(config: NodeConfig) -> TLSPort | None:
