@@ -119,6 +119,9 @@ def run(
     gateways: Annotated[
         int | None, typer.Option(help="Gateway workers to run.", min=0, max=64)
     ] = None,
+    log: Annotated[
+        bool, typer.Option(help="Run the log too; it can run by itself: kentong log run.")
+    ] = True,
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -154,7 +157,7 @@ def run(
         command=gateway_command,
         on_ready=tell,
         environment=_worker_environment(passphrase_file),
-        beside=_beside(place.home),
+        beside=_beside(place.home) if log else (),
     )
     run_until_stopped(_watched(hub))
 
