@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import desc, func, insert, select, update
+from sqlalchemy import desc, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.errors import NodeError
-from broker.node.ids import from_ms, to_ms
+from broker.node.ids import to_ms
 from broker.store import tables
 from schemas.desk import (
     EqualAlert,
@@ -81,17 +81,6 @@ async def find(connection: AsyncConnection, reference: UUID) -> Submission:
     if document is None:
         raise NodeError("not-found", "no submission is known by this id", kind="not-found")
     return Submission.model_validate_json(document)
-
-
-async def waiting_since(connection: AsyncConnection) -> datetime | None:
-    """Return when the oldest real submission was queued that still waits for its decision."""
-    table = tables.submissions
-    waits = table.c.state.in_((str(SubmissionState.QUEUED), str(SubmissionState.SUBMITTED)))
-    found = await connection.execute(
-        select(func.min(table.c.queued_ms)).where(waits, table.c.exercise == 0)
-    )
-    oldest_ms = found.scalar_one()
-    return None if oldest_ms is None else from_ms(oldest_ms)
 
 
 async def sealed_of(connection: AsyncConnection, submission_id: UUID) -> tuple[bytes, int]:

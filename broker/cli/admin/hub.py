@@ -1,7 +1,6 @@
 """`kentong hub`: make, run and watch a hub; suspend a member's connection."""
 
 import asyncio
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from broker.api.monitoring import exposition_of, monitoring_app
 from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
+from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import country, say
@@ -23,7 +23,6 @@ from broker.errors import BrokerError
 from broker.hub.children import gateway_command, kentong_command
 from broker.hub.founding import init_hub, write_cluster, write_server
 from broker.hub.measures import HubMeasures
-from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace, StoreSizes
 from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
 from broker.hub.run import Hub, Ready
@@ -38,10 +37,10 @@ from keys.directory.holders import (
 )
 from keys.directory.source import PublishedDirectory
 from keys.directory.toml_text import hub_toml
-from keys.errors import KeysError
 from keys.files import make_private_folder
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(status)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
 
 
@@ -160,63 +159,6 @@ def run(
         beside=_beside(place.home) if log else (),
     )
     run_until_stopped(_watched(hub))
-
-
-@app.command()
-def status(
-    looked_into: Annotated[
-        bool, typer.Option("--looked-into", help="You know why messages were lost: end the alarm.")
-    ] = False,
-    as_json: AsJSON = False,
-) -> None:
-    """Show whether the hub runs, for whom, and how old its directory is.
-
-    Example: [bold]kentong hub status --json[/bold]
-    """
-    place, now = HubPlace(home()), clock.now()
-    config = place.config()
-    state = _state(place)
-    running = place.is_running()
-    cut = read_suspensions(place.suspensions_file).in_force(now)
-    memory = read_memory(place.memory_file)
-    if looked_into:
-        memory = memory.looked_into()
-        write_memory(place.memory_file, memory)
-    went_back = memory.went_back
-    members, fresh_until, problem = [], "", ""
-    try:
-        view = PublishedDirectory.at(place.home).view()
-        members, fresh_until = list(view.members()), clock_text(view.fresh_until)
-        view.check_fresh(now)
-    except KeysError as error:
-        problem = error.code
-    if as_json:
-        screen.as_json(
-            "hub-status",
-            ok=running and not problem and not went_back,
-            running=running,
-            pid=state.get("pid") if running else None,
-            url=config.public_url,
-            members=members,
-            suspended=sorted(cut),
-            went_back=list(went_back),
-            directory_problem=problem,
-            directory_fresh_until=fresh_until,
-        )
-    else:
-        up = say("hub-up", "RUNNING") if running else say("hub-down", "NOT RUNNING")
-        screen.pairs(
-            [
-                (say("hub-state", "Hub"), up),
-                (say("hub-address", "Address"), config.public_url),
-                (say("hub-members", "Members"), ", ".join(members)),
-                (say("hub-directory", "Directory"), problem or fresh_until),
-                (say("hub-cut", "Suspended"), ", ".join(sorted(cut))),
-                (say("hub-went-back", "LOST MESSAGES"), ", ".join(went_back)),
-            ]
-        )
-    if not running or problem or went_back:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -385,14 +327,6 @@ def _worker_environment(passphrase_file: Path | None) -> Mapping[str, str] | Non
         return None
     chosen = {"KENTONG_PASSPHRASE_FILE": str(passphrase_file.absolute())}
     return {**os.environ, **chosen}  # noqa: TID251 - handed on to the workers, not read
-
-
-def _state(place: HubPlace) -> dict[str, Any]:
-    try:
-        found = json.loads(place.state_file.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":
