@@ -25,11 +25,13 @@ demo: setup  ## Run hub and three nodes, send alerts, kill processes, tell the s
 test: setup  ## Run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: setup  ## Lint, format, types and import floors
+check: setup  ## Lint, format, types, import floors, bill of materials, known weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python deploy/sbom.py build/kentong.cdx.json
+	$(BIN)/python deploy/audit.py
 
 SEED ?= $(shell date +%s)
 ALERTS := $(if $(FULL),10000,600)
