@@ -25,11 +25,13 @@ demo: setup  ## Run hub and three nodes, send alerts, kill processes, tell the s
 test: setup  ## Run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: setup  ## Lint, format, types and import floors
+check: setup  ## Lint, format, types, import floors, bill of materials, known weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python deploy/sbom.py build/kentong.cdx.json
+	$(BIN)/python deploy/audit.py
 
 bench: setup  ## Measure speed and memory in five minutes; FULL=1 for the published counts
 	$(BIN)/python -m tests.bench
@@ -51,9 +53,13 @@ schemas: setup  ## Regenerate schemas/json, docs/openapi.json and the text templ
 	$(BIN)/python -m broker.api.description
 	$(BIN)/pybabel -q extract -F broker/locale/extract.cfg --no-default-keywords -k "say:1c,2" -k "phrase:1c,2" --omit-header --no-location --sort-output -o broker/locale/kentong.pot broker/cli schemas/doubts.py
 
-lock: setup  ## Resolve the dependencies anew into requirements.lock (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+lock: setup  ## Resolve the dependencies anew into requirements.lock and the image's (needs uv)
+	uv pip compile $(LOCKING) \
 	  --extra dev --extra postgresql --output-file requirements.lock pyproject.toml
+	uv pip compile $(LOCKING) --extra postgresql --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+	echo "hatchling>=1.27" | uv pip compile $(LOCKING) --constraint requirements.lock --output-file deploy/build.lock -
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info

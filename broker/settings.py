@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     trial_memory_mib: Annotated[int, Field(ge=64, le=65536)] = 1024
 
 
+class _Supervisor(BaseSettings):
+    credentials_directory: Path | None = None  # systemd.exec(5), LoadCredential=
+
+
 class _XDG(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="XDG_", extra="ignore")
 
@@ -57,6 +61,14 @@ def override_settings(*, home: Path | None, profile: str) -> None:
 def settings() -> Settings:
     """Return the settings of this process."""
     return Settings(**_overrides)
+
+
+def supervisors_credential(name: str) -> Path | None:
+    """Return the file of a credential that systemd handed to this process, if it did."""
+    folder = _Supervisor().credentials_directory
+    if folder is None or not (folder / name).is_file():
+        return None
+    return folder / name
 
 
 def home(given: Path | None = None) -> Path:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,22 @@ def read_private(path: Path, *, max_bytes: int) -> bytes:
         KeyFileError: Missing, a link, not ours, open to others, or too long.
     """
     check_private_folder(path.parent)
+    return _read(path, _check_owner_and_mode_of_file, max_bytes)
+
+
+def read_given(path: Path, *, max_bytes: int) -> bytes:
+    """Return the bytes of a file that the superuser made for this process.
+
+    Its group's bits may be the mask of an access list that names this user: so systemd hands
+    credentials over, in a folder that nobody else may enter.
+
+    Raises:
+        KeyFileError: Missing, a link, another user's, open to all, or too long.
+    """
+    return _read(path, _check_given, max_bytes)
+
+
+def _read(path: Path, check: Callable[[Path, os.stat_result], None], max_bytes: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
@@ -58,7 +75,7 @@ def read_private(path: Path, *, max_bytes: int) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError("unreadable", f"{path} is not a file")
-        _check_owner_and_mode(path, status, wanted=_PRIVATE_FILE)
+        check(path, status)
         with os.fdopen(handle, "rb", closefd=False) as file:
             raw = file.read(max_bytes + 1)
     except OSError as error:
@@ -129,6 +146,17 @@ def _check_owner_and_mode(path: Path, status: os.stat_result, *, wanted: int) ->
         raise KeyFileError("wrong-owner", f"{path} belongs to another user")
     if status.st_mode & _OTHERS:
         raise KeyFileError("too-open", f"others may read {path}: run chmod {wanted:o} on it")
+
+
+def _check_owner_and_mode_of_file(path: Path, status: os.stat_result) -> None:
+    _check_owner_and_mode(path, status, wanted=_PRIVATE_FILE)
+
+
+def _check_given(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in {0, os.geteuid()}:
+        raise KeyFileError("wrong-owner", f"{path} belongs to another user")
+    if status.st_mode & stat.S_IRWXO:
+        raise KeyFileError("too-open", f"all users may read {path}")
 
 
 def _open_to_erase(path: Path) -> int | None:

@@ -1,12 +1,13 @@
-"""Where a passphrase comes from: the first line of a private file."""
+"""Where a passphrase comes from: the first line of a private file, or of one that systemd made."""
 
 from pathlib import Path
 from typing import Final
 
 from keys.errors import KeyFileError
-from keys.files import read_private
+from keys.files import read_given, read_private
 
 MAX_PASSPHRASE_BYTES: Final = 1024
+_MAX_FILE_BYTES: Final = 4 * MAX_PASSPHRASE_BYTES
 
 
 def read_passphrase(path: Path) -> bytes:
@@ -15,9 +16,16 @@ def read_passphrase(path: Path) -> bytes:
     Raises:
         KeyFileError: The file is missing, open to others, or its first line is empty or too long.
     """
-    line = read_private(path, max_bytes=4 * MAX_PASSPHRASE_BYTES).split(b"\n", 1)[0].rstrip(b"\r")
-    check_passphrase(line)
-    return line
+    return _first_line(read_private(path, max_bytes=_MAX_FILE_BYTES))
+
+
+def read_given_passphrase(path: Path) -> bytes:
+    """Return the first line of a credential that the service manager made for this process alone.
+
+    Raises:
+        KeyFileError: As `read_passphrase`; the file may also be the superuser's.
+    """
+    return _first_line(read_given(path, max_bytes=_MAX_FILE_BYTES))
 
 
 def check_passphrase(passphrase: bytes) -> None:
@@ -28,3 +36,9 @@ def check_passphrase(passphrase: bytes) -> None:
     """
     if not 1 <= len(passphrase) <= MAX_PASSPHRASE_BYTES:
         raise KeyFileError("bad-passphrase", "the passphrase is empty or too long")
+
+
+def _first_line(raw: bytes) -> bytes:
+    line = raw.split(b"\n", 1)[0].rstrip(b"\r")
+    check_passphrase(line)
+    return line

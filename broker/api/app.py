@@ -1,9 +1,10 @@
 """The app: endpoints, refusals, and a last guard through which nothing said in confidence leaks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -44,9 +45,18 @@ def create_app(
     tokens: TokenBook,
     *,
     limits: Limits | None = None,
+    certificates: Mapping[str, Path] | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> FastAPI:
-    """Return the app that serves `service` to callers with a token of `tokens`."""
+    """Return the app that serves `service` to callers with a token of `tokens`.
+
+    Args:
+        service: The node.
+        tokens: Who may ask.
+        limits: Of what desks may ask.
+        certificates: PEM files whose expiry monitoring is told, by a name for each.
+        now: The clock.
+    """
     app = FastAPI(
         title="Kentong node",
         summary="Send and receive sealed, typed alerts.",
@@ -67,7 +77,7 @@ def create_app(
     )
     app.state.node = service
     app.state.gate = Gate(tokens, limits or Limits(), now)
-    app.state.metrics = Metrics()
+    app.state.metrics = Metrics(certificates)
     app.state.closing = asyncio.Event()
     for part in (sending, receiving, attaching, node, probes):
         app.include_router(part.router)

@@ -1,4 +1,4 @@
-"""Serving the app on a Unix socket, a TLS port, or both."""
+"""Serving the app on a Unix socket, a TLS port, or both; monitoring on a port without TLS."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from typing_extensions import override
 
 from broker.errors import BrokerError
@@ -19,6 +19,7 @@ MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of Linux, without its final zero
 _BACKLOG: Final = 128
 _CONNECTIONS: Final = 512  # beyond it a desk is told 503
 _CLOSING_S: Final = 5  # what an answer under way may take when the node stops
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 class ServingError(BrokerError):
@@ -45,8 +46,16 @@ class TLSPort:
 
 
 @dataclass(frozen=True)
+class PlainPort:
+    """Where to offer monitoring without TLS: an address of this machine, or of a network apart."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Served:
-    """Where the API is offered; `port` is 0 without TLS."""
+    """Where the application is offered; `port` is 0 without a port."""
 
     unix_path: Path | None
     port: int
@@ -54,7 +63,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    app: FastAPI, *, unix_path: Path | None = None, tls: TLSPort | None = None
+    app: Starlette,
+    *,
+    unix_path: Path | None = None,
+    tls: TLSPort | None = None,
+    plain: PlainPort | None = None,
 ) -> AsyncIterator[Served]:
     """Offer `app` while the context is open; on leaving, streams end and answers are finished.
 
@@ -62,16 +75,18 @@ async def serving(
         app: From `create_app`.
         unix_path: Made with mode 0600; a socket left by a killed process is replaced.
         tls: A port as well, or instead.
+        plain: A port without TLS: for monitoring, which carries no token and no content.
 
     Raises:
         ServingError: A place is taken or cannot be used, or none is given.
     """
-    if unix_path is None and tls is None:
+    if unix_path is None and tls is None and plain is None:
         raise ServingError("no-place", "name a Unix socket or a TLS port")
-    listeners = list(_listeners(unix_path, tls))
+    listeners = list(_listeners(unix_path, tls, plain))
     servers = [_Server(_config(app, context), sock) for sock, context in listeners]
-    port = next((each.getsockname()[1] for each, context in listeners if context), 0)
-    app.state.closing.clear()
+    port = next((each.getsockname()[1] for each, _ in listeners if each.family in _TCP), 0)
+    closing = getattr(app.state, "closing", None) or asyncio.Event()
+    closing.clear()
     try:
         async with asyncio.TaskGroup() as tasks:
             for server in servers:
@@ -81,7 +96,7 @@ async def serving(
                     await server.listening.wait()
                 yield Served(unix_path, port)
             finally:
-                app.state.closing.set()
+                closing.set()
                 for server in servers:
                     server.should_exit = True
                 for server in servers:  # leaving by an exception would cancel them half-way
@@ -124,7 +139,7 @@ def _remove(unix_path: Path | None, sockets: list[socket.socket]) -> None:
         unix_path.unlink(missing_ok=True)
 
 
-def _config(app: FastAPI, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(app: Starlette, context: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
@@ -142,11 +157,13 @@ def _config(app: FastAPI, context: ssl.SSLContext | None) -> uvicorn.Config:
 
 
 def _listeners(
-    unix_path: Path | None, tls: TLSPort | None
+    unix_path: Path | None, tls: TLSPort | None, plain: PlainPort | None
 ) -> Iterator[tuple[socket.socket, ssl.SSLContext | None]]:
     if tls is not None:
         context = _context(tls)
         yield _port(tls), context
+    if plain is not None:
+        yield _port(plain), None
     if unix_path is not None:
         yield _unix(unix_path), None
 
@@ -174,12 +191,12 @@ def _refuse_if_alive(path: Path) -> None:
         raise ServingError("already-running", "another process serves this socket")
 
 
-def _port(tls: TLSPort) -> socket.socket:
-    family = socket.AF_INET6 if ":" in tls.host else socket.AF_INET
+def _port(place: TLSPort | PlainPort) -> socket.socket:
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((tls.host, tls.port))
+        sock.bind((place.host, place.port))
     except OSError:
         sock.close()
         raise ServingError("port-taken", "the port cannot be used", retry="later") from None

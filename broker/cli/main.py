@@ -12,6 +12,7 @@ import typer
 from broker.cli.commands import COMMANDS
 from broker.cli.exits import EXIT_DONE, EXIT_MISUSE
 from broker.errors import BrokerError
+from broker.hardening import forbid_core_dumps
 from broker.settings import override_settings
 from keys.errors import KeysError
 from schemas.errors import SchemaError
@@ -21,6 +22,7 @@ _COMPLETION: Final = "_KENTONG_COMPLETE"  # set by the shell while it asks for c
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    forbid_core_dumps()
     completing = _COMPLETION in os.environ  # noqa: TID251 - the shell's protocol, not a setting
     chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     try:

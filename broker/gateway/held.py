@@ -1,7 +1,7 @@
 """Copies that an inbox could not take: put there in order as room comes, or returned in time."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -9,6 +9,7 @@ from broker import clock
 from broker.envelope.decision import parse_delivery
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
+from broker.gateway.counts import Counts
 from broker.gateway.dispatch import PUBLISH_TIMEOUT_S, Dispatcher
 from broker.logs import get_logger
 from broker.transport.errors import StreamFull
@@ -31,6 +32,7 @@ class HeldDrain:
 
     link: Link
     dispatcher: Dispatcher
+    counts: Counts = field(default_factory=Counts)
 
     async def run(self) -> None:
         """Drain whatever is held, for ever; one sender's mail never waits behind another's."""
@@ -102,6 +104,7 @@ class HeldDrain:
             await asyncio.sleep(FULL_PAUSE_S)
             return
         await message.ack()
+        self.counts.moved()
         _log.info("held-placed", member=member, lane=parts[3])
 
     async def _expire(self, message: Message, member: str, *, now: datetime) -> None:
@@ -121,4 +124,5 @@ class HeldDrain:
             to=(parts.label.sender.member, member),
         )
         await message.ack()
+        self.counts.placed((Where.EXPIRED,), lane=parts.label.lane)
         _log.info("expired", member=member, id=str(parts.label.id))

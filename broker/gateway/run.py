@@ -10,6 +10,7 @@ from broker.admission.quota import Quotas
 from broker.gateway import record
 from broker.gateway.audit_watch import AuditWatch, nothing_lost
 from broker.gateway.boots import Boots
+from broker.gateway.counts import Counts
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
@@ -18,6 +19,7 @@ from broker.gateway.presence import Presence
 from broker.gateway.trial import ChildTrial
 from broker.gateway.worker import Trial, Worker
 from broker.logs import get_logger
+from broker.monitoring.report import keep_reporting
 from broker.settings import settings
 from broker.transport.link import Link
 from keys.directory.source import LatestDirectory, PublishedDirectory
@@ -37,6 +39,7 @@ async def run_worker(
     runs: Path | None = None,
     silent: bool = False,
     lost: Callable[[], Mapping[str, int]] = nothing_lost,
+    report: Path | None = None,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
 
@@ -50,6 +53,7 @@ async def run_worker(
             stay open.
         silent: Say nothing of this run itself in the record.
         lost: As `AuditWatch.lost`.
+        report: Where this worker writes its counts, a file of its own.
 
     Raises:
         BrokerError: The server does not answer, or the file is damaged.
@@ -57,6 +61,7 @@ async def run_worker(
     """
     trail = record.AuditTrail(link)
     dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
+    counts = Counts()
     watch = AuditWatch(link, lambda: _log_key(directory), lost)
     await watch.look()
     worker = Worker(
@@ -68,8 +73,9 @@ async def run_worker(
         trial,
         quotas or Quotas(),
         lambda: watch.may_judge,
+        counts,
     )
-    drain = HeldDrain(link, dispatcher)
+    drain = HeldDrain(link, dispatcher, counts)
     boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:
         await boots.begin()
@@ -82,6 +88,8 @@ async def run_worker(
             group.create_task(boots.run())
         if not silent:
             group.create_task(presence.run())
+        if report is not None:
+            group.create_task(keep_reporting(counts.registry, report))
         group.create_task(drain.run())
         group.create_task(drain.run_expired())
         await _serve(group, worker, directory)

@@ -19,6 +19,7 @@ from broker.envelope.decision import encode_delivery
 from broker.envelope.submitted import Submitted, deliver
 from broker.errors import BrokerError
 from broker.gateway import record
+from broker.gateway.counts import Counts
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Copy, Dispatcher
@@ -65,6 +66,7 @@ class Worker:
     trial: Trial
     quotas: Quotas = field(default_factory=Quotas)
     may_judge: Callable[[], bool] = lambda: True
+    counts: Counts = field(default_factory=Counts)
     _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
 
     async def run_lane(self, member: str, lane: Lane) -> None:
@@ -83,11 +85,16 @@ class Worker:
 
     async def _serve(self, message: Message, member: str) -> None:
         """Carry one submission through; un-acked, it comes again."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await self.serve(message, member)
+            self.counts.took(loop.time() - began)
         except BrokerError as error:
+            self.counts.failed(error.code)
             _log.warning("submission-not-carried", member=member, error_code=error.code)
         except Exception:  # noqa: BLE001 - the edge of a task: one message must not stop a lane
+            self.counts.failed("fault")
             _log.exception("submission-failed", member=member, attempts=message.attempts)
 
     async def serve(self, message: Message, member: str) -> None:
@@ -195,6 +202,7 @@ class Worker:
             judgement.id, judgement.digest, judgement.code, judgement.retry_after_s
         )
         await self.dispatcher.postpone(member, refusal, attempt=str(attempt))
+        self.counts.postponed(judgement.code)
         _log.info("postponed", member=member, id=str(judgement.id), code=judgement.code)
 
     async def _decide(
@@ -221,6 +229,7 @@ class Worker:
         digest = standing.decision.header.digest
         await self.dispatcher.receipt(arrival.account, ident, digest, standing.decision_bytes, ())
         code = judgement.code if isinstance(judgement, RefusedWhole) else ""
+        self.counts.refused_unread(code)
         _log.info("refused", member=arrival.account, code=code, digest=digest.hex())
 
     async def _carry_out(
@@ -252,6 +261,8 @@ class Worker:
         ]
         placed = await self.dispatcher.deliver(label, digest, copies, now=now)
         await self.dispatcher.receipt(sender, label.id, digest, found.decision_bytes, placed)
+        self.counts.decided(standing, lane=label.lane)
+        self.counts.placed((where for _, where in placed), lane=label.lane)
         _log.info(
             "decided",
             member=sender,

@@ -10,6 +10,7 @@ servers/               the same for each server of a cluster, to be carried to i
 attachments/           sealed chunks of attached files
 suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
+metrics/               what each process counts, and the socket where all of it is asked for
 """
 
 import fcntl
@@ -117,6 +118,9 @@ class HubConfig(Strict):
         nats_url: A server that others run, with this hub's operator; empty for the embedded one.
         cluster: Servers that keep every stream threefold; none for the embedded server.
         gateways: How many gateway workers run beside it.
+        metrics_host: Address of the port for monitoring. It carries counts by member: keep it on
+            this machine, or in a network of its own.
+        metrics_port: That port; 0 for the Unix socket alone.
         store: How much it may store.
     """
 
@@ -129,6 +133,8 @@ class HubConfig(Strict):
     nats_url: Annotated[str, Field(max_length=256, pattern=r"^(tls://[!-~]+)?$")] = ""
     cluster: Annotated[tuple[ClusterServer, ...], Field(max_length=5)] = ()
     gateways: Annotated[int, Field(ge=0, le=64)] = 1
+    metrics_host: Annotated[str, Field(pattern=_NAME)] = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     store: StoreSizes = StoreSizes()
 
     @model_validator(mode="after")
@@ -203,6 +209,16 @@ class HubPlace:
     def state_file(self) -> Path:
         """What a running hub says of itself."""
         return self.folder / "state.json"
+
+    @property
+    def reports(self) -> Path:
+        """Where each process writes its counts."""
+        return self.folder / "metrics"
+
+    @property
+    def metrics_socket(self) -> Path:
+        """Where monitoring on this machine asks."""
+        return self.reports / "socket"
 
     @property
     def memory_file(self) -> Path:

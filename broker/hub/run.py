@@ -18,6 +18,7 @@ from broker.hub.enrolment import Enrolment, wanted
 from broker.hub.founding import write_server
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
+from broker.hub.pulse import Pulse
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.unread import UnreadSweep
@@ -62,6 +63,7 @@ class Hub:
         command: How a gateway worker is started.
         on_ready: Called once members can connect.
         environment: Of the workers; by default this process's own.
+        pulse: How the hub is, for whoever watches it.
     """
 
     place: HubPlace
@@ -71,6 +73,7 @@ class Hub:
     command: Command
     on_ready: Callable[[Ready], None]
     environment: Mapping[str, str] | None = None
+    pulse: Pulse = field(default_factory=Pulse)
     beside: Sequence[Sequence[str]] = ()  # Commands that run as long as the hub does.
     _view: DirectoryView | None = None  # Owned by `_watch`; nobody else writes it.
     _server: Server | None = None
@@ -112,10 +115,12 @@ class Hub:
         ):
             await system.wait_connected(CONNECT_TIMEOUT_S)
             await hub.wait_connected(CONNECT_TIMEOUT_S)
+            self.pulse.link = hub
             enrolment = Enrolment(secrets.keys, system, hub, config.sizes())
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
             await self._remember(hub)
+            self.pulse.looked_at = clock.now()
             await MemberServices(source.published.repository, self._notices).serve(hub)
             attachments = await self._attachments(hub, source)
             await attachments.admit(tuple(members))
@@ -174,7 +179,7 @@ class Hub:
                 await asyncio.sleep(RETRY_APPLY_S)
 
     def _read(self, source: LatestDirectory) -> DirectoryView:
-        self._view = source.view()
+        self._view = self.pulse.view = source.view()
         return self._view
 
     def _read_suspensions(self, now: datetime) -> Suspensions:
@@ -183,6 +188,7 @@ class Hub:
         for member in after.keys() - before.keys():
             _log.warning("suspended", member=member)
         self._suspensions = found
+        self.pulse.suspended = len(after)
         return found
 
     def _notices(self, now: datetime) -> tuple[Notice, ...]:
@@ -211,13 +217,17 @@ class Hub:
             generation, looked_at = link.generation, loop.time()
             try:
                 await self._remember(link)
+                self._write_state()
+                self.pulse.looked_at = clock.now()
             except (BrokerError, KeysError) as error:
                 _log.warning("streams-not-seen", error_code=error.code)
 
     async def _remember(self, link: Link) -> None:
         path = self.place.memory_file
         before = read_memory(path)
-        after = before.seen(await stream_states(link))
+        self.pulse.streams = await stream_states(link)
+        after = before.seen(self.pulse.streams)
+        self.pulse.went_back = after.went_back
         for name in after.went_back:
             if name not in before.went_back:
                 _log.error("stream-went-back", stream=name, alarm="stream-went-back")

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
-from broker.node import alarms, drafting, notices, pairs, submissions
+from broker.node import alarms, drafting, notices, pairs, queues, submissions
 from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
@@ -30,6 +30,7 @@ from broker.node.sealing import Sealer, incarnation_of
 from broker.node.service import NodeService
 from broker.node.staging import Staging
 from broker.node.standing import as_known_now
+from broker.node.touch import touch
 from broker.node.upkeep import Upkeep
 from broker.node.uploads import Uploads
 from broker.node.vault import Vault
@@ -427,17 +428,15 @@ class Node(NodeService):
     async def status(self) -> NodeStatus:
         now = self.present.now()
         async with self.database.read() as connection:
-            counts = await _counts(connection)
+            counts = await queues.submission_counts(connection)
             gaps = await pairs.open_gaps(connection, now=now)
             raised = await alarms.all_alarms(connection)
             suspended = await notices.suspension_alarms(connection)
             silent = await pairs.silent_peers(connection, now=now)
-            inbox = await _inbox_counts(connection)
+            inbox = await queues.inbox_counts(connection)
+            waiting_since = await queues.waiting_since(connection)
             incarnation = await incarnation_of(connection)
-            quarantined = await connection.execute(
-                select(func.count()).select_from(tables.quarantine)
-            )
-            in_quarantine = int(quarantined.scalar_one())
+            in_quarantine = await queues.quarantined(connection)
         shown = self.present.shown() if self.present.has_directory else None
         missing = tuple(
             Alarm(code="pair-state-missing", peer=peer, count=1, first_at=now, last_at=now)
@@ -465,7 +464,12 @@ class Node(NodeService):
                 *raised,
             ),
             log=None if self.log is None else await self.log.shown(),
+            waiting_since=waiting_since,
         )
+
+    @override
+    async def check_writes(self) -> None:
+        await self.database.change(touch)
 
     @override
     async def members(self) -> MembersPage:
@@ -639,35 +643,6 @@ async def _cursor(connection: AsyncConnection, name: str) -> Cursor:
     if row is None:
         return Cursor(name=name, position=0, updated_at=None)
     return Cursor(name=name, position=row.position, updated_at=from_ms(row.updated_ms))
-
-
-async def _counts(
-    connection: AsyncConnection,
-) -> tuple[dict[SubmissionState, int], dict[SubmissionState, int]]:
-    table = tables.submissions
-    rows = await connection.execute(
-        select(table.c.state, table.c.exercise, func.count()).group_by(
-            table.c.state, table.c.exercise
-        )
-    )
-    found: tuple[dict[SubmissionState, int], dict[SubmissionState, int]] = ({}, {})
-    for state, exercise, count in rows:
-        found[exercise][SubmissionState(state)] = count
-    return found
-
-
-async def _inbox_counts(connection: AsyncConnection) -> tuple[int, int, int]:
-    table = tables.inbox
-    rows = await connection.execute(
-        select(table.c.exercise, func.count(), func.max(table.c.position)).group_by(
-            table.c.exercise
-        )
-    )
-    found = [0, 0, 0]
-    for exercise, count, last in rows:
-        found[exercise] = count
-        found[2] = max(found[2], last)
-    return found[0], found[1], found[2]
 
 
 def _is_over(submission: Submission) -> bool:

@@ -195,6 +195,14 @@ class NodeService(Protocol):
         """Return how the node is."""
         ...
 
+    async def check_writes(self) -> None:
+        """Return once the database has taken a small write.
+
+        Raises:
+            StoreError: It does not.
+        """
+        ...
+
     async def members(self) -> MembersPage:
         """Return whom the directory names.
 

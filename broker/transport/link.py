@@ -346,7 +346,7 @@ class Link:
                 name=given.name,
                 user_jwt_cb=lambda: bytearray(given.jwt.encode()),
                 signature_cb=lambda nonce: base64.b64encode(given.key.sign(nonce.encode())),
-                tls=ssl.create_default_context(cadata=given.ca_pem),
+                tls=tls_context(given.ca_pem),
                 inbox_prefix=given.inbox_prefix.encode(),
                 connect_timeout=int(CONNECT_TIMEOUT_S),
                 allow_reconnect=False,  # a new client each time: it is the same, and never stuck
@@ -402,6 +402,13 @@ class Link:
 def _give_up(answer: "asyncio.Future[Msg]") -> None:
     if not answer.done():
         answer.set_exception(Unreachable())
+
+
+def tls_context(authority_pem: str) -> ssl.SSLContext:
+    """Return the context that trusts this authority alone, checks names, and speaks TLS 1.3."""
+    context = ssl.create_default_context(cadata=authority_pem)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 async def _thrown_away(client: Client) -> None:

@@ -152,12 +152,18 @@ class StreamState:
         last_seq: Number of its newest message, whether or not that is still there.
         messages: How many it holds now.
         first_seq: Number of the oldest that it holds.
+        size_bytes: What they take.
+        max_bytes: What they may take.
+        oldest: When the server took the oldest, as it writes it; empty if it holds none.
     """
 
     created: str
     last_seq: int
     messages: int = 0
     first_seq: int = 0
+    size_bytes: int = 0
+    max_bytes: int = 0
+    oldest: str = ""
 
 
 async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamState]:
@@ -172,7 +178,13 @@ async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamStat
         for stream in page.get("streams") or ():
             state = stream["state"]
             found[stream["config"]["name"]] = StreamState(
-                stream["created"], state["last_seq"], state["messages"], state["first_seq"]
+                stream["created"],
+                state["last_seq"],
+                state["messages"],
+                state["first_seq"],
+                state["bytes"],
+                stream["config"]["max_bytes"],
+                state["first_ts"] if state["messages"] else "",
             )
         if not page.get("streams") or len(found) >= page["total"]:
             return found

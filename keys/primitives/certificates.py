@@ -95,6 +95,18 @@ def issue_server(
     return certificate.public_bytes(Encoding.PEM), _private_pem(key)
 
 
+def expires_at(certificate_pem: bytes) -> datetime:
+    """Return until when the first certificate of a PEM file holds.
+
+    Raises:
+        KeyFileError: It cannot be read.
+    """
+    try:
+        return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
+    except ValueError as error:
+        raise KeyFileError("bad-certificate", "the certificate cannot be read") from error
+
+
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,

@@ -79,6 +79,7 @@ class NodeStatus(Strict):
         inbox: Alerts kept; real traffic only.
         exercise_outbox: The same of exercises and tests.
         last_position: The newest inbox position.
+        waiting_since: When the oldest real submission was queued that is not decided yet.
         log: The log of decisions; None where the directory names none.
     """
 
@@ -97,6 +98,7 @@ class NodeStatus(Strict):
     gaps: tuple[Gap, ...]
     alarms: tuple[Alarm, ...]
     log: LogShown | None = None
+    waiting_since: Moment | None = None
 
 
 class MemberShown(Strict):

@@ -1,14 +1,20 @@
 """What supervisors and monitoring ask: alive, ready, counts."""
 
-from typing import Annotated, Final
+import asyncio
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from broker import clock
 from broker.api.access import Gatekeeper, Monitor, Node
 from broker.api.documented import public_refusals, refusals
 from broker.api.metrics import CONTENT_TYPE, Metrics
+from broker.api.monitoring import ready_answer
+from broker.errors import BrokerError
+from broker.node.service import NodeService
 
+WRITE_S: Final = 5.0  # a database that takes longer for one row is not ready
 router: Final = APIRouter(tags=["probes"])
 
 
@@ -16,6 +22,18 @@ def metrics_of(request: Request) -> Metrics:
     """Return the app's counters."""
     metrics: Metrics = request.app.state.metrics
     return metrics
+
+
+async def node_checks(node: NodeService) -> dict[str, bool]:
+    """Return what a ready node has: its hub, a fresh directory, a database that takes writes."""
+    try:
+        async with asyncio.timeout(WRITE_S):
+            await node.check_writes()
+            status = await node.status()
+    except (BrokerError, TimeoutError):
+        return {"connected": False, "directory": False, "writes": False}
+    fresh = status.directory is not None and status.directory.fresh
+    return {"connected": status.connected, "directory": fresh, "writes": True}
 
 
 @router.get("/healthz", response_model=dict[str, bool], responses=public_refusals())
@@ -26,14 +44,21 @@ async def health(gate: Gatekeeper) -> Response:
 
 
 @router.get("/readyz", response_model=dict[str, bool], responses=public_refusals())
-async def ready(gate: Gatekeeper, node: Node) -> Response:
-    """Say that the node can queue and show alerts: its database answers. No token.
+async def ready(
+    gate: Gatekeeper,
+    node: Node,
+    wanted: Annotated[
+        Literal["all", "desks"], Query(alias="for", description="For whom it must be ready.")
+    ] = "all",
+) -> Response:
+    """Say whether the node is connected, its directory fresh, and its database takes writes.
 
-    A node without its hub is ready: a desk may always queue.
+    No token. 503 if one of them fails; the body names each. `?for=desks` asks for the database
+    alone: a desk may always queue, so nothing should turn desks away while the hub is gone.
     """
     gate.admit_stranger()
-    await node.status()
-    return JSONResponse({"ok": True})
+    checks = await node_checks(node)
+    return ready_answer({"writes": checks["writes"]} if wanted == "desks" else checks)
 
 
 @router.get(
@@ -54,5 +79,5 @@ async def metrics(
     _: Monitor,
 ) -> Response:
     """Return counts, in Prometheus' text format. Needs the scope `monitor`."""
-    text = counters.exposition(await node.status(), streams=gate.streams)
+    text = counters.exposition(await node.status(), streams=gate.streams, now=clock.now())
     return Response(text, headers={"content-type": CONTENT_TYPE})

@@ -12,6 +12,7 @@ from broker.gateway.run import child_trial, published, run_worker
 from broker.hub.memory import read_memory
 from broker.hub.place import HubPlace
 from broker.logs import configure
+from broker.monitoring.report import SUFFIX
 from broker.settings import home
 from broker.transport.link import Link
 
@@ -53,6 +54,7 @@ def run(
                 quotas=Quotas().shared_by(max(1, config.gateways)),
                 runs=place.folder / "runs" / f"{name}.json",
                 lost=lambda: read_memory(place.memory_file).lost,
+                report=place.reports / f"{name}{SUFFIX}",
             )
 
     run_until_stopped(work())

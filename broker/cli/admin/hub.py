@@ -1,6 +1,6 @@
 """`kentong hub`: make, run and watch a hub; suspend a member's connection."""
 
-import json
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,11 @@ import typer
 from pydantic import ValidationError
 
 from broker import clock, logs
+from broker.api.monitoring import exposition_of, monitoring_app
+from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
+from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import country, say
@@ -19,7 +22,7 @@ from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
 from broker.hub.children import gateway_command, kentong_command
 from broker.hub.founding import init_hub, write_cluster, write_server
-from broker.hub.memory import read_memory, write_memory
+from broker.hub.measures import HubMeasures
 from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace, StoreSizes
 from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
 from broker.hub.run import Hub, Ready
@@ -34,9 +37,10 @@ from keys.directory.holders import (
 )
 from keys.directory.source import PublishedDirectory
 from keys.directory.toml_text import hub_toml
-from keys.errors import KeysError
+from keys.files import make_private_folder
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(status)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
 
 
@@ -57,6 +61,9 @@ def init(
         typer.Option(help="NAME=HOST:PORT:CLUSTERPORT of one server; three times, or five."),
     ] = None,
     gateways: Annotated[int, typer.Option(help="Gateway workers to run.", min=0, max=64)] = 1,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of this machine for monitoring.", min=0, max=65535)
+    ] = 0,
     small: Annotated[bool, typer.Option("--small", help="Small stores, to try it out.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
@@ -76,6 +83,7 @@ def init(
         nats_url=nats_url,
         cluster=tuple(_server(text) for text in cluster or ()),
         gateways=gateways,
+        metrics_port=metrics_port,
         store=SMALL if small else StoreSizes(),
     )
     secret = passphrase(passphrase_file)
@@ -110,6 +118,9 @@ def run(
     gateways: Annotated[
         int | None, typer.Option(help="Gateway workers to run.", min=0, max=64)
     ] = None,
+    log: Annotated[
+        bool, typer.Option(help="Run the log too; it can run by itself: kentong log run.")
+    ] = True,
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -145,66 +156,9 @@ def run(
         command=gateway_command,
         on_ready=tell,
         environment=_worker_environment(passphrase_file),
-        beside=_beside(place.home),
+        beside=_beside(place.home) if log else (),
     )
-    run_until_stopped(hub.run())
-
-
-@app.command()
-def status(
-    looked_into: Annotated[
-        bool, typer.Option("--looked-into", help="You know why messages were lost: end the alarm.")
-    ] = False,
-    as_json: AsJSON = False,
-) -> None:
-    """Show whether the hub runs, for whom, and how old its directory is.
-
-    Example: [bold]kentong hub status --json[/bold]
-    """
-    place, now = HubPlace(home()), clock.now()
-    config = place.config()
-    state = _state(place)
-    running = place.is_running()
-    cut = read_suspensions(place.suspensions_file).in_force(now)
-    memory = read_memory(place.memory_file)
-    if looked_into:
-        memory = memory.looked_into()
-        write_memory(place.memory_file, memory)
-    went_back = memory.went_back
-    members, fresh_until, problem = [], "", ""
-    try:
-        view = PublishedDirectory.at(place.home).view()
-        members, fresh_until = list(view.members()), clock_text(view.fresh_until)
-        view.check_fresh(now)
-    except KeysError as error:
-        problem = error.code
-    if as_json:
-        screen.as_json(
-            "hub-status",
-            ok=running and not problem and not went_back,
-            running=running,
-            pid=state.get("pid") if running else None,
-            url=config.public_url,
-            members=members,
-            suspended=sorted(cut),
-            went_back=list(went_back),
-            directory_problem=problem,
-            directory_fresh_until=fresh_until,
-        )
-    else:
-        up = say("hub-up", "RUNNING") if running else say("hub-down", "NOT RUNNING")
-        screen.pairs(
-            [
-                (say("hub-state", "Hub"), up),
-                (say("hub-address", "Address"), config.public_url),
-                (say("hub-members", "Members"), ", ".join(members)),
-                (say("hub-directory", "Directory"), problem or fresh_until),
-                (say("hub-cut", "Suspended"), ", ".join(sorted(cut))),
-                (say("hub-went-back", "LOST MESSAGES"), ", ".join(went_back)),
-            ]
-        )
-    if not running or problem or went_back:
-        raise typer.Exit(1)
+    run_until_stopped(_watched(hub))
 
 
 @app.command()
@@ -332,6 +286,27 @@ def _server(text: str) -> ClusterServer:
         raise typer.BadParameter(f"{text}: a server is NAME=HOST:PORT:CLUSTERPORT") from None
 
 
+async def _watched(hub: Hub) -> None:
+    """Run the hub, and answer monitoring beside it."""
+    place, config = hub.place, hub.config
+    if place.is_running():
+        raise BrokerError("running-already", f"the hub in {place.folder} runs")
+    measures = HubMeasures(place, config, hub.pulse)
+    make_private_folder(place.reports)
+    measures.reports.forget()
+
+    async def checks() -> Mapping[str, bool]:
+        return hub.pulse.checks(clock.now())
+
+    async def exposition() -> bytes:
+        return await asyncio.to_thread(exposition_of, lambda: measures.families(clock.now()))
+
+    app = monitoring_app(checks, exposition)
+    port = PlainPort(config.metrics_host, config.metrics_port) if config.metrics_port else None
+    async with serving(app, unix_path=place.metrics_socket, plain=port):
+        await hub.run()
+
+
 def _tell_suspension(member: str, entry: Suspension, *, as_json: bool) -> None:
     if as_json:
         screen.as_json("hub-suspend", member=member, until=entry.until.isoformat())
@@ -352,14 +327,6 @@ def _worker_environment(passphrase_file: Path | None) -> Mapping[str, str] | Non
         return None
     chosen = {"KENTONG_PASSPHRASE_FILE": str(passphrase_file.absolute())}
     return {**os.environ, **chosen}  # noqa: TID251 - handed on to the workers, not read
-
-
-def _state(place: HubPlace) -> dict[str, Any]:
-    try:
-        found = json.loads(place.state_file.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":

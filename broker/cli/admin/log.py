@@ -20,7 +20,9 @@ from broker.hub.place import HubPlace
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import GatewayKey, Witnessed
+from broker.ledger.measures import LogMeasures
 from broker.ledger.place import LedgerConfig, LedgerPlace
+from broker.ledger.reading import AuditReader
 from broker.ledger.sequencer import Sequencer
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import metadata
@@ -30,6 +32,7 @@ from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Policy
 from broker.log.regional import regional_policy
 from broker.logs import configure, get_logger
+from broker.monitoring.report import SUFFIX, keep_reporting
 from broker.settings import home, settings
 from broker.store.database import open_database
 from broker.transport.accounts import user_jwt
@@ -190,7 +193,12 @@ def run(
                 await cosigning.serve(link)
             screen.line(say("log-ready", "The log runs."))
             pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
+            reader = AuditReader(link, gateway_keys, pen)
+            measures = LogMeasures(place.files, committer, reader, cosigning)
+            report = hub.reports / f"log-sequencer{SUFFIX}"
             async with asyncio.TaskGroup() as group:
+                group.create_task(measures.keep())
+                group.create_task(keep_reporting(measures.registry, report))
                 group.create_task(cosigning.watch_quorum())
                 if not named:
                     group.create_task(_serve_once_named(cosigning, link, latest))

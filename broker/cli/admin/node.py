@@ -9,24 +9,20 @@ import typer
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
+from broker.cli.admin.node_status import status
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import say
-from broker.cli.words import alarm_line
 from broker.errors import BrokerError
 from broker.logs import configure
-from broker.node.alarms import all_alarms, expiry_alarms
-from broker.node.epochkeys import key_alarms
-from broker.node.notices import suspension_alarms
 from broker.node.pairs import begin_anew
 from broker.settings import home, settings
-from keys.directory.client import DirectoryClient
 from keys.files import make_private_folder
 from keys.home import Home
 from keys.identity import STORE_NAME, create_identity
-from schemas.desk import Alarm
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(status)
 _MAX_CA_BYTES = 64 * 1024
 
 
@@ -108,43 +104,3 @@ def restored() -> None:
 async def _restored(place: NodePlace) -> int:
     async with place.database() as database:
         return await database.change(begin_anew)
-
-
-@app.command()
-def status(as_json: AsJSON = False) -> None:
-    """Show whether the node's API answers, and its alarms; `kentong status` shows a desk more.
-
-    What of the directory must be signed again soon is an alarm too. Ends with 4 if it does not run.
-
-    Example: kentong node status
-    """
-    place = NodePlace(home())
-    config = place.config()
-    alive = place.socket.is_socket()
-    found = (*_expiring(config.member), *asyncio.run(_alarms(place)))
-    if as_json:
-        shown = [alarm.model_dump(mode="json") for alarm in found]
-        screen.as_json(
-            "node-status", ok=alive, member=config.member, socket=str(place.socket), alarms=shown
-        )
-    else:
-        text = "offers its API" if alive else "does not run"
-        screen.line(f"{config.member}: {say('node-alive' if alive else 'node-dead', text)}")
-        for alarm in found:
-            screen.line(alarm_line(alarm))
-    if not alive:
-        raise typer.Exit(4)
-
-
-def _expiring(member: str) -> tuple[Alarm, ...]:
-    """Return what must be signed or published soon, as the copy of the directory here has it."""
-    place, now = Home(home()), clock.now()
-    copy = DirectoryClient(place.node_directory, pinned_root=place.pinned_root()).load()
-    if copy is None:
-        return ()
-    return (*expiry_alarms(copy.view, now=now), *key_alarms(copy.view, member, (), now=now))
-
-
-async def _alarms(place: NodePlace) -> tuple[Alarm, ...]:
-    async with place.database() as database, database.read() as connection:
-        return (*await suspension_alarms(connection), *await all_alarms(connection))

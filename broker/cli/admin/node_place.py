@@ -10,16 +10,20 @@ api.sock      where desks on this machine ask
 
 import asyncio
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+from fastapi import FastAPI
 from pydantic import Field, ValidationError
 
 from broker import clock
 from broker.api import TLSPort, TokenBook, create_app, serving
+from broker.api.monitoring import monitoring_app
+from broker.api.routes.probes import node_checks
+from broker.api.serving import PlainPort
 from broker.errors import BrokerError
 from broker.node.epochkeys import keep_keys
 from broker.node.node import Node, Quotas
@@ -55,6 +59,9 @@ class NodeConfig(Strict):
             compare it with the copy here; 85 kB each time at most.
         attachments_out_mib: Room for attached files that the hub does not have yet.
         attachments_in_mib: Room for those received; more waits at the hub.
+        metrics_host: Address of a port for monitoring alone, without TLS or token: keep it on this
+            machine, or in a network of its own.
+        metrics_port: That port; 0 for none. The API offers the same to a token that may monitor.
     """
 
     format: Literal[1] = 1
@@ -68,6 +75,8 @@ class NodeConfig(Strict):
     log_compare_s: Annotated[int, Field(ge=1, le=86_400)] = 600
     attachments_out_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 4096
     attachments_in_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 16_384
+    metrics_host: Annotated[str, Field(max_length=253)] = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,13 @@ class NodePlace:
             ) from None
         except ValueError as error:
             raise BrokerError("bad-config", f"{self.config_file}: {error}") from None
+
+    def certificates(self, config: NodeConfig) -> Mapping[str, Path]:
+        """Return the certificates whose expiry somebody must watch."""
+        found = {"hub-authority": self.authority_file}
+        if config.tls_certificate:
+            found["api"] = Path(config.tls_certificate)
+        return found
 
     def database_url(self, config: NodeConfig) -> str:
         """Return the URL of the node's database."""
@@ -212,13 +228,35 @@ async def run_node(
             log_compare_s=config.log_compare_s,
             quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
         )
-        app = create_app(node, tokens)
-        tls = _tls(config)
-        async with serving(app, unix_path=place.socket, tls=tls) as served:
+        app = create_app(node, tokens, certificates=place.certificates(config))
+        async with (
+            _monitored(config, node, app),
+            serving(app, unix_path=place.socket, tls=_tls(config)) as served,
+        ):
             on_ready(place.socket, served.port)
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_keys(present, store, node.take))
                 group.create_task(node.run())
+
+
+@asynccontextmanager
+async def _monitored(config: NodeConfig, node: Node, app: FastAPI) -> AsyncIterator[None]:
+    """Answer monitoring on its port, if there is one, while the block runs."""
+    if not config.metrics_port:
+        yield
+        return
+
+    async def checks() -> Mapping[str, bool]:
+        return await node_checks(node)
+
+    async def exposition() -> bytes:
+        metrics, gate = app.state.metrics, app.state.gate
+        text: bytes = metrics.exposition(await node.status(), streams=gate.streams, now=clock.now())
+        return text
+
+    plain = PlainPort(config.metrics_host, config.metrics_port)
+    async with serving(monitoring_app(checks, exposition), plain=plain):
+        yield
 
 
 def _tls(config: NodeConfig) -> TLSPort | None:

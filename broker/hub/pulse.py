@@ -1,0 +1,50 @@
+"""What a running hub knows of itself at this moment, kept for whoever watches it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from broker.transport.link import Link
+from broker.transport.streams import StreamState
+from keys.directory.view import DirectoryView
+
+STALE_AFTER: Final = timedelta(minutes=1)  # six looks at the streams
+
+
+@dataclass
+class Pulse:
+    """Written by the hub's tasks, read by whoever asks.
+
+    Attributes:
+        link: On the hub's own account; None before the first connection.
+        view: The directory as published here.
+        streams: As they were when last looked at.
+        looked_at: When that was, and the hub's state was written down.
+        suspended: Members whose connection is cut.
+        went_back: Streams that lost messages.
+    """
+
+    link: Link | None = None
+    view: DirectoryView | None = None
+    streams: Mapping[str, StreamState] = field(default_factory=dict)
+    looked_at: datetime | None = None
+    suspended: int = 0
+    went_back: tuple[str, ...] = ()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers at this moment, as far as is known."""
+        return self.link is not None and self.link.connected
+
+    def checks(self, now: datetime) -> dict[str, bool]:
+        """Return what a ready hub must have: server, a fresh directory, a disk that takes writes.
+
+        The disk is known by the state that the hub writes down with each look at the streams.
+        """
+        looked = self.looked_at is not None and now - self.looked_at < STALE_AFTER
+        return {
+            "connected": self.connected,
+            "directory": self.view is not None and now < self.view.fresh_until,
+            "writes": looked,
+        }

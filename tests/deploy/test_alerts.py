@@ -1,0 +1,183 @@
+"""Rules and dashboard name only metrics that a running region shows, and Prometheus takes both."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker import clock
+from broker.cli.demo import alerts
+from broker.cli.demo.region import DemoRegion
+from schemas.desk import DraftRequest
+from schemas.vocabulary import TLP, Purpose, Status
+from tests.deploy.programs import DEPLOY, program, ran
+from tests.support.monitoring import of_hub, of_node
+from tests.support.processes import running_region
+
+RULES = DEPLOY / "alerts" / "kentong.yml"
+DASHBOARD = DEPLOY / "dashboards" / "kentong.json"
+PROMTOOL = "apt-get install prometheus"
+NAME = re.compile(r"\bkentong_[a-z_]+")
+SUFFIXES = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "gauge": ("",),
+}
+UNITS = ("_seconds", "_bytes", "_total", "_leaves", "_messages", "_records")
+# What is counted in itself: things with a name, or 0 and 1.
+BARE = {
+    "kentong_api_streams",
+    "kentong_hub_connected",
+    "kentong_hub_members",
+    "kentong_hub_streams_went_back",
+    "kentong_hub_suspended",
+    "kentong_log_signer_up",
+    "kentong_log_witness_ahead",
+    "kentong_log_witnesses_heard",
+    "kentong_node_alarms",
+    "kentong_node_connected",
+    "kentong_node_directory_fresh",
+    "kentong_node_gaps",
+    "kentong_node_inbox",
+    "kentong_node_outbox",
+    "kentong_node_quarantined",
+    "kentong_node_sealing",
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def queries() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+def names_in(expressions: list[str]) -> set[str]:
+    return {name for expression in expressions for name in NAME.findall(expression)}
+
+
+def families(text: str) -> list[Metric]:
+    found = [
+        each for each in text_string_to_metric_families(text) if each.name.startswith("kentong")
+    ]
+    assert found
+    return found
+
+
+def value(shown: Iterable[Metric], name: str, **labels: str) -> float:
+    """Sum of the samples of a name that have these labels."""
+    return sum(
+        sample.value
+        for family in shown
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+async def until(region: DemoRegion, name: str, **labels: str) -> list[Metric]:
+    """What the hub shows once this is above 0."""
+    async with asyncio.timeout(60):
+        while True:
+            shown = families((await of_hub(region, "/metrics")).text)
+            if value(shown, name, **labels) > 0:
+                return shown
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(240)
+async def test_every_metric_named_is_shown_with_help_and_unit(tmp_path: Path) -> None:
+    async with running_region(tmp_path / "r", log=True, nodes=("SG", "MY")) as (
+        region,
+        processes,
+        clients,
+    ):
+        ready = await of_hub(region, "/readyz")
+        assert (ready.status_code, ready.json()["ok"]) == (200, True)
+        assert (await of_hub(region, "/healthz")).status_code == 200
+        await processes.kill("MY")
+        submission = await clients["SG"].send(
+            DraftRequest(
+                status=Status.ACTUAL,
+                alert=alerts.cyber(clock.now().date(), 1),
+                recipients=("MY",),
+                agency="POLICE",
+                tlp=TLP.AMBER,
+                purposes=(Purpose.WARN,),
+            )
+        )
+        await submission.wait("accepted")
+        inbox = {"queue": "inbox", "member": "MY"}
+        await until(region, "kentong_hub_queue_messages", **inbox)
+        copies = {"process": "gateway-1", "verdict": "accepted", "code": "none"}
+        await until(region, "kentong_gateway_copies_total", traffic="actual", **copies)
+        hub = await until(region, "kentong_log_size_leaves", process="log-sequencer")
+        assert value(hub, "kentong_hub_queue_oldest_age_seconds", **inbox) > 0
+        assert value(hub, "kentong_hub_certificate_expires_in_seconds", certificate="server") > 0
+        node = families((await of_node(region, "SG", "/metrics")).text)
+    shown = [each for each in (*hub, *node) if not each.name.endswith("_created")]
+    named = {each.name + suffix for each in shown for suffix in SUFFIXES[each.type]}
+    assert names_in([rule["expr"] for rule in rules()] + queries()) <= named
+    assert all(each.documentation for each in shown)
+    assert {name for name in named if not name.endswith((*UNITS, *SUFFIXES["histogram"]))} == BARE
+
+
+def test_each_rule_says_how_urgent_it_is_and_what_to_do() -> None:
+    assert len({rule["alert"] for rule in rules()}) == len(rules())
+    for rule in rules():
+        assert rule["labels"]["severity"] in {"page", "ticket"}, rule["alert"]
+        assert rule["annotations"]["summary"], rule["alert"]
+        assert rule["annotations"]["runbook"].startswith("docs/runbook.md#"), rule["alert"]
+
+
+def test_no_rule_about_deliveries_counts_exercises() -> None:
+    for rule in rules():
+        if "_placed_" in rule["expr"] or "_outbox" in rule["expr"]:
+            assert 'traffic="actual"' in rule["expr"], rule["alert"]
+
+
+def test_the_dashboard_names_its_source_and_has_no_two_panels_in_one_place() -> None:
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        for target in panel.get("targets", ()):
+            assert target["datasource"]["uid"] == "${source}"
+    assert max(x for x, _ in taken) == 23
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_prometheus_takes_the_rules_and_their_tests_hold() -> None:
+    promtool = program("promtool", how=PROMTOOL)
+    code, said = ran([promtool, "check", "rules", str(RULES)])
+    assert code == 0, said
+    code, said = ran([promtool, "test", "rules", "kentong_test.yml"], folder=RULES.parent)
+    assert code == 0, said
+
+
+def test_prometheus_parses_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    promtool = program("promtool", how=PROMTOOL)
+    records = [
+        {"record": f"panel:query:{number}", "expr": query} for number, query in enumerate(queries())
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
+    code, said = ran([promtool, "check", "rules", str(file)])
+    assert code == 0, said
