@@ -13,6 +13,7 @@ from broker.logs import get_logger
 from broker.node import alarms, notices, pairs, repeats
 from broker.node.changes import Changes
 from broker.node.controls import Controls
+from broker.node.directorygate import DirectoryGate
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
@@ -47,6 +48,7 @@ class Upkeep:
     changes: Changes
     submitted: Changes  # Wakes the task that submits.
     directory: DirectoryClient | None
+    gate: DirectoryGate
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self) -> None:
@@ -66,7 +68,7 @@ class Upkeep:
             self.present.meet_split({OURS: split.ours.to_bytes(), THEIRS: split.theirs.to_bytes()})
             await alarms.say_split(self.database, self.present)
             raise
-        self.present.take(copy.view)
+        await self.gate.offer(copy)
         if ahead is not None:  # the hub was asked after this was named, and does not show it
             self.present.miss(ahead[0])
         self.say_expiring()
@@ -185,7 +187,8 @@ class Upkeep:
         end = loop.time() + seconds
         while (left_s := end - loop.time()) > 0:
             await asyncio.sleep(min(left_s, HINDERED_S))
-            if self.present.hindrance() or self.present.split_since is not None:
+            waits = self.present.split_since is not None or self.present.candidate is not None
+            if waits or self.present.hindrance():
                 return
 
     async def _alarm(self, code: str) -> None:

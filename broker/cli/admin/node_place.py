@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -52,6 +53,8 @@ class NodeConfig(Strict):
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
         log_compare_s: How often to read again a part of the log from the hub, drawn by lot, and
             compare it with the copy here; 85 kB each time at most.
+        directory_wait_min: Minutes without a quorum of witnesses after which a newer directory is
+            used although the log does not prove it; 0 for never.
     """
 
     format: Literal[1] = 1
@@ -63,6 +66,7 @@ class NodeConfig(Strict):
     tls_certificate: Annotated[str, Field(max_length=400)] = ""
     tls_key: Annotated[str, Field(max_length=400)] = ""
     log_compare_s: Annotated[int, Field(ge=1, le=86_400)] = 600
+    directory_wait_min: Annotated[int, Field(ge=0, le=10_080)] = 60
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ async def run_node(
         raise BrokerError("wrong-member", f"the key store is of {identity.member}")
     directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
     present = Present(config.member)
-    if (copy := directory.load()) is not None:
+    if (copy := directory.load_proven() or directory.load()) is not None:
         present.take(copy.view)
     async with (
         place.database() as database,
@@ -199,7 +203,10 @@ async def run_node(
             directory,
             place.folder / "log",
             log_compare_s=config.log_compare_s,
+            directory_wait=timedelta(minutes=config.directory_wait_min),
         )
+        if (newest := directory.load()) is not None:  # what it takes away is known already
+            await node.gate.offer(newest)
         app = create_app(node, tokens)
         tls = _tls(config)
         async with serving(app, unix_path=place.socket, tls=tls) as served:
