@@ -77,8 +77,9 @@ class LogMeasures:
         self._lag.set(max(0, size - cosigned))
         self._shown_at.set(self._written_s(CHECKPOINT))
         self._cosigned_at.set(self._written_s(COSIGNED))
-        self._witnesses.set(len(self.cosigning.latest))
-        self._behind.set(self.cosigning.behind)
+        self._witnesses.set(len(self.cosigning.standings.latest))
+        seen = [each.checkpoint.size for each in self.cosigning.standings.latest.values() if each]
+        self._behind.set(max(seen, default=0) > size)
         try:
             await self.committer.signer.state()
             self._signer.set(1)

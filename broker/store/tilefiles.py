@@ -33,6 +33,7 @@ from broker.log.tiles import (
 from broker.store.database import StoreError
 
 CHECKPOINT: Final = "checkpoint"
+SEEN: Final = "seen"  # in a member's copy: the note that this member itself cosigned last
 COSIGNED: Final = "cosigned"  # the newest note that a quorum of witnesses cosigned
 _OLDER: Final = "checkpoints"
 NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
@@ -41,6 +42,7 @@ _UNFINISHED: Final = "unfinished"
 _LOCK: Final = ".lock"
 _FOLDER_MODE: Final = 0o700
 _SYNC_TOGETHER: Final = 16
+_MAX_DIGITS: Final = 19  # of a size
 _MAX_BYTES: Final = TILE_WIDTH * 65_537
 
 
@@ -273,6 +275,15 @@ class TileFiles:
 def older_name(size: int) -> str:
     """Return the name under which the checkpoint of `size` leaves is kept."""
     return f"{_OLDER}/{size}"
+
+
+def older_size(name: str) -> int | None:
+    """Return the size that a name of `older_name` says, or None for any other name."""
+    folder, _, digits = name.partition("/")
+    if folder != _OLDER or not digits.isascii() or not digits.isdecimal():
+        return None
+    size = int(digits[:_MAX_DIGITS])
+    return size if older_name(size) == name else None
 
 
 def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:

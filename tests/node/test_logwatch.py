@@ -2,52 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from broker import clock
-from broker.ledger.commit import Committer
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
-from broker.ledger.place import LogKeys
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
-from broker.log.merkle import Frontier, leaf_hash
-from broker.log.regional import regional_policy
-from broker.log.tiles import Tile, encode_bundle
+from broker.log.merkle import Frontier, consistency_proof, leaf_hash
+from broker.log.note import parse_note
+from broker.log.tiles import Tile, encode_bundle, lookup_in
 from broker.log.witness import WitnessRequest
-from broker.node.logwatch import LogWatch
-from broker.node.node import Node
-from schemas.directory import LogDocument, WitnessSet
-from tests.ledger.growing import ORIGIN, a_log, entries
-from tests.support.hub import RunningHub, running_hub
-from tests.support.nodes import Clock, opened_node
-from tests.support.region import make_region
-
-KEYS = LogKeys.of(ORIGIN, bytes(32), bytes(31) + b"x")
-NODES = ("SG", "MY", "VN")
-
-
-@dataclass
-class Watched:
-    """A log, what collects cosignatures for it, and three nodes."""
-
-    committer: Committer
-    cosigning: Cosigning
-    nodes: dict[str, Node]
-
-    def watch(self, code: str) -> LogWatch:
-        found = self.nodes[code].log
-        assert found is not None
-        return found
-
-    async def rounds(self, *codes: str) -> None:
-        for code in codes:
-            await self.watch(code).cosigner.round()
+from tests.ledger.growing import ORIGIN, entries
+from tests.support.nodes import Clock
+from tests.support.witnesses import KEYS, NODES, Watched, watching
 
 
 @pytest.fixture
@@ -56,51 +26,11 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
         yield found
 
 
-@asynccontextmanager
-async def watching(folder: Path, at: Clock | None = None) -> AsyncIterator[Watched]:
-    region = make_region((*NODES, "TH"), now=clock.now())
-    ed25519, mldsa44 = KEYS.vkeys
-    log = LogDocument(
-        origin=ed25519.name, ed25519=ed25519.public, ml_dsa_44=mldsa44.public, sequencer=bytes(32)
-    )
-    witnesses = WitnessSet(since=region.now - timedelta(days=1), members=(*NODES, "TH"))
-    view = replace(
-        region.view,
-        hub=region.view.hub.model_copy(update={"log": log}),
-        witness_sets=(witnesses,),
-    )
-    region = replace(region, view=view)
-    async with AsyncExitStack() as stack:
-        committer = await stack.enter_async_context(
-            a_log(_made(folder / "log"), sign=KEYS.sign, vkeys=KEYS.vkeys)
-        )
-        hub: RunningHub = await stack.enter_async_context(running_hub(region, folder / "hub"))
-        link = await stack.enter_async_context(hub.hub_link())
-        cosigning = Cosigning(
-            committer.files, lambda: regional_policy(view, at=clock.now()), round_s=0
-        )
-        await link.wait_connected(20)
-        await cosigning.serve(link)
-        nodes: dict[str, Node] = {}
-        for code in NODES:
-            node = await stack.enter_async_context(opened_node(hub, code, folder, now=at))
-            await node.link.wait_connected()
-            nodes[code] = Node(
-                node.present,
-                node.identity,
-                node.database,
-                node.link,
-                folder / f"{code}-attachments",
-                log_folder=folder / code,
-            )
-        yield Watched(committer, cosigning, nodes)
-
-
 async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
     watched: Watched,
 ) -> None:
     files = watched.committer.files
-    await watched.committer.grow(0, entries(0, 300), {})
+    await watched.grow(300)
     await watched.rounds("SG", "MY")
     assert files.raw("cosigned") is None  # three of four are a quorum, two are not
     await watched.rounds("VN")
@@ -108,7 +38,7 @@ async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
     assert note is not None
     assert await watched.watch("MY").mirror.follow()
     assert await watched.watch("MY").mirror.sizes(ORIGIN) == (300, 300)
-    await watched.committer.grow(300, entries(300, 40), {})
+    await watched.grow(40)
     await watched.rounds(*NODES)
     assert await watched.watch("MY").mirror.follow()
     shown = await watched.watch("MY").shown()
@@ -148,17 +78,17 @@ async def test_a_log_put_back_from_a_backup_is_not_grown(watched: Watched) -> No
     await watched.committer.grow(0, entries(0, 5), {})
     await watched.rounds("SG", "MY")
     again = Cosigning(watched.committer.files, watched.cosigning.policy, round_s=0)
-    assert not again.compare(5)  # nobody showed anything yet
+    assert not again.standings.compare(5)  # nobody showed anything yet
     for code in ("SG", "MY"):
-        note = watched.cosigning.latest[code.encode()]
+        note = watched.cosigning.standings.latest[code.encode()]
         assert note is not None
-        again.show(code.encode(), note.note.to_bytes())
-    assert again.compare(5)  # four less a quorum of three, and one more
+        again.standings.show(code.encode(), note.note.to_bytes())
+    assert again.standings.compare(5)  # four less a quorum of three, and one more
     with pytest.raises(LedgerError) as caught:
-        again.compare(4)
+        again.standings.compare(4)
     assert caught.value.code == "witness-ahead"
     with pytest.raises(LogError):
-        again.show(b"VN", again.latest[b"SG"].note.to_bytes())  # type: ignore[union-attr]
+        again.standings.show(b"VN", again.standings.latest[b"SG"].note.to_bytes())  # type: ignore[union-attr]
 
 
 async def test_a_copy_refuses_leaves_that_were_not_signed(watched: Watched) -> None:
@@ -175,11 +105,6 @@ async def test_a_copy_refuses_leaves_that_were_not_signed(watched: Watched) -> N
     assert [a.code for a in (await watched.nodes["SG"].status()).alarms] == ["log-broken"]
     bundle.write_bytes(raw)
     assert await mirror.follow()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 @pytest.mark.parametrize("change", ["rewritten", "torn", "gone"])
@@ -216,3 +141,37 @@ async def test_a_step_compares_at_once_and_then_only_when_it_is_time(watched: Wa
     watch.compare_s = 0
     with pytest.raises(LogError):
         await watch.step()
+
+
+async def test_of_two_requests_at_once_one_is_cosigned_and_the_other_sees_the_new_size(
+    watched: Watched,
+) -> None:
+    await watched.grow(3)
+    await watched.rounds("SG")
+    asked = []
+    for count in (2, 4):  # both extend what was seen, and neither is ahead of the other in time
+        await watched.grow(count)
+        size = watched.size
+        lookup = lookup_in(watched.committer.files.read, size)
+        note = parse_note(watched.committer.files.checkpoint() or b"")
+        asked.append(WitnessRequest(3, consistency_proof(3, size, lookup), note).to_bytes())
+    cosigner = watched.watch("SG").cosigner
+    answers = await asyncio.gather(*(cosigner.answer(each) for each in asked * 3))
+    won = [status.value for status, _ in answers].count(200)
+    assert won == 1
+    shown = await watched.watch("SG").shown()
+    assert shown is not None
+    bodies = {body for status, body in answers if status.value == 409}
+    assert bodies == {f"{shown.cosigned_size}\n".encode()}
+    assert shown.cosigned_size in {5, 9}
+
+
+async def test_two_first_requests_at_once_are_not_both_trusted(watched: Watched) -> None:
+    trees = [Frontier().append([leaf_hash(b"tree %d" % at)]) for at in range(4)]
+    asked = [
+        WitnessRequest(0, (), KEYS.sign(Checkpoint(ORIGIN, 1, tree.root()))).to_bytes()
+        for tree in trees
+    ]
+    cosigner = watched.watch("SG").cosigner
+    answers = await asyncio.gather(*(cosigner.answer(each) for each in asked))
+    assert [status.value for status, _ in answers].count(200) == 1

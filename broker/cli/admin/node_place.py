@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -62,6 +63,8 @@ class NodeConfig(Strict):
         metrics_host: Address of a port for monitoring alone, without TLS or token: keep it on this
             machine, or in a network of its own.
         metrics_port: That port; 0 for none. The API offers the same to a token that may monitor.
+        directory_wait_min: Minutes without a quorum of witnesses after which a newer directory is
+            used although the log does not prove it; 0 for never.
     """
 
     format: Literal[1] = 1
@@ -77,6 +80,7 @@ class NodeConfig(Strict):
     attachments_in_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 16_384
     metrics_host: Annotated[str, Field(max_length=253)] = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    directory_wait_min: Annotated[int, Field(ge=0, le=10_080)] = 60
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,7 @@ async def run_node(
         raise BrokerError("wrong-member", f"the key store is of {identity.member}")
     directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
     present = Present(config.member)
-    if (copy := directory.load()) is not None:
+    if (copy := directory.load_proven() or directory.load()) is not None:
         present.take(copy.view)
     async with (
         place.database() as database,
@@ -227,7 +231,10 @@ async def run_node(
             place.folder / "log",
             log_compare_s=config.log_compare_s,
             quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
+            directory_wait=timedelta(minutes=config.directory_wait_min),
         )
+        if (newest := directory.load()) is not None:  # what it takes away is known already
+            await node.gate.offer(newest)
         app = create_app(node, tokens, certificates=place.certificates(config))
         async with (
             _monitored(config, node, app),
