@@ -10,7 +10,14 @@ import typer
 from broker.cli import screen
 from broker.cli.exits import EXIT_REFUSED, EXIT_UNDECIDED
 from broker.cli.text import country, say
-from broker.cli.words import attachment_line, outcome_detail, outcome_word, reason, status_word, submission_word
+from broker.cli.words import (
+    attachment_line,
+    outcome_detail,
+    outcome_word,
+    reason,
+    status_word,
+    submission_word,
+)
 from broker.client import Client
 from broker.errors import BrokerError
 from schemas.desk import Submission
