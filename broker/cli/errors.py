@@ -94,7 +94,21 @@ _IMPORTING: Final = (
     phrase("error-missing-cell", "a cell that is needed is empty"),
 )
 
-ERRORS: Final = dict((*_TYPED, *_SENDING, *_DESK, *_NODE, *_IMPORTING))
+_FILES: Final = (
+    phrase("error-attachment-arriving", "the file is still arriving; ask again later"),
+    phrase("error-attachment-expired", "the file's time was over before it was here"),
+    phrase("error-attachment-incomplete", "an attached file is not whole yet; attach it again"),
+    phrase("error-attachment-missing", "the node does not have the file any more; attach it again"),
+    phrase("error-attachment-repeated", "a file is attached twice"),
+    phrase("error-attachment-too-large", "the file is too large; 1 GiB is the most"),
+    phrase("error-attachment-used", "this file went with another alert; attach it again"),
+    phrase("error-beyond-the-end", "the file is not that long"),
+    phrase("error-no-such-attachment", "the alert has no such attachment"),
+    phrase("error-out-of-order", "another part of the file is awaited; attach it again"),
+    phrase("error-too-many-attachments", "eight files go with an alert at most"),
+)
+
+ERRORS: Final = dict((*_TYPED, *_SENDING, *_DESK, *_NODE, *_IMPORTING, *_FILES))
 """By message code, `error-` and the error's code; further codes have their words in `reasons`."""
 
 

@@ -29,6 +29,7 @@ WARNINGS: Final = dict(
 )
 _QUARANTINED: Final = "quarantined-"
 _DIRECTORY: Final = "directory-"
+_ATTACHED: Final = "attachment"
 
 
 def alarm_words(code: str) -> str:
@@ -43,6 +44,9 @@ def alarm_words(code: str) -> str:
         )
     if code.startswith(_DIRECTORY):
         return say("alarm-directory", "the list of keys and rules from the hub was not taken")
+    if code.startswith(_ATTACHED):
+        why = code if f"reason-{code}" in REASONS else code.removeprefix(_ATTACHED)
+        return say("alarm-attachment", "an attached file: {why}", why=_reason(why.lstrip("-")))
     return ""
 
 

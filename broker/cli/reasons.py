@@ -213,6 +213,7 @@ _CONTENT: Final = (
 
 _FILES: Final = (
     phrase("reason-attachment-mismatch", "what arrived is not the file that the officer signed"),
+    phrase("reason-attachment-not-sent", "the hub refused it for good"),
     phrase("reason-attachment-quota", "no room at the hub for more files yet; the node waits"),
     phrase("reason-attachments-full", "no room at this node for more files; it waits at the hub"),
     phrase("reason-attachment-with-victim", "no file may travel where a victim is named"),
