@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.decision import (
@@ -61,6 +61,17 @@ RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps 
     {"unknown-key", "unknown-member", "unknown-officer", "no-open-key", "suite-mismatch"}
 )
 MAX_RETRIES: Final = 5
+# Built once: building a statement takes as long as all the rest of it.
+_KNOWN: Final = select(tables.received.c.outcome).where(
+    tables.received.c.id == bindparam("of_id"), tables.received.c.digest == bindparam("of_digest")
+)
+_TAKEN: Final = insert(tables.received)
+_ROW: Final = insert(tables.inbox)
+_FILLED: Final = (
+    update(tables.inbox)
+    .where(tables.inbox.c.position == bindparam("at"))
+    .values(sealed=bindparam("sealed"))
+)
 _log = get_logger()
 
 
@@ -215,17 +226,16 @@ class Incoming:
 
     async def _store(self, connection: AsyncConnection, delivery: Delivery, opened: Opened) -> None:
         label = opened.label
-        inserted = await connection.execute(
-            insert(tables.inbox).values(
-                id=str(label.id),
-                digest=delivery.delivered.frame.digest,
-                alert_id=str(label.alert_id),
-                rev=label.rev,
-                type=label.type,
-                exercise=int(label.status is not Status.ACTUAL),
-                sealed=b"",
-            )
-        )
+        row = {
+            "id": str(label.id),
+            "digest": delivery.delivered.frame.digest,
+            "alert_id": str(label.alert_id),
+            "rev": label.rev,
+            "type": label.type,
+            "exercise": int(label.status is not Status.ACTUAL),
+            "sealed": b"",
+        }
+        inserted = await connection.execute(_ROW, row)
         position = int((inserted.inserted_primary_key or (0,))[0])
         kept = Kept(
             item=self._item(position, delivery, opened),
@@ -244,9 +254,7 @@ class Incoming:
             ),
         )
         sealed = self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}")
-        await connection.execute(
-            update(tables.inbox).where(tables.inbox.c.position == position).values(sealed=sealed)
-        )
+        await connection.execute(_FILLED, {"at": position, "sealed": sealed})
 
     def _item(self, position: int, delivery: Delivery, opened: Opened) -> InboxItem:
         label, header = opened.label, delivery.decision.header
@@ -495,13 +503,10 @@ async def _is_known(connection: AsyncConnection, about: _Spoken) -> bool:
 
 
 async def _is_new(connection: AsyncConnection, ident: UUID, digest: bytes, outcome: str) -> bool:
-    table = tables.received
-    known = await connection.execute(
-        select(table.c.outcome).where(table.c.id == str(ident), table.c.digest == digest)
-    )
+    known = await connection.execute(_KNOWN, {"of_id": str(ident), "of_digest": digest})
     if known.scalar_one_or_none() is not None:
         return False
-    await connection.execute(insert(table).values(id=str(ident), digest=digest, outcome=outcome))
+    await connection.execute(_TAKEN, {"id": str(ident), "digest": digest, "outcome": outcome})
     return True
 
 

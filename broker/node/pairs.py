@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
@@ -21,6 +21,21 @@ GAP_AFTER: Final = timedelta(minutes=15)
 OPEN_EVERY: Final = timedelta(hours=1)
 IDLE_EVERY: Final = timedelta(days=1)
 SILENT_AFTER: Final = timedelta(hours=26)  # a day, and time for a bad line
+# Built once: building a statement takes as long as all the rest of it.
+_KNOWN: Final = select(numbers.c.number).where(
+    numbers.c.peer == bindparam("of_peer"),
+    numbers.c.incarnation == bindparam("of_incarnation"),
+    numbers.c.number == bindparam("of_number"),
+)
+_ARRIVED: Final = insert(numbers)
+_FILLED: Final = delete(gaps).where(
+    gaps.c.peer == bindparam("of_peer"),
+    gaps.c.incarnation == bindparam("of_incarnation"),
+    gaps.c.number == bindparam("of_number"),
+)
+_HEARD: Final = (
+    update(peers).where(peers.c.peer == bindparam("of_peer")).values(heard_ms=bindparam("heard_ms"))
+)
 _WINDOW: Final = 5000  # numbers spoken of in one state; older ones were settled by earlier ones
 
 
@@ -29,19 +44,12 @@ async def arrived(
 ) -> None:
     """Note that a peer's number is here; it fills its gap."""
     incarnation, counter = number
-    here = (numbers.c.peer == peer) & (numbers.c.incarnation == incarnation)
-    known = await connection.execute(
-        select(numbers.c.number).where(here, numbers.c.number == counter)
-    )
+    it = {"of_peer": peer, "of_incarnation": incarnation, "of_number": counter}
+    known = await connection.execute(_KNOWN, it)
     if known.scalar_one_or_none() is None:
-        await connection.execute(
-            insert(numbers).values(peer=peer, incarnation=incarnation, number=counter)
-        )
-    await connection.execute(
-        delete(gaps).where(
-            gaps.c.peer == peer, gaps.c.incarnation == incarnation, gaps.c.number == counter
-        )
-    )
+        here = {"peer": peer, "incarnation": incarnation, "number": counter}
+        await connection.execute(_ARRIVED, here)
+    await connection.execute(_FILLED, it)
     await _heard(connection, peer, now=now)
 
 
@@ -192,11 +200,10 @@ async def _begins_anew(connection: AsyncConnection, peer: str, incarnation: int)
 
 
 async def _heard(connection: AsyncConnection, peer: str, *, now: datetime) -> None:
-    changed = await connection.execute(
-        update(peers).where(peers.c.peer == peer).values(heard_ms=to_ms(now))
-    )
+    heard_ms = to_ms(now)
+    changed = await connection.execute(_HEARD, {"of_peer": peer, "heard_ms": heard_ms})
     if not changed.rowcount:
-        await connection.execute(insert(peers).values(peer=peer, heard_ms=to_ms(now), told_ms=0))
+        await connection.execute(insert(peers).values(peer=peer, heard_ms=heard_ms, told_ms=0))
 
 
 def _ranges(found: Iterable[int]) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.seal import Recipient, Sealed, seal
@@ -22,6 +22,15 @@ from schemas.vocabulary import Status
 
 INCARNATION: Final = "incarnation"
 _AGENCY: Final = "NODE"  # of controls, which no agency writes
+# Built once: building a statement takes as long as all the rest of it.
+_INCARNATION: Final = select(tables.meta.c.value).where(tables.meta.c.name == INCARNATION)
+_HIGHEST: Final = select(func.max(tables.sent.c.number)).where(
+    tables.sent.c.peer == bindparam("of_peer"),
+    tables.sent.c.incarnation == bindparam("of_incarnation"),
+)
+_NUMBERED: Final = insert(tables.sent)
+_ENVELOPE: Final = insert(tables.envelopes)
+_WAITING: Final = insert(tables.outbox)
 
 
 @dataclass(frozen=True)
@@ -103,25 +112,17 @@ async def next_number(
     connection: AsyncConnection, incarnation: int, peer: str, ident: UUID
 ) -> tuple[int, int]:
     """Return `incarnation` and the next number for `peer` in it, kept as pending."""
-    table = tables.sent
-    highest = await connection.execute(
-        select(func.max(table.c.number)).where(
-            table.c.peer == peer, table.c.incarnation == incarnation
-        )
-    )
+    pair = {"of_peer": peer, "of_incarnation": incarnation}
+    highest = await connection.execute(_HIGHEST, pair)
     number = int(highest.scalar_one() or 0) + 1
-    await connection.execute(
-        insert(table).values(
-            peer=peer, incarnation=incarnation, number=number, id=str(ident), state="pending"
-        )
-    )
+    row = {"peer": peer, "incarnation": incarnation, "number": number}
+    await connection.execute(_NUMBERED, {**row, "id": str(ident), "state": "pending"})
     return incarnation, number
 
 
 async def incarnation_of(connection: AsyncConnection) -> int:
     """Return this node's incarnation; a node restored from a backup starts a new one."""
-    table = tables.meta
-    found = await connection.execute(select(table.c.value).where(table.c.name == INCARNATION))
+    found = await connection.execute(_INCARNATION)
     return int(found.scalar_one_or_none() or 1)
 
 
@@ -163,24 +164,22 @@ async def _put(
     now: datetime,
     submission_id: UUID | None,
 ) -> None:
-    await connection.execute(
-        insert(tables.envelopes).values(
-            id=str(label.id),
-            digest=sealed.digest,
-            submission_id=None if submission_id is None else str(submission_id),
-            decided=0,
-        )
-    )
-    await connection.execute(
-        insert(tables.outbox).values(
-            id=str(label.id),
-            subject=f"submit.{label.sender.member}.{label.lane}.{label.id}",
-            digest=sealed.digest,
-            attempt=0,
-            next_ms=to_ms(now),
-            raw=sealed.raw,
-        )
-    )
+    envelope = {
+        "id": str(label.id),
+        "digest": sealed.digest,
+        "submission_id": None if submission_id is None else str(submission_id),
+        "decided": 0,
+    }
+    await connection.execute(_ENVELOPE, envelope)
+    waiting = {
+        "id": str(label.id),
+        "subject": f"submit.{label.sender.member}.{label.lane}.{label.id}",
+        "digest": sealed.digest,
+        "attempt": 0,
+        "next_ms": to_ms(now),
+        "raw": sealed.raw,
+    }
+    await connection.execute(_WAITING, waiting)
 
 
 def _to_milliseconds(moment: datetime) -> datetime:
