@@ -199,5 +199,5 @@ def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number]]:
         found = json.loads(notes)
         read = {name: Position(**position) for name, position in found["read"].items()}
         return read, [Number(*number) for number in found["taken"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerError("staging-damaged", "what was staged cannot be read") from None

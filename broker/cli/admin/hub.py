@@ -321,7 +321,7 @@ def _worker_environment(passphrase_file: Path | None) -> Mapping[str, str] | Non
 def _state(place: HubPlace) -> dict[str, Any]:
     try:
         found = json.loads(place.state_file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
