@@ -178,8 +178,10 @@ def parse_policy(raw: bytes) -> PolicyDocument:
     try:
         text = raw.decode("utf-8")
         value = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError("bad-policy", f"not TOML: {error}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, or of brackets
+        raise SchemaError("bad-policy", "not TOML that anybody would write") from None
     try:
         return PolicyDocument.model_validate(_typed(value))
     except ValidationError as error:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from schemas import canonical
 from schemas.errors import SchemaError
+from schemas.moments import moment
 
 RECEIPT_VERSION: Final = 1
 MAX_RECEIPT_BYTES: Final = 32 * 1024  # 32 openings of about 400 bytes, twice over
@@ -122,6 +123,8 @@ def parse_receipt(raw: bytes) -> Receipt:
         SchemaError: Not a receipt of a version and form this software reads.
     """
     match canonical.decode(raw, max_bytes=MAX_RECEIPT_BYTES):
+        case [bool(), *_]:  # True is 1, but it is not how 1 is written
+            raise SchemaError("bad-receipt", "not a receipt of a form this software reads")
         case [1, "decision", bytes(decision), list(copies)]:
             return DecisionReceipt(decision, tuple(_copy(item) for item in copies))
         case [1, "temporary", bytes(ident), bytes(digest), str(code), int(after)] if (
@@ -147,7 +150,7 @@ def parse_notice(raw: bytes) -> Notice:
     """
     match canonical.decode(raw, max_bytes=1024):
         case {
-            "v": 1,
+            "v": 1 as version,
             "where": str(where),
             "id": bytes(ident),
             "digest": bytes(digest),
@@ -155,7 +158,14 @@ def parse_notice(raw: bytes) -> Notice:
             "recipient": str(recipient),
             "at": int(at_ms),
             **rest,
-        } if not rest and len(ident) == _ID_BYTES and len(digest) == _DIGEST_BYTES:
+        } if (
+            not rest
+            and len(ident) == _ID_BYTES
+            and len(digest) == _DIGEST_BYTES
+            and not isinstance(version, bool)
+            and not isinstance(at_ms, bool)
+        ):
+            moment(at_ms)
             return Notice(_where(where), UUID(bytes=ident), digest, sender, recipient, at_ms)
         case _:
             raise SchemaError("bad-notice", "not a notice of a form this software reads")

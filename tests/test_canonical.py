@@ -76,3 +76,11 @@ def test_a_float_has_no_encoding() -> None:
 def test_more_bytes_than_allowed_are_refused_before_parsing() -> None:
     with pytest.raises(CanonicalError, match="at most 3"):
         canonical.decode(b"\xc1" * 4, max_bytes=3)
+
+
+@pytest.mark.parametrize("empty", [b"\x90", b"\x80"], ids=["lists", "maps"])
+def test_a_few_bytes_do_not_grow_to_hundreds_of_megabytes(empty: bytes) -> None:
+    count = canonical.MAX_CONTAINERS
+    with pytest.raises(CanonicalError) as caught:
+        canonical.decode(b"\xdd" + count.to_bytes(4, "big") + empty * count, max_bytes=2**20)
+    assert caught.value.code == "too-many"

@@ -9,7 +9,7 @@ proofs/*.tlog-proof    proofs of single leaves; proofs/<name>.leaf is the leaf, 
 
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -25,6 +25,8 @@ PROOFS: Final = "proofs"
 TILES: Final = "tile/"
 _SUMDB_CHECKPOINT: Final = "latest"
 _SUMDB_TILES: Final = "tile/8/"
+# What the library raises over numbers in a tar's heads that nobody would write there.
+_NO_TAR: Final = (OSError, tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError)
 
 
 class Bundle(Protocol):
@@ -79,7 +81,7 @@ class _Tar:
                 return None
             with file:
                 return file.read(min(member.size, MAX_BUNDLE_BYTES + 1))
-        except (OSError, tarfile.TarError) as error:
+        except _NO_TAR as error:
             raise BrokerError("bad-bundle", f"{path} cannot be read") from error
 
     def names(self, folder: str) -> list[str]:
@@ -136,20 +138,36 @@ def opened(path: Path) -> Iterator[Bundle]:
     if path.is_dir():
         yield _Folder(path)
         return
-    try:
-        with tarfile.open(path, "r:") as archive:
-            files = [member for member in archive.getmembers() if member.isreg()]
-            yield _Tar(archive, {member.name.removeprefix("./"): member for member in files})
-    except (OSError, tarfile.TarError) as error:
-        said = f"{path} is neither a folder nor a tar; unpack it if it is compressed"
-        raise BrokerError("bad-bundle", said) from error
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(tarfile.open(path, "r:"))
+            members = {each.name.removeprefix("./"): each for each in _files(archive)}
+        except _NO_TAR as error:
+            said = f"{path} is neither a folder nor a tar; unpack it if it is compressed"
+            raise BrokerError("bad-bundle", said) from error
+        yield _Tar(archive, members)
+
+
+def _files(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the files of an archive that goes forwards only; a size below zero would lead back.
+
+    Raises:
+        BrokerError: `bad-bundle`.
+    """
+    before = -1
+    while (member := archive.next()) is not None:
+        if member.size < 0 or member.offset <= before:
+            raise BrokerError("bad-bundle", "the tar leads back to what was read")
+        before = member.offset
+        if member.isreg():
+            yield member
 
 
 def is_bundle(path: Path) -> bool:
     """Whether `path` is a folder or a tar."""
     try:
         return path.is_dir() or tarfile.is_tarfile(path)
-    except OSError:
+    except _NO_TAR:
         return False
 
 

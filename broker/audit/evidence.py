@@ -87,7 +87,7 @@ def parse_evidence(raw: bytes) -> Evidence:
             bytes(leaf),
             bytes(proof),
             bytes(directory),
-        ] if version == EVIDENCE_VERSION:
+        ] if version == EVIDENCE_VERSION and not isinstance(version, bool):
             return Evidence(envelope, decision, leaf, proof, directory)
         case _:
             raise BrokerError(_CODE, "this is no evidence file of a version read here")

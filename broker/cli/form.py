@@ -114,7 +114,7 @@ class Draft:
         try:
             read = json.loads(path.read_text("utf-8"))
             answers = {str(name): str(value) for name, value in read["answers"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AnswerError(
                 say("draft-unreadable", "{path} is not a draft that can be read.", path=path.name)
             ) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from typing_extensions import override
 
 from broker.client import Profile
 from broker.client.compose import compose
@@ -30,6 +31,29 @@ SUFFIXES: Final = {
 """Of the originals that `kentong import` writes, by media type; `send --original` reads it back."""
 
 
+# The library's own readers of dates, numbers and booleans raise whatever they stumble over.
+_NOT_YAML: Final = (
+    yaml.YAMLError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML, and JSON with it, but no aliases: ten lines of them can say a gigabyte."""
+
+    @override
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
 class RequestFileError(BrokerError):
     """A file from which no request can be made; nothing was sent."""
 
@@ -47,8 +71,8 @@ def read_request(path: Path) -> dict[str, Any]:
     if len(raw) > MAX_FILE_BYTES:
         raise RequestFileError("bad-file", f"{path} has more than {MAX_FILE_BYTES} bytes")
     try:
-        value = yaml.safe_load(raw.decode("utf-8"))  # JSON is YAML too
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        value = yaml.load(raw.decode("utf-8"), _PlainLoader)  # noqa: S506 - it is a SafeLoader
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise RequestFileError("bad-file", f"{path} is neither JSON nor YAML{where}") from None
@@ -81,7 +105,7 @@ def request_of(
         if "recipients" in given:
             given["to"] = given.pop("recipients")
         return compose(typed, profile, given)  # type: ignore[arg-type] # checked by the model
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise RequestFileError("bad-request", _first(error)) from None
 
 
@@ -190,7 +214,7 @@ def _plain(value: object) -> str:
     raise TypeError("a value that is neither text, number nor list")
 
 
-def _first(error: ValueError | TypeError) -> str:
+def _first(error: Exception) -> str:
     """Return what is wrong without what was typed."""
     errors = getattr(error, "errors", None)
     if errors is None:

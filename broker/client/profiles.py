@@ -125,7 +125,7 @@ class Profiles:
             raise LocalError(
                 "bad-profile", f"{path}: the field {where or 'url'} is not valid"
             ) from None
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise LocalError("bad-profile", f"{path} is not a file of profiles") from None
         if tables or not isinstance(default, str):
             raise LocalError("bad-profile", f"{path} holds more than profiles")

@@ -8,8 +8,6 @@ length, what lies between is the ciphertext and nothing else.
 
 from typing import Final
 
-import msgpack
-
 from broker.envelope.errors import EnvelopeError
 from schemas import canonical
 from schemas.errors import CanonicalError
@@ -39,9 +37,9 @@ def split(raw: bytes) -> tuple[list[canonical.Value], bytes, list[canonical.Valu
             "too-large", f"{len(raw)} bytes; an envelope has at most {MAX_ENVELOPE_BYTES}"
         )
     try:
-        value = msgpack.unpackb(raw, raw=False, strict_map_key=True, use_list=True)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise EnvelopeError("not-canonical", "the bytes are not MessagePack") from error
+        value = canonical.unpack(raw)
+    except CanonicalError as error:
+        raise EnvelopeError("not-canonical", str(error)) from error
     match value:
         case [int(version), *_] if isinstance(version, bool) or version != WIRE_VERSION:
             raise EnvelopeError("unknown-wire-version", "the wire version is not known")

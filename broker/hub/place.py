@@ -286,11 +286,11 @@ class HubPlace:
             BrokerError: `no-hub`, or `bad-config` with the field.
         """
         try:
-            text = self.config_file.read_text("utf-8")
+            raw = self.config_file.read_bytes()
         except OSError as error:
             raise BrokerError("no-hub", f"{self.folder} holds no hub: kentong hub init") from error
         try:
-            found = tomllib.loads(text)
+            found = tomllib.loads(raw.decode())
             return HubConfig.model_validate(found, strict=False)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
@@ -298,7 +298,7 @@ class HubPlace:
             raise BrokerError(
                 "bad-config", f"{self.config_file}: {where}: {first['msg']}"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BrokerError("bad-config", f"{self.config_file}: {error}") from None
 
     def authority_pem(self) -> str:

@@ -52,6 +52,7 @@ _TYPES: Final[Mapping[str, ObservableType]] = {
     "phone-number": _T.PHONE,
 }
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_MAX_DIGITS: Final = 11  # of seconds since 1970: up to the year 5138
 Attribute = Mapping[str, Any]
 
 
@@ -280,7 +281,7 @@ def _line(value: object) -> str | None:
 def _moment(value: object) -> str | None:
     """Return MISP's seconds since 1970 as RFC 3339."""
     text = str(value or "0")
-    if not text.isdecimal() or text == "0":
+    if not (text.isascii() and text.isdecimal()) or len(text) > _MAX_DIGITS or not int(text):
         return None
     return datetime.fromtimestamp(int(text), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

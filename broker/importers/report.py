@@ -60,6 +60,10 @@ def read_json(raw: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
         raise ImportRefusedError("not-json", "the source is not JSON in UTF-8") from None
     if _depth(value) > MAX_DEPTH:
         raise ImportRefusedError("too-deep", f"the source has more than {MAX_DEPTH} levels")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot carry
+        raise ImportRefusedError("not-json", "the source is not JSON in UTF-8") from None
     return value
 
 

@@ -116,7 +116,7 @@ def _sorted_in(objects: list[Object], lang: str) -> dict[str, list[dict[str, Any
                 found["sightings"].append(_sighting(each, lang))
             case str(kind) if kind in _OBSERVED and isinstance(each.get("value"), str):
                 found["observables"].append(
-                    {"type": str(_OBSERVED[kind]), "value": each["value"], "id": each["id"]}
+                    {"type": str(_OBSERVED[kind]), "value": each["value"], "id": each.get("id")}
                 )
             case _:
                 found["entities"].append(_entity(each, lang))
@@ -126,7 +126,7 @@ def _sorted_in(objects: list[Object], lang: str) -> dict[str, list[dict[str, Any
 
 
 def _indicator(each: Object, lang: str) -> dict[str, Any]:
-    types = [str(kind) for kind in each.get("indicator_types", ())]
+    types = [str(kind) for kind in _list(each, "indicator_types")]
     known = {"name", "description", "pattern", "pattern_type", "pattern_version", "valid_from"}
     known |= {"valid_until", "indicator_types", "kill_chain_phases"}
     return _present(
@@ -179,7 +179,7 @@ def _sighting(each: Object, lang: str) -> dict[str, Any]:
 
 def _entity(each: Object, lang: str) -> dict[str, Any]:
     kind = each["type"]
-    types = next((each[name] for name in each if name.endswith("_types")), ())
+    types = next((_list(each, name) for name in each if name.endswith("_types")), [])
     known = {*_RENAMED, "description", "contact_information", "kill_chain_phases"}
     known.add("identity_class")
     known |= {name for name in each if name.endswith("_types")}
@@ -191,14 +191,14 @@ def _entity(each: Object, lang: str) -> dict[str, Any]:
             "identity_class": _one(each.get("identity_class")),
             "description": _text(each.get("description"), lang),
             "contact_information": _text(each.get("contact_information"), lang),
-            "types": list(types),
+            "types": types,
             "kill_chain_phases": _phases(each),
         }
     )
 
 
 def _technique(each: Object) -> dict[str, Any] | None:
-    for reference in each.get("external_references", ()):
+    for reference in _objects(each, "external_references"):
         ident = str(reference.get("external_id", ""))
         if each["type"] == "attack-pattern" and _TECHNIQUE.fullmatch(ident):
             return _present(
@@ -228,20 +228,17 @@ def _common(each: Object, lang: str, known: set[str]) -> dict[str, Any]:
                 "marking": marking.get("marking_ref") or marking.get("lang"),
                 "selectors": marking.get("selectors", []),
             }
-            for marking in each.get("granular_markings", ())
+            for marking in _objects(each, "granular_markings")
         ],
-        "references": [_external(reference, lang) for reference in _references(each)],
+        "references": [
+            _external(reference, lang) for reference in _objects(each, "external_references")
+        ],
         "properties": [
             {"name": name, "values": values}
             for name, value in each.items()
             if name not in known | _COMMON and (values := _values(value))
         ],
     }
-
-
-def _references(each: Object) -> list[Object]:
-    found = each.get("external_references", ())
-    return [reference for reference in found if isinstance(reference, dict)]
 
 
 def _external(reference: Object, lang: str) -> dict[str, Any]:
@@ -258,8 +255,18 @@ def _external(reference: Object, lang: str) -> dict[str, Any]:
 def _phases(each: Object) -> list[dict[str, Any]]:
     return [
         {"chain": phase.get("kill_chain_name"), "phase": phase.get("phase_name")}
-        for phase in each.get("kill_chain_phases", ())
+        for phase in _objects(each, "kill_chain_phases")
     ]
+
+
+def _list(each: Object, name: str) -> list[Any]:
+    """Return a list of the source; none where something else stands in its place."""
+    found = each.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _objects(each: Object, name: str) -> list[Object]:
+    return [one for one in _list(each, name) if isinstance(one, dict)]
 
 
 def _values(value: object) -> list[str]:

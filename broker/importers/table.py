@@ -21,8 +21,10 @@ import io
 import json
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, ValidationError
@@ -40,6 +42,7 @@ from schemas.label import Strict
 
 MEDIA_TYPE: Final = "application/json"
 MAX_ROWS: Final = 100_000
+MAX_MAP_BYTES: Final = 256 * 1024
 Row = Mapping[str, str]
 
 
@@ -54,7 +57,7 @@ class FieldMap(Strict):
         optional: An empty cell leaves the field out.
     """
 
-    to: Annotated[str, Field(pattern=r"^[a-z_]+(\.([a-z_]+|[0-9]+))*$")]
+    to: Annotated[str, Field(max_length=200, pattern=r"^[a-z_]+(\.([a-z_]+|[0-9]+))*$")]
     column: Annotated[str, Field(max_length=200)] = ""
     value: JsonValue = None
     codes: Annotated[dict[str, str], Field(default_factory=dict)]
@@ -87,6 +90,8 @@ def read_map(raw: bytes) -> ColumnMap:
     Raises:
         ImportRefusedError: `bad-map`, and what is wrong.
     """
+    if len(raw) > MAX_MAP_BYTES:
+        raise ImportRefusedError("bad-map", f"a column map has at most {MAX_MAP_BYTES} bytes")
     try:
         value = tomllib.loads(raw.decode("utf-8"))
         return ColumnMap.model_validate_json(json.dumps(value))
@@ -94,7 +99,7 @@ def read_map(raw: bytes) -> ColumnMap:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ImportRefusedError("bad-map", f"{where}: {first['msg']}") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ImportRefusedError("bad-map", "the column map is not TOML") from None
 
 
@@ -113,8 +118,10 @@ def read_rows(raw: bytes) -> list[Row]:
         rows: list[Row] = [{k: "" if v is None else str(v) for k, v in r.items()} for r in value]
     else:
         try:
-            reader = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
-            rows = [{str(k): v or "" for k, v in row.items()} for row in reader]
+            lines = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
+            head = next(lines, [])
+            # A short row keeps the cells it has: filled up to a wide head, small files grow huge.
+            rows = [_named(head, cells) for cells in islice(lines, MAX_ROWS + 1) if cells]
         except (UnicodeDecodeError, csv.Error):
             raise ImportRefusedError("not-a-table", "the file is not CSV in UTF-8") from None
     if len(rows) > MAX_ROWS:
@@ -145,9 +152,15 @@ def import_row(row: Row, columns: ColumnMap, header: Header, *, number: int) -> 
     return Imported(alert, raw, MEDIA_TYPE, left, marking_of(()))
 
 
+def _named(head: list[str], cells: list[str]) -> Row:
+    if any(cells[len(head) :]):
+        raise ImportRefusedError("not-a-table", "a row has more cells than the head names")
+    return dict(zip(head, cells, strict=False))
+
+
 def _value(each: FieldMap, row: Row) -> JsonValue:
     if not each.column:
-        return each.value
+        return deepcopy(each.value)  # the next row begins with the map's own
     cell = row.get(each.column, "").strip()
     if not cell:
         if each.optional:
@@ -168,15 +181,17 @@ def _put(fields: dict[str, Any], path: list[str], value: JsonValue) -> None:
     for step, following in zip(path, [*path[1:], ""], strict=True):
         last = following == ""
         empty: Any = value if last else [] if following.isdecimal() else {}
-        if isinstance(here, list):
+        if isinstance(here, list) and step.isdecimal():
             place = int(step)
             if place > len(here):
                 raise ImportRefusedError("bad-map", "a list's places are filled in order")
             if place == len(here):
                 here.append(empty)
             here = here[place]
-        else:
+        elif isinstance(here, dict):
             here = here.setdefault(step, empty)
+        else:
+            raise ImportRefusedError("bad-map", "a path leads through a value, or through no place")
 
 
 def _unmapped(row: Row, columns: ColumnMap) -> dict[str, str]:

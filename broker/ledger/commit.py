@@ -227,5 +227,5 @@ def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number], Beside]:
         subjects = [SealedSubjects(year, bytes.fromhex(row)) for year, row in found["subjects"]]
         taken = [Number(*number) for number in found["taken"]]
         return read, taken, Beside(subjects, dict(found["marks"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerError("staging-damaged", "what was staged cannot be read") from None

@@ -179,7 +179,7 @@ class LedgerPlace:
             raise LedgerError(
                 "bad-config", f"{self.config_file}: {where}: {first['msg']}"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LedgerError("bad-config", f"{self.config_file}: {error}") from None
 
     def create(

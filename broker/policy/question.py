@@ -139,7 +139,11 @@ def parse_cases(raw: bytes) -> tuple[Case, ...]:
         return _Cases.model_validate(tomllib.loads(raw.decode()), strict=False).case
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BrokerError("bad-cases", f"not TOML: {error}") from None
+    except RecursionError:
+        raise BrokerError("bad-cases", "not TOML: nested too deeply") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BrokerError("bad-cases", f"{where}: {first['msg']}") from None
+    except ValueError:  # a number of thousands of digits
+        raise BrokerError("bad-cases", "not TOML: a number is too long") from None

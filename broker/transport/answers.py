@@ -16,6 +16,7 @@ NOT_FOUND: Final = 10037
 _FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
 _CONFLICT: Final = 10071
 _LEADERLESS: Final = frozenset({10004, 10005, 10008})  # a cluster that agrees on nothing for now
+_UNREADABLE: Final = "an answer that cannot be read"
 
 
 def stored(answer: Mapping[str, Any]) -> Stored:
@@ -37,12 +38,28 @@ def ack_of(message: Msg) -> Ack:
     status = (message.headers or {}).get("Status")
     if status == NO_RESPONDERS:
         raise Unreachable("nobody stores this subject now")
+    answer = answer_in(message.data)
+    match answer:
+        case {"stream": str(stream), "seq": int(seq)}:
+            return Ack(stream, seq, bool(answer.get("duplicate")))
+        case _:
+            raise Refused(0, _UNREADABLE)
+
+
+def answer_in(raw: bytes) -> dict[str, Any]:
+    """Return JetStream's answer, which a member's node has from a hub that it need not trust.
+
+    Raises:
+        TransportError: It is an error, or no answer.
+    """
     try:
-        answer = from_json(message.data)  # five for every decision: the quickest parser at hand
-    except ValueError:
-        raise Refused(0, "an acknowledgement that cannot be read") from None
+        answer = from_json(raw)  # five for every decision: the quickest parser at hand
+    except ValueError:  # too many brackets are one, for this parser
+        raise Refused(0, _UNREADABLE) from None
+    if not isinstance(answer, dict):
+        raise Refused(0, _UNREADABLE)
     check(answer)
-    return Ack(answer["stream"], answer["seq"], bool(answer.get("duplicate")))
+    return answer
 
 
 def check(answer: Mapping[str, Any]) -> None:
@@ -54,7 +71,11 @@ def check(answer: Mapping[str, Any]) -> None:
     error = answer.get("error")
     if not error:
         return
-    code = int(error.get("err_code", 0))
+    if not isinstance(error, dict):
+        raise Refused(0, _UNREADABLE)
+    code = error.get("err_code", 0)
+    if not isinstance(code, int):
+        raise Refused(0, _UNREADABLE)
     if code in _FULL:
         raise StreamFull
     if code == _CONFLICT:

@@ -21,7 +21,14 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
 from broker.logs import get_logger
-from broker.transport.answers import NO_RESPONDERS, NOT_FOUND, ack_of, check, check_status, stored
+from broker.transport.answers import (
+    NO_RESPONDERS,
+    NOT_FOUND,
+    ack_of,
+    answer_in,
+    check_status,
+    stored,
+)
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Refused, TransportError, Unreachable
 from broker.transport.message import Ack, Message, Stored
@@ -208,10 +215,7 @@ class Link:
             Unreachable: No answer in time.
             Refused: With JetStream's error number.
         """
-        raw = await self.request(f"$JS.API.{name}", json.dumps(body).encode())
-        answer: dict[str, Any] = json.loads(raw)
-        check(answer)
-        return answer
+        return answer_in(await self.request(f"$JS.API.{name}", json.dumps(body).encode()))
 
     async def serve(
         self, subject: str, answer: Answer, *, waiting_bytes: int = MAX_WAITING_BYTES

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from broker.api.access import Anyone, Node
 from broker.api.documented import refusals
@@ -30,8 +30,17 @@ async def members(node: Node, _: Anyone) -> Response:
     return json_answer(await node.members())
 
 
+class _JSONSchema(JSONResponse):
+    """Describes what `schema` gives; the text itself is there already."""
+
+    media_type = "application/schema+json"
+
+
 @router.get(
-    "/v1/schemas/{name}/{version}", response_model=dict[str, Any], responses=refusals(404, 422)
+    "/v1/schemas/{name}/{version}",
+    response_model=dict[str, Any],
+    response_class=_JSONSchema,
+    responses=refusals(404, 422),
 )
 async def schema(
     _: Anyone,
@@ -42,7 +51,7 @@ async def schema(
     text = _schemas().get(f"{name}-{version}.json")
     if text is None:
         raise RequestError(404, "unknown-type", "No such type and version is read here.")
-    return Response(text, media_type="application/schema+json")
+    return Response(text, media_type=_JSONSchema.media_type)
 
 
 @cache

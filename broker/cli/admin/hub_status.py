@@ -153,6 +153,6 @@ def _whole(figures: HubFigures | None, name: str) -> int | None:
 def _state(place: HubPlace) -> dict[str, Any]:
     try:
         found = json.loads(place.state_file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

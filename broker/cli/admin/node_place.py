@@ -127,20 +127,20 @@ class NodePlace:
             BrokerError: `no-node`, or `bad-config` with the field.
         """
         try:
-            text = self.config_file.read_text("utf-8")
+            raw = self.config_file.read_bytes()
         except OSError as error:
             raise BrokerError(
                 "no-node", f"{self.folder} holds no node: kentong node init"
             ) from error
         try:
-            return NodeConfig.model_validate(tomllib.loads(text))
+            return NodeConfig.model_validate(tomllib.loads(raw.decode()))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise BrokerError(
                 "bad-config", f"{self.config_file}: {where}: {first['msg']}"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BrokerError("bad-config", f"{self.config_file}: {error}") from None
 
     def certificates(self, config: NodeConfig) -> Mapping[str, Path]:
