@@ -24,6 +24,7 @@ _LATER: Final = (
     "directory-stale",
     "directory-behind",
     "clock-ahead",
+    "log-unwitnessed",
     "control-rate",
     "busy",
     "audit-unready",

@@ -28,6 +28,7 @@ MAX_AHEAD: Final = timedelta(minutes=5)
 MAX_AGE: Final = timedelta(days=35)
 RETRY_AHEAD_S: Final = 60
 RETRY_DIRECTORY_S: Final = 30
+RETRY_UNWITNESSED_S: Final = 60  # a round of witnesses takes ten
 
 
 class Verdict(Protocol):
@@ -70,11 +71,14 @@ class Situation:
         view: The directory in force at the gateway.
         policies: Of that directory.
         now: The gateway's clock.
+        unwitnessed: Whether what is decided now would stand in a log that no quorum of members
+            has witnessed for longer than the hub's operator allows.
     """
 
     view: DirectoryView
     policies: Evaluator
     now: datetime
+    unwitnessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,8 @@ def _not_now(label: Label, digest: bytes, situation: Situation) -> NotNow | None
         return NotNow("directory-stale", RETRY_DIRECTORY_S, label.id, digest)
     if (theirs.root, theirs.snapshot) > (ours.root, ours.snapshot):
         return NotNow("directory-behind", RETRY_DIRECTORY_S, label.id, digest)
+    if situation.unwitnessed:
+        return NotNow("log-unwitnessed", RETRY_UNWITNESSED_S, label.id, digest)
     return None
 
 

@@ -26,6 +26,10 @@ _GATEWAY: Final = (
     phrase("reason-directory-stale", "the hub's keys and rules are out of date; wait"),
     phrase("reason-expired", "the alert's time has passed"),
     phrase("reason-id-reused", "another alert has this number; the node sends it under a new one"),
+    phrase(
+        "reason-log-unwitnessed",
+        "too few members watch the hub's log; the node sends it later",
+    ),
     phrase("reason-not-tried", "the hub could not examine it; call your administrator"),
     phrase("reason-own-member", "nobody sends to itself"),
     phrase("reason-quota", "too many alerts at once; the node sends it later"),

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from broker.admission.judge import Situation
+from broker.gateway.witnessing import Witnessing
 from broker.logs import get_logger
 from broker.policy import Policies, compile_policies
 from keys.directory.view import DirectoryView
@@ -38,16 +39,21 @@ class DirectoryInForce:
     source: ViewSource
     _view: DirectoryView
     _policies: Policies  # Owned by `reread`; nobody else writes it.
+    witnessing: Witnessing | None = None
 
     @classmethod
-    def read(cls, source: ViewSource) -> "DirectoryInForce":
+    def read(cls, source: ViewSource, witnessing: Witnessing | None = None) -> "DirectoryInForce":
         """Return what is published now.
+
+        Args:
+            source: Where it is.
+            witnessing: Whether the log is witnessed; without it, nobody asks.
 
         Raises:
             KeysError: It breaks a rule, or cannot be read.
         """
         view = source.view()
-        return cls(source, view, compile_policies(view))
+        return cls(source, view, compile_policies(view), witnessing)
 
     @property
     def view(self) -> DirectoryView:
@@ -56,7 +62,8 @@ class DirectoryInForce:
 
     def situation(self, now: datetime) -> Situation:
         """Return what holds at `now`."""
-        return Situation(self._view, self._policies, now)
+        unwitnessed = self.witnessing is not None and self.witnessing.unmet(self._view, now)
+        return Situation(self._view, self._policies, now, unwitnessed)
 
     async def keep_fresh(self) -> None:
         """Look again for ever, every `REREAD_S` seconds."""

@@ -16,6 +16,7 @@ from broker.gateway.dispatch import Dispatcher
 from broker.gateway.held import HeldDrain
 from broker.gateway.presence import Presence
 from broker.gateway.trial import ChildTrial
+from broker.gateway.witnessing import Witnessing
 from broker.gateway.worker import Trial, Worker
 from broker.logs import get_logger
 from broker.settings import settings
@@ -103,9 +104,9 @@ def _log_key(directory: DirectoryInForce) -> bytes | None:
     return None if log is None else log.sequencer
 
 
-def published(home: Path) -> DirectoryInForce:
-    """Return the directory that the hub in `home` publishes."""
-    return DirectoryInForce.read(LatestDirectory(PublishedDirectory.at(home)))
+def published(home: Path, witnessing: Witnessing | None = None) -> DirectoryInForce:
+    """Return the directory that the hub in `home` publishes, and whether its log is witnessed."""
+    return DirectoryInForce.read(LatestDirectory(PublishedDirectory.at(home)), witnessing)
 
 
 def child_trial(home: Path) -> Trial:

@@ -1,46 +1,52 @@
-"""Collects the members' cosignatures, round by round, and knows where each witness stands.
+"""Collects the members' cosignatures, round by round.
 
 A round is one checkpoint put to all witnesses; the next begins ten seconds later, or ten minutes
-later if the log did not grow. Witnesses ask; the hub never calls a node. What they hand in counts
-once it verifies under the key that the threshold signed for them.
-
-Before the log's first growth after a start, `Standing.compare` asks what enough witnesses cosigned
-last: a log put back from a backup would otherwise fork honestly.
+later if the log did not grow, and one more at the end of the process. Witnesses ask; the hub never
+calls a node. What they hand in counts once it verifies under the key that the threshold signed for
+them. Where each of them stands is kept in `broker.ledger.standings`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
 from broker import clock
-from broker.ledger.errors import LedgerError
+from broker.ledger.quorum import Quorum
+from broker.ledger.standings import Standings
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.line import read_number
-from broker.log.merkle import consistency_proof, tree_root
+from broker.log.merkle import consistency_proof
 from broker.log.note import Note, SignatureLine, parse_line, parse_note
 from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import lookup_in, parse_path
 from broker.log.witness import WitnessRequest
 from broker.logs import get_logger
-from broker.store.tilefiles import CHECKPOINT, COSIGNED, TileFiles, older_name
+from broker.store.tilefiles import CHECKPOINT, COSIGNED, TileFiles, older_name, older_size
+from broker.store.witnessed import WitnessedAt
 from broker.transport.limited import Limited
 from broker.transport.link import Link
-from broker.transport.services import Witnessing, asked_by, asked_file, asked_offset, piece_of
+from broker.transport.services import (
+    REFUSED,
+    TAKEN,
+    TELL_LATEST,
+    Witnessing,
+    asked_by,
+    asked_file,
+    asked_offset,
+    piece_of,
+)
+from keys.errors import KeysError
 
 AGAIN: Final = timedelta(minutes=10)  # without growth, so that cosignatures stay fresh
 KEEP_OLDER: Final = timedelta(hours=1)  # between checkpoints kept for auditors
-WARN_AFTER: Final = timedelta(minutes=1)  # without a quorum
-ALARM_AFTER: Final = timedelta(minutes=15)
-AGREE_POLL_S: Final = 0.25
+LAST_ROUND_S: Final = 3.0  # a node whose mail waits for a proof asks once a second
 RATE_PER_S: Final = 100.0
 BURST: Final = 1_000.0
-TELL_LATEST: Final = b"latest\n"
-TAKEN: Final = b"taken\n"
-REFUSED: Final = b"refused\n"
+NO_LOG: Final = "no-log"  # the directory does not name it yet
 _STATUS: Final = b" "
 _log = get_logger()
 
@@ -51,7 +57,7 @@ class _Round:
     note: Note
     begun_at: datetime
     lines: dict[bytes, SignatureLine] = field(default_factory=dict)
-    met: bool = False
+    met: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -60,22 +66,22 @@ class Cosigning:
 
     Attributes:
         files: The published log.
-        round_s: Least time between two checkpoints put to the witnesses.
         policy: Its keys, its witnesses and their quorum, as the directory has them now.
-        latest: What each witness showed since this start as the last that it cosigned; None: it
-            says that it never did.
-        behind: A witness saw more leaves than this log has: it was put back, or there are two.
+        round_s: Least time between two checkpoints put to the witnesses.
     """
 
     files: TileFiles
     policy: Callable[[], Policy]
     round_s: float = 10.0
     now: Callable[[], datetime] = clock.now
-    latest: dict[bytes, SignedCheckpoint | None] = field(default_factory=dict)
-    behind: bool = False
     _round: _Round | None = None
     _kept_at: datetime | None = None
-    _unmet_since: datetime | None = None
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Join the parts."""
+        self.standings = Standings(self.files, self.policy, self.now)
+        self.quorum = Quorum(WitnessedAt(self.files.folder), AGAIN, self.now)
 
     async def serve(self, link: Link) -> None:
         """Answer from now on, files of the log included."""
@@ -84,11 +90,14 @@ class Cosigning:
         for what, answer in (
             (Witnessing.NEXT, self.next),
             (Witnessing.SUBMIT, self.submit),
-            (Witnessing.LATEST, self.show),
+            (Witnessing.LATEST, self.standings.show),
+            (Witnessing.OTHERS, self.standings.others),
+            (Witnessing.REPORT, self.standings.report),
+            (Witnessing.REPORTED, self.standings.reported),
         ):
             await link.serve(f"hub.*.witness.{what}", limited(_by_member(answer)))
 
-    def next(self, member: bytes, body: bytes) -> bytes:
+    async def next(self, member: bytes, body: bytes) -> bytes:
         """Return what `member` shall cosign, nothing, or that it shall show its latest.
 
         Args:
@@ -97,22 +106,19 @@ class Cosigning:
 
         Raises:
             LogError: Of the body.
+            StoreError: A tile is missing, or the disk takes no more.
         """
         old = _size(body)
-        if member not in self.latest:
+        if member not in self.standings.latest or old > self.standings.published_size():
             return TELL_LATEST
-        current = self._current()
-        if current is None or member in current.lines:
+        current = await self._current()
+        if current is None or member in current.lines or old > current.checkpoint.size:
             return b""
-        if old > current.checkpoint.size:
-            if old > self._published_size():
-                self._say_behind(member, old)
-            return b""
-        lookup = self._lookup(current.checkpoint.size)
+        lookup = lookup_in(self.files.read, current.checkpoint.size)
         proof = consistency_proof(old, current.checkpoint.size, lookup)
         return WitnessRequest(old, proof, current.note).to_bytes()
 
-    def submit(self, member: bytes, body: bytes) -> bytes:
+    async def submit(self, member: bytes, body: bytes) -> bytes:
         """Take what `member` answered to what it was asked to cosign.
 
         Args:
@@ -121,6 +127,7 @@ class Cosigning:
 
         Raises:
             LogError: `bad-witness-answer`, or the signature does not verify.
+            StoreError: The disk takes no more.
         """
         status, _, answer = body.partition(_STATUS)
         if status != str(HTTPStatus.OK.value).encode():
@@ -135,86 +142,66 @@ class Cosigning:
         if member not in signed.cosigned:
             raise LogError("bad-witness-answer", "no cosignature of this witness")
         current.lines[member] = signed.note.signatures[-1]
-        self.latest[member] = signed
-        self._count(current)
+        self.standings.latest[member] = signed
+        async with self._writing:
+            await self._count(current)
         return TAKEN
-
-    def show(self, member: bytes, body: bytes) -> bytes:
-        """Take the checkpoint that `member` cosigned last; an empty body says that there is none.
-
-        Raises:
-            LogError: It is not signed by the log and by this member.
-        """
-        if not body:
-            self.latest.setdefault(member, None)
-            return TAKEN
-        signed = self.policy().verify_log(body)
-        if member not in signed.cosigned:
-            raise LogError("bad-witness-answer", "no cosignature of this witness")
-        self.latest[member] = signed
-        return TAKEN
-
-    def compare(self, size: int) -> bool:
-        """Return whether enough witnesses showed what they cosigned, and all of it is ours.
-
-        Enough are so many that any quorum has one of them: all but a quorum, and one more.
-
-        Args:
-            size: Of the log as its own store has it.
-
-        Raises:
-            LedgerError: `witness-ahead`: leaves are missing here; `fork`: another tree was signed.
-        """
-        policy = self.policy()
-        lookup = self._lookup(size)
-        for witness in policy.witnesses:
-            signed = self.latest.get(witness.name)
-            if signed is None:
-                continue
-            name, seen = witness.name.decode(), signed.checkpoint
-            if seen.size > size:
-                raise LedgerError(
-                    "witness-ahead", f"{name} cosigned {seen.size} leaves, here are {size}"
-                )
-            if tree_root(seen.size, lookup) != seen.root:
-                raise LedgerError("fork", f"{name} cosigned another tree of {seen.size} leaves")
-        needed = min((group.threshold for group in policy.groups), default=0)
-        shown = sum(witness.name in self.latest for witness in policy.witnesses)
-        return not needed or shown >= len(policy.witnesses) - needed + 1
 
     async def wait_agreed(self, size: int) -> None:
-        """Return once `compare` does; until then the log does not grow, and traffic goes on.
+        """Return once enough witnesses showed that what they cosigned is in a log of that size.
 
         Raises:
-            LedgerError: As `compare`.
+            LedgerError: As `Standings.compare`.
         """
-        began = self.now()
-        said = began
-        while not self.compare(size):
-            await asyncio.sleep(AGREE_POLL_S)
-            now = self.now()
-            if now - began >= WARN_AFTER and now - said >= WARN_AFTER:
-                said = now
-                _log.error("log-waits", shown=len(self.latest), alarm="log-waits")
+        await self.standings.wait_agreed(size)
 
     async def watch_quorum(self) -> None:
-        """Say for ever when the quorum is missing."""
+        """Begin rounds for ever, asked or not, and say when the quorum is missing.
+
+        Raises:
+            LedgerError: A witness has a signed checkpoint that is not of this log: the process
+                must end, and nothing more be signed.
+        """
         while True:
-            await asyncio.sleep(WARN_AFTER.total_seconds())
-            self.say_unmet()
+            await self.tick()
+            try:
+                async with asyncio.timeout(self.round_s):
+                    await self.standings.changed.wait()
+            except TimeoutError:
+                continue
 
-    def say_unmet(self) -> None:
-        """Warn after a minute without a quorum, and raise an alarm after fifteen."""
-        if self._unmet_since is None:
-            return
-        waited = self.now() - self._unmet_since
-        seconds = int(waited.total_seconds())
-        if waited >= ALARM_AFTER:
-            _log.error("quorum-unmet", seconds=seconds, alarm="quorum-unmet")
-        elif waited >= WARN_AFTER:
-            _log.warning("quorum-unmet", seconds=seconds)
+    async def tick(self) -> None:
+        """Do once what `watch_quorum` does."""
+        if self.standings.wrong is not None:
+            raise self.standings.wrong
+        try:
+            await self._current()
+        except (LogError, KeysError) as error:  # more witnesses are asked for than have keys, say
+            if error.code != NO_LOG:
+                _log.error("no-round", error_code=error.code, alarm=error.code)
+        self.quorum.say()
 
-    def _current(self) -> _Round | None:
+    async def last_round(self, within_s: float = LAST_ROUND_S) -> bool:
+        """Put the newest checkpoint to the witnesses now; return whether a quorum stood behind it.
+
+        For the end of the process. Who does not ask in time cosigns it after the next start.
+        """
+        newest = self.standings.published_size()
+        if self._round is None or self._round.checkpoint.size < newest:
+            self._round = None
+        try:
+            current = await self._current()
+        except (LogError, KeysError):  # nobody can be asked
+            return False
+        if current is None:
+            return False
+        try:
+            async with asyncio.timeout(within_s):
+                return await current.met.wait()
+        except TimeoutError:
+            return False
+
+    async def _current(self) -> _Round | None:
         raw = self.files.checkpoint()
         if raw is None:
             return None
@@ -228,10 +215,13 @@ class Cosigning:
                 return current
         if not checkpoint.size:
             return None
-        self._round = _Round(checkpoint, note, now)
-        if self._unmet_since is None:
-            self._unmet_since = now
-        return self._round
+        asks_for_none = self.policy().quorum is None
+        self._round = current = _Round(checkpoint, note, now)
+        if asks_for_none:
+            current.met.set()
+        else:
+            await self.quorum.due(now)
+        return current
 
     def _cosigned(self, current: _Round, answer: bytes) -> SignedCheckpoint:
         try:
@@ -240,40 +230,33 @@ class Cosigning:
             raise LogError("bad-witness-answer", "no signature line") from None
         return self.policy().verify_log(current.note.signed_also((line,)).to_bytes())
 
-    def _count(self, current: _Round) -> None:
+    async def _count(self, current: _Round) -> None:
         if not self.policy().quorum_met(current.lines.keys()):
             return
         note = current.note.signed_also(tuple(current.lines.values())).to_bytes()
-        if not current.met:
-            current.met, self._unmet_since = True, None
-            _log.info("cosigned", size=current.checkpoint.size, witnesses=len(current.lines))
-        self.files.publish_note(COSIGNED, note)
+        await asyncio.to_thread(self.files.publish_note, COSIGNED, note)
+        if not current.met.is_set():
+            current.met.set()
+            await self.quorum.met()
+            _log.info("cosigned", size=current.checkpoint.size, count=len(current.lines))
         if self._kept_at is None or current.begun_at - self._kept_at >= KEEP_OLDER:
             self._kept_at = current.begun_at
         if self._kept_at == current.begun_at:
-            self.files.publish_note(older_name(current.checkpoint.size), note)
-
-    def _published_size(self) -> int:
-        raw = self.files.checkpoint()
-        return 0 if raw is None else parse_checkpoint(parse_note(raw).text).size
-
-    def _say_behind(self, member: bytes, size: int) -> None:
-        if not self.behind:
-            _log.error("witness-ahead", member=member.decode(), size=size, alarm="witness-ahead")
-        self.behind = True
-
-    def _lookup(self, size: int) -> Callable[[int, int], bytes]:
-        return lookup_in(self.files.read, size)
+            name = older_name(current.checkpoint.size)
+            await asyncio.to_thread(self.files.publish_note, name, note)
 
     def _file(self, subject: str, payload: bytes) -> bytes:
         path = asked_file(subject)
-        if path not in {CHECKPOINT, COSIGNED}:
+        if path not in {CHECKPOINT, COSIGNED} and older_size(path) is None:
             parse_path(path)
         return piece_of(self.files.raw(path), asked_offset(payload))
 
 
-def _by_member(answer: Callable[[bytes, bytes], bytes]) -> Callable[[str, bytes], bytes]:
-    def answered(subject: str, payload: bytes) -> bytes:
+Answering = Callable[[bytes, bytes], bytes | Awaitable[bytes]]
+
+
+def _by_member(answer: Answering) -> Callable[[str, bytes], bytes | Awaitable[bytes]]:
+    def answered(subject: str, payload: bytes) -> bytes | Awaitable[bytes]:
         return answer(asked_by(subject).encode(), payload)
 
     return answered

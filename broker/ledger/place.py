@@ -56,6 +56,8 @@ class LedgerConfig(Strict):
         integrate_s: or the oldest has waited so many seconds,
         growth_leaves: and never by more than this at a time.
         checkpoint_s: Least seconds between two checkpoints shown while it grows.
+        refuse_after_h: Hours without a quorum of witnesses after which gateways refuse new
+            submissions for the time being; 0 for never.
     """
 
     format: Literal[1] = 1
@@ -66,6 +68,7 @@ class LedgerConfig(Strict):
     integrate_s: Annotated[float, Field(ge=0.01, le=60)] = 0.25
     growth_leaves: Annotated[int, Field(ge=1, le=65_536)] = 4096
     checkpoint_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    refuse_after_h: Annotated[int, Field(ge=0, le=8_760)] = 48
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ _UNFINISHED: Final = "unfinished"
 _LOCK: Final = ".lock"
 _FOLDER_MODE: Final = 0o700
 _SYNC_TOGETHER: Final = 16
+_MAX_DIGITS: Final = 19  # of a size
 _MAX_BYTES: Final = TILE_WIDTH * 65_537
 
 
@@ -273,6 +274,15 @@ class TileFiles:
 def older_name(size: int) -> str:
     """Return the name under which the checkpoint of `size` leaves is kept."""
     return f"{_OLDER}/{size}"
+
+
+def older_size(name: str) -> int | None:
+    """Return the size that a name of `older_name` says, or None for any other name."""
+    folder, _, digits = name.partition("/")
+    if folder != _OLDER or not digits.isascii() or not digits.isdecimal():
+        return None
+    size = int(digits[:_MAX_DIGITS])
+    return size if older_name(size) == name else None
 
 
 def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:

@@ -10,7 +10,7 @@ from broker.logs import get_logger
 from broker.transport.services import asked_by, busy_answer, piece_of
 from keys.errors import KeysError
 
-Answering = Callable[[str, bytes], bytes]
+Answering = Callable[[str, bytes], bytes | Awaitable[bytes]]
 _log = get_logger()
 
 
@@ -34,7 +34,8 @@ class Limited:
             if wait_s:
                 return busy_answer()
             try:
-                return answer(subject, payload)
+                found = answer(subject, payload)
+                return found if isinstance(found, bytes) else await found
             except (BrokerError, KeysError) as error:
                 _log.warning("request-refused", member=member, error_code=error.code)
                 return piece_of(None, 0)

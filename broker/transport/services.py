@@ -6,7 +6,7 @@ compared, and a notice only shown.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,7 +20,11 @@ from schemas.errors import CanonicalError
 
 MAX_PIECE_BYTES: Final = 256 * 1024
 MAX_ANSWER_BYTES: Final = 512 * 1024
+MAX_REPORT_BYTES: Final = 512 * 1024  # a request to a witness has about ten kibibytes
 REQUEST_TIMEOUT_S: Final = 5.0
+TELL_LATEST: Final = b"latest\n"
+TAKEN: Final = b"taken\n"
+REFUSED: Final = b"refused\n"
 MISSING: Final = "missing"
 BUSY: Final = "busy"
 MAX_REASON: Final = 200  # characters of the operator's reason, one printable line
@@ -34,6 +38,9 @@ class Witnessing(StrEnum):
     NEXT = "next"
     SUBMIT = "submit"
     LATEST = "latest"
+    OTHERS = "others"
+    REPORT = "report"
+    REPORTED = "reported"
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,9 @@ class HubServices:
 
         Args:
             what: `NEXT` asks what to cosign and tells the size cosigned last; `SUBMIT` hands in a
-                status and a body; `LATEST` hands in the note cosigned last.
+                status and a body; `LATEST` hands in the note cosigned last; `OTHERS` asks for those
+                of all witnesses; `REPORT` hands in a request that was refused although the log had
+                signed it; `REPORTED` asks for the one of that number, from 0.
             body: As `broker.log.witness`.
 
         Raises:
@@ -91,6 +100,18 @@ class HubServices:
         if raw == busy_answer():
             raise BrokerError(BUSY, "the hub asks to wait", retry="later")
         return raw
+
+    async def others_cosigned(self) -> tuple[bytes, ...]:
+        """Return the notes that the witnesses cosigned last, as far as the hub has them.
+
+        Raises:
+            BrokerError: As `read`.
+        """
+        match dict(read_fields(await self.witness(Witnessing.OTHERS, b""))):
+            case {"cosigned": list(notes)}:
+                return tuple(note for note in notes if isinstance(note, bytes))
+            case _:
+                raise Refused(0, "an answer of another form")
 
     async def _file(self, name: str, max_bytes: int) -> bytes | None:
         raw = b""
@@ -203,6 +224,11 @@ def notices_answer(notices: tuple[Notice, ...]) -> bytes:
             ]
         }
     )
+
+
+def cosigned_answer(notes: Sequence[bytes]) -> bytes:
+    """Return the answer that carries what the witnesses cosigned last."""
+    return canonical.encode({"cosigned": list(notes)})
 
 
 def busy_answer() -> bytes:

@@ -186,6 +186,10 @@ WAITS: dict[str, tuple[Callable[[], tuple[Arrival, Situation]], str]] = {
         "directory-stale",
     ),
     "a newer directory there": (lambda: (_newer(), SITUATION), "directory-behind"),
+    "a log that nobody witnesses": (
+        lambda: (GOOD, replace(SITUATION, unwitnessed=True)),
+        "log-unwitnessed",
+    ),
 }
 
 

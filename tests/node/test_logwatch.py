@@ -148,17 +148,17 @@ async def test_a_log_put_back_from_a_backup_is_not_grown(watched: Watched) -> No
     await watched.committer.grow(0, entries(0, 5), {})
     await watched.rounds("SG", "MY")
     again = Cosigning(watched.committer.files, watched.cosigning.policy, round_s=0)
-    assert not again.compare(5)  # nobody showed anything yet
+    assert not again.standings.compare(5)  # nobody showed anything yet
     for code in ("SG", "MY"):
-        note = watched.cosigning.latest[code.encode()]
+        note = watched.cosigning.standings.latest[code.encode()]
         assert note is not None
-        again.show(code.encode(), note.note.to_bytes())
-    assert again.compare(5)  # four less a quorum of three, and one more
+        again.standings.show(code.encode(), note.note.to_bytes())
+    assert again.standings.compare(5)  # four less a quorum of three, and one more
     with pytest.raises(LedgerError) as caught:
-        again.compare(4)
+        again.standings.compare(4)
     assert caught.value.code == "witness-ahead"
     with pytest.raises(LogError):
-        again.show(b"VN", again.latest[b"SG"].note.to_bytes())  # type: ignore[union-attr]
+        again.standings.show(b"VN", again.standings.latest[b"SG"].note.to_bytes())  # type: ignore[union-attr]
 
 
 async def test_a_copy_refuses_leaves_that_were_not_signed(watched: Watched) -> None:

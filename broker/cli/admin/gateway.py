@@ -1,5 +1,6 @@
 """`kentong gateway`: one worker process; `kentong hub run` starts as many as it is told."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -9,10 +10,13 @@ from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.gateway.decide import Decider
 from broker.gateway.run import child_trial, published, run_worker
+from broker.gateway.witnessing import Witnessing
 from broker.hub.memory import read_memory
 from broker.hub.place import HubPlace
+from broker.ledger.place import LedgerPlace
 from broker.logs import configure
 from broker.settings import home
+from broker.store.witnessed import WitnessedAt
 from broker.transport.link import Link
 
 app = typer.Typer(no_args_is_help=True)
@@ -47,7 +51,7 @@ def run(
             await link.wait_connected()
             await run_worker(
                 link,
-                published(folder),
+                published(folder, _witnessing(LedgerPlace(folder))),
                 decider,
                 trial=child_trial(folder),
                 quotas=Quotas().shared_by(max(1, config.gateways)),
@@ -56,3 +60,11 @@ def run(
             )
 
     run_until_stopped(work())
+
+
+def _witnessing(place: LedgerPlace) -> Witnessing | None:
+    """Return whether the log beside this worker is witnessed; None where there is no log."""
+    if not place.config_file.exists():
+        return None
+    limit = timedelta(hours=place.config().refuse_after_h)
+    return Witnessing(WitnessedAt(place.files.folder), limit)

@@ -1,6 +1,7 @@
 """`kentong log`: make and run the hub's log of decisions."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.log_resume import resume
+from broker.cli.admin.log_status import status
 from broker.cli.admin.log_web import serve
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.records import erase, openings
@@ -24,8 +26,6 @@ from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.sequencer import Sequencer
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import metadata
-from broker.log.checkpoint import parse_checkpoint
-from broker.log.note import parse_note
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Policy
 from broker.log.regional import regional_policy
@@ -53,6 +53,7 @@ app.command()(openings)
 app.command()(serve)
 app.command()(erase)
 app.command()(resume)
+app.command()(status)
 
 
 @app.callback()
@@ -190,21 +191,18 @@ def run(
                 await cosigning.serve(link)
             screen.line(say("log-ready", "The log runs."))
             pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
-            async with asyncio.TaskGroup() as group:
-                group.create_task(cosigning.watch_quorum())
-                if not named:
-                    group.create_task(_serve_once_named(cosigning, link, latest))
-                cadence = place.cadence()
-                sequencer = Sequencer(
-                    link,
-                    committer,
-                    gateway_keys,
-                    pen,
-                    agreed,
-                    cadence,
-                    lambda: latest.view().version,
-                )
-                group.create_task(sequencer.run())
+            cadence = place.cadence()
+            sequencer = Sequencer(
+                link,
+                committer,
+                gateway_keys,
+                pen,
+                agreed,
+                cadence,
+                lambda: latest.view().version,
+            )
+            naming = None if named else _serve_once_named(cosigning, link, latest)
+            await _grow(sequencer, cosigning, naming)
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
@@ -232,39 +230,19 @@ def keys() -> None:
     typer.echo(place.sequencer_file.read_text("ascii").strip())
 
 
-@app.command()
-def status(as_json: AsJSON = False) -> None:
-    """Show how large the log is, and whether its signer answers; ends with 4 if it does not.
-
-    Example: kentong log status
-    """
-    place = LedgerPlace(home())
-    origin = place.config().origin
-    raw = place.files.checkpoint()
-    published = None if raw is None else parse_checkpoint(parse_note(raw).text)
+async def _grow(
+    sequencer: Sequencer, cosigning: Cosigning, naming: Coroutine[None, None, None] | None
+) -> None:
+    """Grow the log until told to end; then put its newest checkpoint to the witnesses."""
     try:
-        signed: int | None = asyncio.run(SignerClient(place.socket).state())[0]
-    except LedgerError:
-        signed = None
-    size = 0 if published is None else published.size
-    root = "" if published is None else published.root.hex()
-    if as_json:
-        screen.as_json(
-            "log-status", ok=signed is not None, origin=origin, size=size, root=root, signed=signed
-        )
-    else:
-        answers = say("no", "NO") if signed is None else say("yes", "yes")
-        screen.table(
-            ("", ""),
-            [
-                (say("log-origin", "log"), origin),
-                (say("log-size", "leaves"), str(size)),
-                (say("log-root", "root"), root),
-                (say("log-signer", "signer answers"), answers),
-            ],
-        )
-    if signed is None:
-        raise typer.Exit(4)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(cosigning.watch_quorum())
+            if naming is not None:
+                group.create_task(naming)
+            group.create_task(sequencer.run())
+    except asyncio.CancelledError:  # the sequencer has shown its newest checkpoint
+        await cosigning.last_round()
+        raise
 
 
 async def _serve_once_named(cosigning: Cosigning, link: Link, latest: LatestDirectory) -> None:
