@@ -30,6 +30,9 @@ class Metrics:
         self._quarantined = self._gauge("kentong_node_quarantined", "Deliveries put aside")
         self._gaps = self._gauge("kentong_node_gaps", "Numbered alerts that did not arrive")
         self._alarms = self._gauge("kentong_node_alarms", "Alarms to be looked at")
+        self._alarm = self._gauge(
+            "kentong_node_alarm", "How often each alarm was raised", ("code",)
+        )
         self._outbox = self._gauge(
             "kentong_node_outbox", "Submissions by state", ("traffic", "state")
         )
@@ -49,6 +52,10 @@ class Metrics:
         self._quarantined.set(status.quarantined)
         self._gaps.set(len(status.gaps))
         self._alarms.set(len(status.alarms))
+        self._alarm.clear()  # one that was settled is gone
+        for code in {alarm.code for alarm in status.alarms}:
+            times = sum(alarm.count for alarm in status.alarms if alarm.code == code)
+            self._alarm.labels(code).set(times)
         for traffic, counts in zip(_TRAFFIC, (status.outbox, status.exercise_outbox), strict=True):
             for state in SubmissionState:
                 self._outbox.labels(traffic, state).set(counts.get(state, 0))

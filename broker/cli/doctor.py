@@ -33,6 +33,7 @@ def command(as_json: AsJSON = False) -> None:
         ("profile", _profile),
         ("officer-key", _key),
         ("node", _node),
+        ("alarms", _alarms),
     ):
         findings.append(_try(name, check))
         if not findings[-1][1] and name in {"home", "profile"}:
@@ -87,12 +88,24 @@ def _key() -> str:
     return f"{signer.member} {signer.kid.hex()}"
 
 
-def _node() -> str:
+def _status() -> NodeStatus:
     async def work() -> NodeStatus:
         async with client() as desk:
             return await desk.node_status()
 
-    status = ask(work())
+    return ask(work())
+
+
+def _alarms() -> str:
+    raised = _status().alarms
+    if raised:
+        codes = ", ".join(sorted({alarm.code for alarm in raised}))
+        raise BrokerError("alarms", f"{codes}: see kentong status and kentong witness status")
+    return say("no-alarms", "none")
+
+
+def _node() -> str:
+    status = _status()
     if status.sealing:
         raise BrokerError(status.sealing, reason(status.sealing))
     if not status.connected:

@@ -72,11 +72,15 @@ class WitnessRefusal:
     Attributes:
         status: Of HTTP, as the specification has it.
         body: The size known, for a status of 409; else a reason.
-        evidence: The log signed it, and nothing shows that it extends what was seen: keep it.
+        checkpoint: What was asked for, if the log's signature under it verified: keep the request,
+            and tell the other witnesses, for the log answers for it.
+        evidence: The log should not have signed it: nothing shows that it extends what was seen,
+            or it is no checkpoint of ours. Otherwise the request may have been overtaken.
     """
 
     status: HTTPStatus
     body: bytes
+    checkpoint: Checkpoint | None = None
     evidence: bool = False
 
 
@@ -124,7 +128,8 @@ def judge(raw: bytes, *, keys: tuple[VKey, ...], seen: Seen) -> Acceptable | Wit
     except LogError as error:
         return _refused(HTTPStatus.FORBIDDEN, str(error))
     if len(verified) < len(keys) or checkpoint.extensions:
-        return _refused(HTTPStatus.FORBIDDEN, "not signed with every key of the log")
+        reason = b"not signed with every key of the log, or with extensions\n"
+        return WitnessRefusal(HTTPStatus.FORBIDDEN, reason, checkpoint, evidence=True)
     refusal = _against(request, checkpoint, seen)
     if refusal is not None:
         return refusal
@@ -133,16 +138,19 @@ def judge(raw: bytes, *, keys: tuple[VKey, ...], seen: Seen) -> Acceptable | Wit
 
 
 def _against(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -> WitnessRefusal | None:
+    forks = checkpoint.size == seen.size and seen.root not in {None, checkpoint.root}
     if request.old > checkpoint.size:
-        return _refused(HTTPStatus.BAD_REQUEST, "the old size is larger than the new one")
+        reason = b"the old size is larger than the new one\n"
+        return WitnessRefusal(HTTPStatus.BAD_REQUEST, reason, checkpoint, evidence=forks)
     if request.old != seen.size:
-        return WitnessRefusal(HTTPStatus.CONFLICT, f"{seen.size}\n".encode())
+        known = f"{seen.size}\n".encode()
+        return WitnessRefusal(HTTPStatus.CONFLICT, known, checkpoint, evidence=forks)
     try:
         checkpoint.check_empty_root()
         _check_growth(request, checkpoint, seen)
     except LogError as error:
         reason = f"{error.code}: {error}\n".encode()
-        return WitnessRefusal(HTTPStatus.UNPROCESSABLE_ENTITY, reason, evidence=True)
+        return WitnessRefusal(HTTPStatus.UNPROCESSABLE_ENTITY, reason, checkpoint, evidence=True)
     return None
 
 

@@ -49,6 +49,12 @@ async def raise_alarm(
         await connection.execute(insert(alarm_details).values(code=code, detail=detail))
 
 
+async def settle(connection: AsyncConnection, code: str) -> int:
+    """Take down every alarm of `code`, which a person has looked into; return how many."""
+    await connection.execute(delete(alarm_details).where(alarm_details.c.code == code))
+    return (await connection.execute(delete(alarms).where(alarms.c.code == code))).rowcount
+
+
 async def say_split(database: Database, present: Present) -> None:
     """Keep the evidence of a split and raise its alarm, once for each.
 

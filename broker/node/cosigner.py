@@ -2,32 +2,44 @@
 
 What was cosigned last stands in one row; it moves on by compare-and-swap and is synced before the
 signature leaves the process. Source: C2SP tlog-witness; `broker.log.witness` has the checks.
+
+Every request that the log signed and this node refuses is kept, and told to the other witnesses
+through the hub. A hub that suppresses it gains nothing against who carries the file over by hand.
 """
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.log.errors import LogError
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
-from broker.log.regional import log_vkeys, witness_name
-from broker.log.witness import Acceptable, Seen, WitnessRefusal, judge
+from broker.log.regional import log_vkeys, regional_policy, witness_name
+from broker.log.witness import Acceptable, Seen, WitnessRefusal, judge, parse_request
 from broker.logs import get_logger
-from broker.node import alarms
+from broker.node import alarms, logstate
 from broker.node.logevidence import LogEvidence
+from broker.node.logreading import LogReading
+from broker.node.logstate import copied_of, restored_at, seen_of
 from broker.node.present import Present
+from broker.node.recollection import Recollection
+from broker.node.suspects import MAX_WAITING, Suspects
 from broker.store.database import Database
 from broker.store.tables import witnessed
+from broker.store.tilefiles import COSIGNED
 from broker.transport.link import Link
-from broker.transport.services import HubServices, Witnessing
+from broker.transport.services import MAX_REPORT_BYTES, TELL_LATEST, HubServices, Witnessing
 from schemas.directory import LogDocument
 
-TELL_LATEST: Final = b"latest\n"
 REFUSED: Final = "log-inconsistent"
+OVERTAKEN: Final = "log-refused"  # kept as well: only a larger copy tells what it was
+RESTORED: Final = "witness-restored"
 _log = get_logger()
 
 
@@ -37,20 +49,25 @@ class Cosigner:
 
     Attributes:
         seed: Of its ML-DSA-44 key.
-        evidence: Where requests are kept that the log's owner should not have signed.
+        evidence: Where requests are kept that the log signed and this node refused.
+        suspects: What is held against the copy of the log.
     """
 
     present: Present
     database: Database
     link: Link
     seed: bytes
-    evidence: LogEvidence | None = None
+    evidence: LogEvidence
+    suspects: Suspects
+    _untold: list[bytes] = field(default_factory=list, repr=False)
+    _heard: int = 0  # Reports of others, of this run of the hub's log.
 
     async def round(self) -> bool:
         """Ask what to cosign, and hand it in; return whether something was asked.
 
         Raises:
             BrokerError: The hub does not answer, or the database did not keep it.
+            LogError: After a restoration: what others cosigned is not one tree.
         """
         log = self._log()
         if log is None or self.present.member not in self.present.view.witness_keys(
@@ -58,19 +75,25 @@ class Cosigner:
         ):
             return False
         hub = HubServices(self.link, self.present.member)
-        async with self.database.read() as connection:
-            seen, _ = await seen_of(connection, log.origin)
-        asked = await hub.witness(Witnessing.NEXT, f"{seen.size}\n".encode())
-        if asked == TELL_LATEST:
-            async with self.database.read() as connection:
-                _, note = await seen_of(connection, log.origin)
-            await hub.witness(Witnessing.LATEST, note)
-            asked = await hub.witness(Witnessing.NEXT, f"{seen.size}\n".encode())
-        if not asked:
+        if not await self._remembers(hub, log):
             return False
-        status, body = await self.answer(asked)
-        await hub.witness(Witnessing.SUBMIT, f"{status.value} ".encode() + body)
-        return True
+        asked = await self._ask(hub, log)
+        if asked:
+            status, body = await self.answer(asked)
+            await hub.witness(Witnessing.SUBMIT, f"{status.value} ".encode() + body)
+        return bool(asked)
+
+    async def exchange(self) -> None:
+        """Tell the other witnesses what this one refused, and take what they did.
+
+        Raises:
+            BrokerError: The hub does not answer; what was not told is told later.
+        """
+        log = self._log()
+        if log is not None:
+            hub = HubServices(self.link, self.present.member)
+            await self._tell(hub)
+            await self._hear(hub, log)
 
     async def answer(self, asked: bytes) -> tuple[HTTPStatus, bytes]:
         """Return status and body for a request to cosign, as over HTTP.
@@ -87,22 +110,39 @@ class Cosigner:
         keys = log_vkeys(log)
         async with self.database.read() as connection:
             seen, _ = await seen_of(connection, log.origin)
+            lost = await restored_at(connection) is not None
         judged = judge(asked, keys=keys, seen=seen)
         if isinstance(judged, WitnessRefusal):
             await self._refused(judged, asked)
             return judged.status, judged.body
+        if lost:
+            return HTTPStatus.SERVICE_UNAVAILABLE, b"restored from a backup\n"
+        return await self._sign(log, judged, seen, now)
+
+    def signer(self) -> NoteSigner:
+        """Return what signs under this witness's name."""
+        name = witness_name(self.present.member)
+        return NoteSigner(name, SignatureType.COSIGNATURE_MLDSA44, self.seed)
+
+    async def _ask(self, hub: HubServices, log: LogDocument) -> bytes:
+        async with self.database.read() as connection:
+            seen, note = await seen_of(connection, log.origin)
+        asked = await hub.witness(Witnessing.NEXT, f"{seen.size}\n".encode())
+        if asked != TELL_LATEST:
+            return asked
+        self._untold, self._heard = await asyncio.to_thread(self._all_kept), 0
+        await hub.witness(Witnessing.LATEST, note)
+        asked = await hub.witness(Witnessing.NEXT, f"{seen.size}\n".encode())
+        return b"" if asked == TELL_LATEST else asked  # it has fewer leaves than we cosigned
+
+    async def _sign(
+        self, log: LogDocument, accepted: Acceptable, seen: Seen, now: datetime
+    ) -> tuple[HTTPStatus, bytes]:
         time_s = int(now.timestamp())
         if time_s < max(1, seen.time_s):
             _log.error("clock-behind", alarm="clock-behind")
             return HTTPStatus.SERVICE_UNAVAILABLE, b"the clock went back\n"
-        return await self._sign(log, judged, seen, time_s)
-
-    async def _sign(
-        self, log: LogDocument, accepted: Acceptable, seen: Seen, time_s: int
-    ) -> tuple[HTTPStatus, bytes]:
-        name = witness_name(self.present.member)
-        signer = NoteSigner(name, SignatureType.COSIGNATURE_MLDSA44, self.seed)
-        line = signer.cosign(accepted.checkpoint, time_s=time_s)
+        line = self.signer().cosign(accepted.checkpoint, time_s=time_s)
         moved = {
             "size": accepted.checkpoint.size,
             "root": accepted.checkpoint.root,
@@ -111,7 +151,10 @@ class Cosigner:
         }
 
         async def change(connection: AsyncConnection) -> bool:
-            return await _move(connection, log.origin, seen, moved)
+            done = await _move(connection, log.origin, seen, moved)
+            if done:
+                await logstate.forget_restored(connection)
+            return done
 
         if not await self.database.change(change):
             async with self.database.read() as connection:
@@ -119,28 +162,121 @@ class Cosigner:
             return HTTPStatus.CONFLICT, f"{known.size}\n".encode()
         if seen.root is None:
             root = accepted.checkpoint.root.hex()
-            _log.warning("log-trusted-on-first-use", size=accepted.checkpoint.size, root=root)
+            _log.warning("log-trusted-on-first-use", size=accepted.checkpoint.size, digest=root)
         return HTTPStatus.OK, line.to_text().encode()
+
+    # --- after a restoration ---
+
+    async def _remembers(self, hub: HubServices, log: LogDocument) -> bool:
+        """Return whether this node knows what it cosigned last, found out again if need be."""
+        reading = LogReading(hub)
+        async with self.database.read() as connection:
+            since_s = await restored_at(connection)
+            seen, _ = await seen_of(connection, log.origin)
+            shown = (await copied_of(connection, log.origin)).note
+        if seen.root is None:  # a node that is new, or one that lost all: others may know it
+            shown = await reading.note(COSIGNED) or b""
+        if since_s is None and self._cosigned_more(shown, seen):
+            since_s = int(self.present.now().timestamp())
+            await self._say_restored(since_s)
+        if since_s is None:
+            return True
+        notes = (*await hub.others_cosigned(), *((shown,) if shown else ()))
+        policy = regional_policy(self.present.view, at=self.present.now())
+        own = self.present.member.encode()
+        recollection = Recollection(policy, own, since_s, seen)
+        try:
+            found = await recollection.recall(reading, notes)
+        except LogError as error:
+            if error.retry == "never":
+                await self._alarm(REFUSED, b"\n".join(notes))
+            raise
+        if found is None:
+            return False
+        if isinstance(found, Seen):
+            await self.database.change(logstate.forget_restored)
+            return True
+        if int(self.present.now().timestamp()) < recollection.own_time_s(notes):
+            _log.error("clock-behind", alarm="clock-behind")
+            return False
+        keys = log_vkeys(log)
+        lines = tuple(s for s in found.note.signatures if any(key.matches(s) for key in keys))
+        accepted = Acceptable(found.checkpoint, found.checkpoint.signed(lines))
+        status, _ = await self._sign(log, accepted, seen, self.present.now())
+        _log.warning("witness-recalled", size=found.checkpoint.size, status=status.value)
+        return status is HTTPStatus.OK
+
+    def _cosigned_more(self, shown: bytes, seen: Seen) -> bool:
+        """Return whether a note that a quorum cosigned has our own line under more leaves."""
+        if not shown:
+            return False
+        try:
+            policy = regional_policy(self.present.view, at=self.present.now())
+            signed = policy.verify_log(shown)
+        except LogError:  # whoever checks it for itself will say so
+            return False
+        return (
+            self.present.member.encode() in signed.cosigned and signed.checkpoint.size > seen.size
+        )
+
+    async def _say_restored(self, since_s: int) -> None:
+        _log.error(RESTORED, alarm=RESTORED)
+        now = self.present.now()
+
+        async def change(connection: AsyncConnection) -> None:
+            await logstate.mark_restored(connection, since_s)
+            await alarms.raise_alarm(connection, RESTORED, now=now)
+
+        await self.database.change(change)
+
+    # --- what was refused, and what others refused ---
 
     async def _refused(self, refusal: WitnessRefusal, asked: bytes) -> None:
         _log.warning("not-cosigned", status=refusal.status.value)
-        if not refusal.evidence:
+        if refusal.checkpoint is None:
             return
-        detail = "" if self.evidence is None else str(self.evidence.keep(REFUSED, asked))
+        self.suspects.add(refusal.checkpoint, asked)
+        if asked not in self._untold and len(self._untold) < MAX_WAITING:
+            self._untold.append(asked)
+        if refusal.evidence:
+            await self._alarm(REFUSED, asked)
+        else:
+            await asyncio.to_thread(self.evidence.keep, OVERTAKEN, asked)
+
+    async def _alarm(self, code: str, raw: bytes) -> None:
+        _log.error(code, alarm=code)
+        detail = str(await asyncio.to_thread(self.evidence.keep, code, raw))
         now = self.present.now()
-        await self.database.change(lambda c: alarms.raise_alarm(c, REFUSED, now=now, detail=detail))
+        await self.database.change(lambda c: alarms.raise_alarm(c, code, now=now, detail=detail))
+
+    def _all_kept(self) -> list[bytes]:
+        found = [*self.evidence.kept(REFUSED), *self.evidence.kept(OVERTAKEN)]
+        return found[:MAX_WAITING]
+
+    async def _tell(self, hub: HubServices) -> None:
+        while self._untold:
+            if len(self._untold[-1]) <= MAX_REPORT_BYTES:
+                await hub.witness(Witnessing.REPORT, self._untold[-1])
+            self._untold.pop()
+
+    async def _hear(self, hub: HubServices, log: LogDocument) -> None:
+        """Take what other witnesses refused; what the log did not sign counts for nothing."""
+        for _ in range(MAX_WAITING):
+            asked = await hub.witness(Witnessing.REPORTED, f"{self._heard}\n".encode())
+            if not asked:
+                return
+            self._heard += 1
+            try:
+                policy = regional_policy(self.present.view, at=self.present.now())
+                signed = policy.verify_log(parse_request(asked).note.to_bytes())
+            except LogError as error:
+                _log.warning("report-refused", error_code=error.code)
+                continue
+            if signed.checkpoint.origin == log.origin:
+                self.suspects.add(signed.checkpoint, asked)
 
     def _log(self) -> LogDocument | None:
         return self.present.view.hub.log if self.present.has_directory else None
-
-
-async def seen_of(connection: AsyncConnection, origin: str) -> tuple[Seen, bytes]:
-    """Return what was cosigned last of a log, and the note; empty if nothing was."""
-    found = await connection.execute(select(witnessed).where(witnessed.c.origin == origin))
-    row = found.one_or_none()
-    if row is None:
-        return Seen(), b""
-    return Seen(int(row.size), row.root, int(row.time_s)), row.note
 
 
 async def _move(
@@ -148,7 +284,8 @@ async def _move(
 ) -> bool:
     if seen.root is None:
         try:
-            await connection.execute(insert(witnessed).values(origin=origin, **moved))
+            async with connection.begin_nested():
+                await connection.execute(insert(witnessed).values(origin=origin, **moved))
         except IntegrityError:
             return False
         return True

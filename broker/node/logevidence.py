@@ -1,4 +1,7 @@
-"""Files that show what the log's owner should not have signed: kept for ever, at most so many."""
+"""Files that show what the log's owner signed and a witness refused: kept for ever.
+
+Each kind has room of its own: who sends many harmless ones leaves the room for the others alone.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +12,9 @@ from keys.errors import KeyFileError
 from keys.files import make_private_folder, write_private
 from keys.primitives.hashing import sha256
 
-MAX_KEPT: Final = 256
+MAX_KEPT: Final = 256  # of a kind
+MAX_READ_BYTES: Final = 2 * 1024 * 1024
+_DIGITS: Final = 16  # of the hash in a name
 _log = get_logger()
 
 
@@ -24,12 +29,29 @@ class LogEvidence:
 
         A disk that does not take it delays no alarm.
         """
-        path = self.folder / f"{what}-{sha256(raw).hex()[:16]}"
+        path = self.folder / f"{what}-{sha256(raw).hex()[:_DIGITS]}"
         try:
             make_private_folder(self.folder.parent)
             make_private_folder(self.folder)
-            if not path.exists() and sum(1 for _ in self.folder.iterdir()) < MAX_KEPT:
+            if not path.exists() and len(self._of(what)) < MAX_KEPT:
                 write_private(path, raw)
         except (OSError, KeyFileError) as error:
             _log.error("evidence-not-kept", error=type(error).__name__)
         return path if path.exists() else self.folder
+
+    def kept(self, what: str) -> list[bytes]:
+        """Return what is kept under `what`, the newest first; what cannot be read is left out."""
+        found: list[bytes] = []
+        for path in reversed(self._of(what)):
+            try:
+                with path.open("rb") as file:
+                    found.append(file.read(MAX_READ_BYTES))
+            except OSError as error:
+                _log.warning("evidence-not-read", error=type(error).__name__)
+        return found
+
+    def _of(self, what: str) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        named = [p for p in self.folder.iterdir() if p.name[: -_DIGITS - 1] == what]
+        return sorted(named, key=lambda path: path.stat().st_mtime)

@@ -15,13 +15,15 @@ from broker.log.note import parse_note
 from broker.log.regional import regional_policy
 from broker.logs import get_logger
 from broker.node import proofs
-from broker.node.cosigner import Cosigner, seen_of
+from broker.node.cosigner import Cosigner
 from broker.node.ids import from_ms
 from broker.node.logevidence import LogEvidence
-from broker.node.mirror import Mirror, note_of
+from broker.node.logstate import copied_of, seen_of
+from broker.node.mirror import Mirror, is_damage
 from broker.node.present import Present
+from broker.node.suspects import Suspects
 from broker.store import tables
-from broker.store.database import Database
+from broker.store.database import Database, StoreError
 from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
 from keys.errors import KeysError
@@ -52,12 +54,16 @@ class LogWatch:
     compare_s: float = COMPARE_S
     waiting: int = 0
     _compared_at: float = -math.inf  # By the loop's clock.
+    _proved_to: proofs.Place = proofs.FIRST  # Where the next look at unproved mail begins.
 
     def __post_init__(self) -> None:
         """Join the halves."""
         evidence = LogEvidence(self.folder.parent / "evidence" / "log")
         self.files = TileFiles(self.folder)
-        self.cosigner = Cosigner(self.present, self.database, self.link, self.seed, evidence)
+        self.suspects = Suspects(self.present, self.database, self.files, evidence)
+        self.cosigner = Cosigner(
+            self.present, self.database, self.link, self.seed, evidence, self.suspects
+        )
         self.mirror = Mirror(self.present, self.database, self.link, self.files, evidence)
 
     async def run(self) -> None:
@@ -80,10 +86,22 @@ class LogWatch:
         Raises:
             BrokerError: The hub does not answer, or shows what was not signed.
         """
+        try:
+            await self._step()
+        except StoreError as error:
+            if not is_damage(error):
+                raise
+            await self.mirror.repair()
+
+    async def _step(self) -> None:
         await self.cosigner.round()
         await self.mirror.follow()
         await self.prove()
         await self._compare_if_due()
+        await self.cosigner.exchange()
+        if self.present.has_directory and self.present.view.hub.log is not None:
+            copied, _ = await self.mirror.sizes(self.present.view.hub.log.origin)
+            await self.suspects.check(copied)
 
     async def _compare_if_due(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -101,8 +119,9 @@ class LogWatch:
             return
         view, now = self.present.view, self.present.now()
         origin = self.present.view.hub.log.origin
-        self.waiting = await self.database.change(
-            lambda c: proofs.prove(c, origin, self.files, view, now=now)
+        after = self._proved_to
+        self.waiting, self._proved_to = await self.database.change(
+            lambda c: proofs.prove(c, origin, self.files, view, now=now, after=after)
         )
 
     async def shown(self) -> LogShown | None:
@@ -112,20 +131,19 @@ class LogWatch:
         now, origin = self.present.now(), self.present.view.hub.log.origin
         async with self.database.read() as connection:
             seen, _ = await seen_of(connection, origin)
-            note = await note_of(connection, origin)
+            copy = await copied_of(connection, origin)
             counted = await connection.execute(
                 select(func.count(tables.proofs.c.number), func.count(tables.proofs.c.id))
             )
             proved, known = counted.one()
-        copied, proven = await self.mirror.sizes(origin)
         names: tuple[str, ...] = ()
         newest = 0
         root = ""
         total = len(self.present.view.witnesses_at(now))
-        if note:
-            root = parse_checkpoint(parse_note(note).text).root.hex()
+        if copy.note:
+            root = parse_checkpoint(parse_note(copy.note).text).root.hex()
             try:
-                cosigned = regional_policy(self.present.view, at=now).verify_log(note).cosigned
+                cosigned = regional_policy(self.present.view, at=now).verify_log(copy.note).cosigned
             except LogError:  # the keys changed since; the next one is under the new ones
                 cosigned = {}
             names = tuple(sorted(name.decode() for name in cosigned))
@@ -134,8 +152,8 @@ class LogWatch:
             origin=origin,
             cosigned_size=seen.size,
             cosigned_at=from_ms(seen.time_s * 1000) if seen.time_s else None,
-            copied=copied,
-            proven=proven,
+            copied=copy.size,
+            proven=copy.proven,
             root=root,
             witnesses=total,
             cosigned_by=names,

@@ -5,10 +5,10 @@ minutes; what has none raises an alarm, for then the hub told us what it does no
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.log.commitments import check_opening, route_of
@@ -16,9 +16,11 @@ from broker.log.errors import LogError
 from broker.log.leaf import parse_leaf
 from broker.log.merkle import inclusion_proof, leaf_hash, tree_root, verify_inclusion
 from broker.log.tiles import TILE_WIDTH, Tile, lookup_in
+from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.ids import to_ms
-from broker.store.tables import leaves, mirrors, proofs
+from broker.node.logstate import Copied, copied_of
+from broker.store.tables import leaves, proofs
 from broker.store.tilefiles import TileFiles
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError
@@ -28,6 +30,12 @@ PROVEN_WITHIN: Final = timedelta(minutes=5)
 NOT_PROVEN: Final = "log-not-proven"
 MISMATCH: Final = "log-leaf-mismatch"
 _AT_ONCE: Final = 500
+_SAID: Final = 1  # that it is overdue
+_SAID_MISMATCH: Final = 2  # it is looked at again: the directory may have lacked a key
+Place: TypeAlias = tuple[str, bytes]
+"""Of a row: id and commitment."""
+FIRST: Final[Place] = ("", b"")
+_log = get_logger()
 
 
 async def expect(
@@ -65,8 +73,11 @@ async def prove(
     view: DirectoryView,
     *,
     now: datetime,
-) -> int:
-    """Prove what can be proved by now; return how many decisions have no proof yet.
+    after: Place = FIRST,
+) -> tuple[int, Place]:
+    """Prove what can be proved by now; return how many decisions have no proof, and where to go on.
+
+    So many at once; what cannot be proved keeps its place in the round and hinders nobody.
 
     Args:
         connection: Of a change.
@@ -74,24 +85,31 @@ async def prove(
         files: The copy of it.
         view: The directory, for the gateways' keys.
         now: The node's clock.
+        after: As the last call said.
 
     Raises:
         StoreError: The copy is damaged.
     """
-    table = mirrors
-    known = await connection.execute(select(table.c.proven).where(table.c.origin == origin))
-    size = int(known.scalar_one_or_none() or 0)
+    copied = await copied_of(connection, origin)
+    size = copied.proven
     found = await connection.execute(
-        select(proofs.c.id, proofs.c.about, proofs.c.decision, leaves.c.number)
+        select(proofs.c.id, proofs.c.about, proofs.c.decision, proofs.c.overdue, leaves.c.number)
         .join(leaves, leaves.c.about == proofs.c.about)
-        .where(proofs.c.number.is_(None), leaves.c.number < size)
+        .where(
+            proofs.c.number.is_(None),
+            leaves.c.number < size,
+            tuple_(proofs.c.id, proofs.c.about) > tuple_(*map(literal, after)),
+        )
+        .order_by(proofs.c.id, proofs.c.about)
         .limit(_AT_ONCE)
     )
-    for row in found.all():
+    rows = found.all()
+    for row in rows:
         try:
-            path = _path(row.number, size, parse_decision(row.decision), files, view)
+            path = _path(row.number, copied, parse_decision(row.decision), files, view)
         except (LogError, KeysError):
-            await alarms.raise_alarm(connection, MISMATCH, now=now, ident=row.id)
+            if row.overdue != _SAID_MISMATCH:
+                await _say(connection, MISMATCH, row.id, row.about, _SAID_MISMATCH, now=now)
             continue
         await connection.execute(
             update(proofs)
@@ -102,7 +120,8 @@ async def prove(
     waiting = await connection.execute(
         select(func.count()).select_from(proofs).where(proofs.c.number.is_(None))
     )
-    return int(waiting.scalar_one())
+    place = (rows[-1].id, rows[-1].about) if len(rows) == _AT_ONCE else FIRST
+    return int(waiting.scalar_one()), place
 
 
 async def _say_overdue(connection: AsyncConnection, *, now: datetime) -> None:
@@ -116,39 +135,47 @@ async def _say_overdue(connection: AsyncConnection, *, now: datetime) -> None:
         .limit(_AT_ONCE)
     )
     for row in late.all():
-        await alarms.raise_alarm(connection, NOT_PROVEN, now=now, ident=row.id)
-        same = (proofs.c.id == row.id) & (proofs.c.about == row.about)
-        await connection.execute(update(proofs).where(same).values(overdue=1))
+        await _say(connection, NOT_PROVEN, row.id, row.about, _SAID, now=now)
 
 
-def leaf_at(files: TileFiles, number: int, size: int) -> bytes:
-    """Return the entry of leaf `number` in a copy of `size` leaves.
+async def _say(
+    connection: AsyncConnection, code: str, ident: str, about: bytes, said: int, *, now: datetime
+) -> None:
+    _log.error(code, id=ident, alarm=code)
+    await alarms.raise_alarm(connection, code, now=now, ident=ident)
+    same = (proofs.c.id == ident) & (proofs.c.about == about)
+    await connection.execute(update(proofs).where(same).values(overdue=said))
+
+
+def leaf_at(files: TileFiles, number: int, copied: Copied) -> bytes:
+    """Return the entry of leaf `number` in a copy.
 
     Raises:
         StoreError: The copy is damaged.
     """
     index, offset = divmod(number, TILE_WIDTH)
-    return files.read(Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH)))[offset]
+    width = min(TILE_WIDTH, copied.size - index * TILE_WIDTH)
+    return files.read(Tile(None, index, width))[offset]
 
 
-def proof_path(files: TileFiles, number: int, size: int) -> tuple[bytes, ...]:
-    """Return the hashes that prove leaf `number` in a copy of `size` leaves.
+def proof_path(files: TileFiles, number: int, copied: Copied) -> tuple[bytes, ...]:
+    """Return the hashes that prove leaf `number` under the note of a copy, which may be larger.
 
     Raises:
         StoreError: The copy is damaged.
     """
-    return inclusion_proof(number, size, lookup_in(files.read, size))
+    return inclusion_proof(number, copied.proven, lookup_in(files.read, copied.size))
 
 
 def _path(
-    number: int, size: int, decision: Decision, files: TileFiles, view: DirectoryView
+    number: int, copied: Copied, decision: Decision, files: TileFiles, view: DirectoryView
 ) -> bytes:
-    entry = leaf_at(files, number, size)
+    entry, size = leaf_at(files, number, copied), copied.proven
     signed = parse_leaf(entry).signed
     signed.verify(view.gateway_key(decision.kid, at=decision.header.decided_at))
     check_opening(signed.statement, decision)
-    lookup = lookup_in(files.read, size)
-    hashes = proof_path(files, number, size)
+    lookup = lookup_in(files.read, copied.size)
+    hashes = proof_path(files, number, copied)
     verify_inclusion(
         leaf_hash(entry), index=number, size=size, proof=hashes, root=tree_root(size, lookup)
     )

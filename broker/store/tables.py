@@ -217,6 +217,12 @@ leaves = Table(  # where the leaf of a commitment, or of a directory snapshot, s
     Column("about", LargeBinary, primary_key=True),
     Column("number", BigInteger, primary_key=True),
 )
+snapshots = Table(  # the directory's snapshots of which a leaf speaks, by the leaf's number
+    "snapshots",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("snapshot", LargeBinary, nullable=False),
+)
 proofs = Table(  # every decision about what this node sent or received
     "proofs",
     metadata,

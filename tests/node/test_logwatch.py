@@ -2,98 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from broker import clock
-from broker.ledger.commit import Committer
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
-from broker.ledger.place import LogKeys
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, leaf_hash
-from broker.log.regional import regional_policy
 from broker.log.tiles import Tile, encode_bundle
 from broker.log.witness import WitnessRequest
-from broker.node.logwatch import LogWatch
-from broker.node.node import Node
-from schemas.directory import LogDocument, WitnessSet
-from tests.ledger.growing import ORIGIN, a_log, entries
-from tests.support.hub import RunningHub, running_hub
-from tests.support.nodes import Clock, opened_node
-from tests.support.region import make_region
-
-KEYS = LogKeys.of(ORIGIN, bytes(32), bytes(31) + b"x")
-NODES = ("SG", "MY", "VN")
-
-
-@dataclass
-class Watched:
-    """A log, what collects cosignatures for it, and three nodes."""
-
-    committer: Committer
-    cosigning: Cosigning
-    nodes: dict[str, Node]
-
-    def watch(self, code: str) -> LogWatch:
-        found = self.nodes[code].log
-        assert found is not None
-        return found
-
-    async def rounds(self, *codes: str) -> None:
-        for code in codes:
-            await self.watch(code).cosigner.round()
+from tests.ledger.growing import ORIGIN, entries
+from tests.support.nodes import Clock
+from tests.support.witnesses import KEYS, NODES, Watched, watching
 
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     async with watching(tmp_path) as found:
         yield found
-
-
-@asynccontextmanager
-async def watching(folder: Path, at: Clock | None = None) -> AsyncIterator[Watched]:
-    region = make_region((*NODES, "TH"), now=clock.now())
-    ed25519, mldsa44 = KEYS.vkeys
-    log = LogDocument(
-        origin=ed25519.name, ed25519=ed25519.public, ml_dsa_44=mldsa44.public, sequencer=bytes(32)
-    )
-    witnesses = WitnessSet(since=region.now - timedelta(days=1), members=(*NODES, "TH"))
-    view = replace(
-        region.view,
-        hub=region.view.hub.model_copy(update={"log": log}),
-        witness_sets=(witnesses,),
-    )
-    region = replace(region, view=view)
-    async with AsyncExitStack() as stack:
-        committer = await stack.enter_async_context(
-            a_log(_made(folder / "log"), sign=KEYS.sign, vkeys=KEYS.vkeys)
-        )
-        hub: RunningHub = await stack.enter_async_context(running_hub(region, folder / "hub"))
-        link = await stack.enter_async_context(hub.hub_link())
-        cosigning = Cosigning(
-            committer.files, lambda: regional_policy(view, at=clock.now()), round_s=0
-        )
-        await link.wait_connected(20)
-        await cosigning.serve(link)
-        nodes: dict[str, Node] = {}
-        for code in NODES:
-            node = await stack.enter_async_context(opened_node(hub, code, folder, now=at))
-            await node.link.wait_connected()
-            nodes[code] = Node(
-                node.present,
-                node.identity,
-                node.database,
-                node.link,
-                folder / f"{code}-attachments",
-                log_folder=folder / code,
-            )
-        yield Watched(committer, cosigning, nodes)
 
 
 async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
@@ -175,11 +104,6 @@ async def test_a_copy_refuses_leaves_that_were_not_signed(watched: Watched) -> N
     assert [a.code for a in (await watched.nodes["SG"].status()).alarms] == ["log-broken"]
     bundle.write_bytes(raw)
     assert await mirror.follow()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 @pytest.mark.parametrize("change", ["rewritten", "torn", "gone"])

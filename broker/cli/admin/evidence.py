@@ -20,7 +20,7 @@ from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.log.policyfile import parse_policy
 from broker.log.proof import InclusionProof
-from broker.node.mirror import note_of
+from broker.node.logstate import copied_of
 from broker.node.proofs import leaf_at, proof_path
 from broker.settings import home
 from broker.store import tables
@@ -123,22 +123,18 @@ async def _made(ident: str) -> Evidence:
                 select(table).where(table.c.id == ident, table.c.envelope != b"")
             )
         ).first()
-        note = await note_of(connection, origin)
-        size = (
-            await connection.execute(
-                select(tables.mirrors.c.proven).where(tables.mirrors.c.origin == origin)
-            )
-        ).scalar_one_or_none()
+        copied = await copied_of(connection, origin)
     if row is None:
         raise BrokerError("not-found", "no decided alert has this id here")
-    if row.number is None or not size or row.number >= size:
+    if row.number is None or row.number >= copied.proven:
         raise BrokerError("not-proven", "the log does not prove it yet; try again in a minute")
     files = TileFiles(place.folder / "log")
-    proof = InclusionProof(int(row.number), proof_path(files, int(row.number), int(size)), note)
+    number = int(row.number)
+    proof = InclusionProof(number, proof_path(files, number, copied), copied.note)
     return Evidence(
         envelope=row.envelope,
         decision=row.decision,
-        leaf=leaf_at(files, int(row.number), int(size)),
+        leaf=leaf_at(files, number, copied),
         proof=proof.to_bytes(),
         directory=directory.bundle.to_bytes(),
     )

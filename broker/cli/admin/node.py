@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
+from broker.cli.admin.node_records import erase, settle
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
 from broker.cli.text import say
@@ -17,6 +19,7 @@ from broker.errors import BrokerError
 from broker.logs import configure
 from broker.node.alarms import all_alarms, expiry_alarms
 from broker.node.epochkeys import key_alarms
+from broker.node.logstate import mark_restored
 from broker.node.notices import suspension_alarms
 from broker.node.pairs import begin_anew
 from broker.settings import home, settings
@@ -27,6 +30,8 @@ from keys.identity import STORE_NAME, create_identity
 from schemas.desk import Alarm
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(erase)
+app.command()(settle)
 _MAX_CA_BYTES = 64 * 1024
 
 
@@ -97,7 +102,8 @@ def restored() -> None:
 
     Numbers given out after the backup was made must never be given out again. Run this once,
     before the restored node runs. Peers then hear of it, and hand in again what came here after the
-    backup was made; that takes about a quarter of an hour.
+    backup was made; that takes about a quarter of an hour. As a witness of the log, the node signs
+    nothing until the other witnesses showed what it signed since: ten minutes, if nobody sends.
 
     Example: kentong node restored
     """
@@ -106,8 +112,12 @@ def restored() -> None:
 
 
 async def _restored(place: NodePlace) -> int:
+    async def change(connection: AsyncConnection) -> int:
+        await mark_restored(connection, int(clock.now().timestamp()))
+        return await begin_anew(connection)
+
     async with place.database() as database:
-        return await database.change(begin_anew)
+        return await database.change(change)
 
 
 @app.command()

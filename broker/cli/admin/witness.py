@@ -17,6 +17,10 @@ LOG_ALARMS = (
     "log-inconsistent",
     "log-not-proven",
     "log-leaf-mismatch",
+    "log-stalled",
+    "log-copy-damaged",
+    "witness-restored",
+    "directory-unproven",
 )
 app = typer.Typer(no_args_is_help=True)
 

@@ -1,0 +1,62 @@
+"""What a node's database holds of the log: the rows of witness and copy, read in one place."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.log.witness import Seen
+from broker.store.tables import meta, mirrors, witnessed
+
+RESTORED: Final = "witness-restored"
+"""In `meta`: since when, in seconds, this node must first find out what it cosigned last."""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How far the copy of a log is.
+
+    Attributes:
+        size: Leaves that are here.
+        proven: Of those, how many stand under the note.
+        note: The newest checkpoint that a quorum cosigned; empty if there is none.
+    """
+
+    size: int = 0
+    proven: int = 0
+    note: bytes = b""
+
+
+async def seen_of(connection: AsyncConnection, origin: str) -> tuple[Seen, bytes]:
+    """Return what was cosigned last of a log, and the note; empty if nothing was."""
+    found = await connection.execute(select(witnessed).where(witnessed.c.origin == origin))
+    row = found.one_or_none()
+    if row is None:
+        return Seen(), b""
+    return Seen(int(row.size), row.root, int(row.time_s)), row.note
+
+
+async def copied_of(connection: AsyncConnection, origin: str) -> Copied:
+    """Return how far the copy of a log is."""
+    found = await connection.execute(select(mirrors).where(mirrors.c.origin == origin))
+    row = found.one_or_none()
+    return Copied() if row is None else Copied(int(row.size), int(row.proven), row.note)
+
+
+async def restored_at(connection: AsyncConnection) -> int | None:
+    """Return since when, in seconds, the witness has lost its memory; None if it has not."""
+    found = await connection.execute(select(meta.c.value).where(meta.c.name == RESTORED))
+    value = found.scalar_one_or_none()
+    return None if value is None else int(value)
+
+
+async def mark_restored(connection: AsyncConnection, at_s: int) -> None:
+    """Let the witness sign nothing until it has found out what it cosigned last."""
+    await forget_restored(connection)
+    await connection.execute(insert(meta).values(name=RESTORED, value=str(at_s)))
+
+
+async def forget_restored(connection: AsyncConnection) -> None:
+    """Let the witness sign again."""
+    await connection.execute(delete(meta).where(meta.c.name == RESTORED))

@@ -1,0 +1,70 @@
+"""Checkpoints that the log signed and a witness refused, held against our own copy of the log.
+
+Most were only overtaken by a newer one. One that is no larger than the copy and has another root
+proves that the log's owner signed two trees, whoever was shown it.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.log.checkpoint import Checkpoint
+from broker.log.merkle import tree_root
+from broker.log.tiles import lookup_in
+from broker.logs import get_logger
+from broker.node import alarms
+from broker.node.logevidence import LogEvidence
+from broker.node.present import Present
+from broker.store.database import Database
+from broker.store.tilefiles import TileFiles
+
+FORK: Final = "log-fork"
+MAX_WAITING: Final = 64  # that are larger than the copy; the oldest make room
+_log = get_logger()
+
+
+@dataclass
+class Suspects:
+    """Owned by the task that watches the log; nobody else writes it."""
+
+    present: Present
+    database: Database
+    files: TileFiles
+    evidence: LogEvidence
+    _waiting: deque[tuple[Checkpoint, bytes]] = field(
+        default_factory=lambda: deque(maxlen=MAX_WAITING), repr=False
+    )
+
+    def add(self, checkpoint: Checkpoint, asked: bytes) -> None:
+        """Let `check` look at it.
+
+        Args:
+            checkpoint: The log's signature under it was verified.
+            asked: The request in which it came, which is the evidence.
+        """
+        if all(asked != known for _, known in self._waiting):
+            self._waiting.append((checkpoint, asked))
+
+    async def check(self, copied: int) -> int:
+        """Hold against a copy of `copied` leaves what is not larger; return how many are forks.
+
+        Raises:
+            StoreError: The copy is damaged, or the alarm was not kept; it is looked at again.
+        """
+        forks = 0
+        for checkpoint, asked in tuple(self._waiting):
+            if checkpoint.size > copied:
+                continue
+            lookup = lookup_in(self.files.read, copied)
+            if checkpoint.size and tree_root(checkpoint.size, lookup) != checkpoint.root:
+                forks += 1
+                await self._alarm(asked)
+            self._waiting.remove((checkpoint, asked))
+        return forks
+
+    async def _alarm(self, asked: bytes) -> None:
+        _log.error(FORK, alarm=FORK)
+        detail = str(await asyncio.to_thread(self.evidence.keep, FORK, asked))
+        now = self.present.now()
+        await self.database.change(lambda c: alarms.raise_alarm(c, FORK, now=now, detail=detail))
