@@ -10,10 +10,11 @@ from broker.ledger.commit import Committer
 from broker.ledger.errors import LedgerError
 from broker.ledger.state import Locked
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
-from broker.log.merkle import Frontier, leaf_hash, tree_root
+from broker.log.merkle import Frontier, consistency_proof, leaf_hash, tree_root
 from broker.log.note import parse_note
 from broker.log.notekeys import verify_note
 from broker.log.tiles import bundles_of, lookup_in, tiles_of
+from broker.log.witness import Acceptable, Seen, WitnessRequest, judge
 from broker.store.database import StoreError
 from broker.store.tilefiles import TileFiles
 from tests.ledger.growing import BATCHES, KEY, STEPS, Position, a_log, entries
@@ -53,6 +54,18 @@ def whole(committer: Committer) -> Checkpoint:
     return checkpoint
 
 
+def accepted(before: bytes, committer: Committer) -> None:
+    """Fail unless a witness that cosigned what was in sight before cosigns what is there now."""
+    old = parse_checkpoint(parse_note(before).text)
+    note = parse_note(committer.files.checkpoint() or b"")
+    size = parse_checkpoint(note.text).size
+    assert size > old.size  # never smaller
+    proof = consistency_proof(old.size, size, lookup_in(committer.files.read, size))
+    seen = Seen(old.size, old.root, 1) if old.size else Seen()
+    asked = WitnessRequest(old.size, proof, note).to_bytes()
+    assert isinstance(judge(asked, keys=(KEY.vkey,), seen=seen), Acceptable)
+
+
 @pytest.mark.parametrize("checkpoint_s", [0, 3600])
 @pytest.mark.parametrize("growths", [1, 4, 6])
 @pytest.mark.parametrize("step", STEPS)
@@ -81,6 +94,7 @@ async def test_killed_at_a_step_it_goes_on(
         )
         assert more.size == expected + 5
         assert whole(committer).size == expected + 5
+        accepted(in_sight, committer)
         taken = [entry.number for entry in entries(0, 3)]
         assert (await committer.state.known(taken)).keys() == set(taken)
 

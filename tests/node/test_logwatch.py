@@ -11,8 +11,9 @@ from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
-from broker.log.merkle import Frontier, leaf_hash
-from broker.log.tiles import Tile, encode_bundle
+from broker.log.merkle import Frontier, consistency_proof, leaf_hash
+from broker.log.note import parse_note
+from broker.log.tiles import Tile, encode_bundle, lookup_in
 from broker.log.witness import WitnessRequest
 from tests.ledger.growing import ORIGIN, entries
 from tests.support.nodes import Clock
@@ -29,7 +30,7 @@ async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
     watched: Watched,
 ) -> None:
     files = watched.committer.files
-    await watched.committer.grow(0, entries(0, 300), {})
+    await watched.grow(300)
     await watched.rounds("SG", "MY")
     assert files.raw("cosigned") is None  # three of four are a quorum, two are not
     await watched.rounds("VN")
@@ -37,7 +38,7 @@ async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
     assert note is not None
     assert await watched.watch("MY").mirror.follow()
     assert await watched.watch("MY").mirror.sizes(ORIGIN) == (300, 300)
-    await watched.committer.grow(300, entries(300, 40), {})
+    await watched.grow(40)
     await watched.rounds(*NODES)
     assert await watched.watch("MY").mirror.follow()
     shown = await watched.watch("MY").shown()
@@ -140,3 +141,37 @@ async def test_a_step_compares_at_once_and_then_only_when_it_is_time(watched: Wa
     watch.compare_s = 0
     with pytest.raises(LogError):
         await watch.step()
+
+
+async def test_of_two_requests_at_once_one_is_cosigned_and_the_other_sees_the_new_size(
+    watched: Watched,
+) -> None:
+    await watched.grow(3)
+    await watched.rounds("SG")
+    asked = []
+    for count in (2, 4):  # both extend what was seen, and neither is ahead of the other in time
+        await watched.grow(count)
+        size = watched.size
+        lookup = lookup_in(watched.committer.files.read, size)
+        note = parse_note(watched.committer.files.checkpoint() or b"")
+        asked.append(WitnessRequest(3, consistency_proof(3, size, lookup), note).to_bytes())
+    cosigner = watched.watch("SG").cosigner
+    answers = await asyncio.gather(*(cosigner.answer(each) for each in asked * 3))
+    won = [status.value for status, _ in answers].count(200)
+    assert won == 1
+    shown = await watched.watch("SG").shown()
+    assert shown is not None
+    bodies = {body for status, body in answers if status.value == 409}
+    assert bodies == {f"{shown.cosigned_size}\n".encode()}
+    assert shown.cosigned_size in {5, 9}
+
+
+async def test_two_first_requests_at_once_are_not_both_trusted(watched: Watched) -> None:
+    trees = [Frontier().append([leaf_hash(b"tree %d" % at)]) for at in range(4)]
+    asked = [
+        WitnessRequest(0, (), KEYS.sign(Checkpoint(ORIGIN, 1, tree.root()))).to_bytes()
+        for tree in trees
+    ]
+    cosigner = watched.watch("SG").cosigner
+    answers = await asyncio.gather(*(cosigner.answer(each) for each in asked))
+    assert [status.value for status, _ in answers].count(200) == 1
