@@ -161,6 +161,8 @@ class Incoming:
         if delivery is None or opened is None:
             if code in RETRIED and not final:
                 return False
+            if delivery is not None and self.present.waits_for(delivery.decision.header.dir):
+                return False
             await self._quarantine(raw, delivery, code)
             return True
         if opened.control is not None:

@@ -16,6 +16,7 @@ from broker.log.regional import regional_policy
 from broker.logs import get_logger
 from broker.node import proofs
 from broker.node.cosigner import Cosigner
+from broker.node.directorygate import DirectoryGate
 from broker.node.ids import from_ms
 from broker.node.logevidence import LogEvidence
 from broker.node.logstate import copied_of, seen_of
@@ -42,6 +43,7 @@ class LogWatch:
 
     Attributes:
         folder: Where the copy of the log lies.
+        gate: Lets a newer directory count once the copy proves it.
         compare_s: Seconds between two looks at whether the hub still shows what it showed.
         waiting: Decisions about our mail that have no proof yet.
     """
@@ -51,6 +53,7 @@ class LogWatch:
     link: Link
     seed: bytes
     folder: Path
+    gate: DirectoryGate
     compare_s: float = COMPARE_S
     waiting: int = 0
     _compared_at: float = -math.inf  # By the loop's clock.
@@ -73,7 +76,8 @@ class LogWatch:
             try:
                 await self.link.wait_connected()
                 await self.step()
-                pause_s = HASTE_S if self.waiting else min(POLL_S, self.compare_s)
+                waits = self.waiting or self.present.candidate is not None
+                pause_s = HASTE_S if waits else min(POLL_S, self.compare_s)
             except (BrokerError, SchemaError, KeysError) as error:
                 _log.info("log-watch-paused", error_code=error.code)
                 pause_s = HASTE_S
@@ -96,6 +100,7 @@ class LogWatch:
     async def _step(self) -> None:
         await self.cosigner.round()
         await self.mirror.follow()
+        await self.gate.settle()
         await self.prove()
         await self._compare_if_due()
         await self.cosigner.exchange()
@@ -165,6 +170,7 @@ class LogWatch:
     async def _prove_alone(self) -> None:
         """Say what is overdue even while the hub does not answer."""
         try:
+            await self.gate.settle()
             await self.prove()
-        except (BrokerError, SchemaError) as error:
+        except (BrokerError, SchemaError, KeysError) as error:
             _log.error("log-not-proved", error_code=error.code)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID
@@ -17,6 +17,7 @@ from broker.node import alarms, drafting, notices, pairs, submissions
 from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
+from broker.node.directorygate import DEFAULT_WAIT, DirectoryGate
 from broker.node.drafting import Prepared
 from broker.node.epochkeys import key_alarms
 from broker.node.errors import NodeError
@@ -103,6 +104,7 @@ class Node(NodeService):
     log_folder: Path | None = None
     log_compare_s: float = COMPARE_S
     quotas: Quotas = field(default_factory=Quotas)
+    directory_wait: timedelta = DEFAULT_WAIT
     changes: Changes = field(default_factory=Changes)  # Of submissions.
     mail: Changes = field(default_factory=Changes)  # Of the inbox.
 
@@ -128,6 +130,7 @@ class Node(NodeService):
             self.mail,
             self.outgoing.sealed,
         )
+        self.gate = DirectoryGate(self.present, self.database, self.directory, self.directory_wait)
         self.log = (
             None
             if self.log_folder is None
@@ -137,6 +140,7 @@ class Node(NodeService):
                 self.link,
                 self.identity.witness_seed,
                 self.log_folder,
+                self.gate,
                 self.log_compare_s,
             )
         )
@@ -160,6 +164,7 @@ class Node(NodeService):
             self.directory,
             self.staging,
             self.arrivals,
+            self.gate,
         )
 
     @property

@@ -292,7 +292,8 @@ class Outgoing:
             await self.take_receipt(message.payload, about=_about(message.subject))
         except (SchemaError, EnvelopeError, KeysError) as error:
             _log.error("receipt-not-believed", error_code=error.code)
-            if message.attempts <= MAX_RESEALED:  # a newer directory may name the gateway's key
+            # A newer directory may name the gateway's key; one that is not proved yet surely may.
+            if message.attempts <= MAX_RESEALED or self.present.candidate is not None:
                 await message.nak(delay_s=IDLE_S * 5)
                 return
         except BrokerError as error:  # the database, most likely: nothing was kept, so come again
@@ -405,7 +406,8 @@ class Outgoing:
             elif retry_of(code) == "new-id" and resealed < MAX_RESEALED:
                 changes[outcome.recipient] = {"state": RecipientState.QUEUED}
                 # A split is no fault of the alert: it waits for a directory, however long.
-                again, counted = True, int(self.present.hindrance() != "directory-split")
+                waits = self.present.candidate or self.present.hindrance() == "directory-split"
+                again, counted = True, int(not waits)
             else:
                 changes[outcome.recipient] = {
                     "state": RecipientState.REFUSED,
@@ -417,7 +419,7 @@ class Outgoing:
         moved = submissions.with_outcomes(submission, changes, now=self.present.now())
         if again:
             # A gateway with a newer directory would refuse the same keys again: fetch it first.
-            behind = self.present.split_since is not None
+            behind = self.present.split_since is not None or self.present.candidate is not None
             retry_at = self.present.now() + (BEHIND if behind else timedelta(0))
             moved = moved.model_copy(update={"waiting_for": SEALING_AGAIN, "retry_at": retry_at})
         await submissions.save(connection, moved, resealed=resealed + counted)

@@ -37,6 +37,8 @@ class Present:
             was held, or a version that the hub does not show.
         unsaid: The split of which no alarm was raised yet.
         evidence: Where splits are proved; None where no directory is kept.
+        candidate: A newer directory that the log does not prove yet: what it takes away is taken
+            away already, what it grants waits. Written by the tasks of directory and log.
     """
 
     member: str
@@ -47,6 +49,7 @@ class Present:
     split: bool = False
     unsaid: Split | None = None
     evidence: EvidenceFolder | None = None
+    candidate: DirectoryView | None = None
     _shown: set[str] = field(default_factory=set, repr=False)  # Kinds of evidence of this split.
     _held: dict[tuple[int, int], bytes] = field(default_factory=dict, repr=False)
     _view: DirectoryView | None = field(default=None, repr=False)
@@ -54,13 +57,31 @@ class Present:
 
     def take(self, view: DirectoryView) -> None:
         """Use this directory from now on; called by the directory task alone."""
-        version = view.version
-        if self._view is None or self._view.version != version:
+        if self._view is None or self._view.version != view.version:
             self._policies = compile_policies(view)
-            if self.ahead is None or _number(self.ahead[0]) <= _number(version):
-                self.split_since, self.split = None, False
-                self._shown.clear()
-        self._view = view
+        known = self._newest()
+        self.candidate, self._view = None, view
+        self._note(view.version, known)
+
+    def hold(self, view: DirectoryView, candidate: DirectoryView) -> None:
+        """Go on with `view`, whose version is in force, while `candidate` is not proved yet."""
+        known = self._newest()
+        self.candidate, self._view = candidate, view
+        self._note(candidate.version, known)
+
+    def waits_for(self, version: DirectoryVersion) -> bool:
+        """Whether what was decided under `version` may hold once the log proves that directory."""
+        return self.candidate is not None and self.candidate.version == version
+
+    def _newest(self) -> DirectoryVersion | None:
+        newest = self.candidate or self._view
+        return None if newest is None else newest.version
+
+    def _note(self, version: DirectoryVersion, known: DirectoryVersion | None) -> None:
+        """Note which directory the hub shows; `known` is what it showed before."""
+        if known != version and (self.ahead is None or _number(self.ahead[0]) <= _number(version)):
+            self.split_since, self.split = None, False
+            self._shown.clear()
         self._held[_number(version)] = version.hash
         while len(self._held) > MAX_HELD:
             del self._held[next(iter(self._held))]
@@ -153,9 +174,10 @@ class Present:
             version: As named.
             proof: Who named it, signed; kept as evidence.
         """
-        if self._view is None:
+        newest = self._newest()
+        if newest is None:
             return ""
-        number, ours = _number(version), _number(self._view.version)
+        number, ours = _number(version), _number(newest)
         if self._held.get(number, version.hash) != version.hash:
             self.meet_split({NAMED: proof}, stops=number == ours)
             return "directory-split" if number == ours else ""

@@ -14,6 +14,7 @@ from broker.node import alarms, notices, pairs, repeats
 from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
+from broker.node.directorygate import DirectoryGate
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
@@ -51,6 +52,7 @@ class Upkeep:
     directory: DirectoryClient | None
     staging: Staging
     arrivals: Arrivals
+    gate: DirectoryGate
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self) -> None:
@@ -70,7 +72,7 @@ class Upkeep:
             self.present.meet_split({OURS: split.ours.to_bytes(), THEIRS: split.theirs.to_bytes()})
             await alarms.say_split(self.database, self.present)
             raise
-        self.present.take(copy.view)
+        await self.gate.offer(copy)
         if ahead is not None:  # the hub was asked after this was named, and does not show it
             self.present.miss(ahead[0])
         self.say_expiring()
@@ -191,7 +193,8 @@ class Upkeep:
         end = loop.time() + seconds
         while (left_s := end - loop.time()) > 0:
             await asyncio.sleep(min(left_s, HINDERED_S))
-            if self.present.hindrance() or self.present.split_since is not None:
+            waits = self.present.split_since is not None or self.present.candidate is not None
+            if waits or self.present.hindrance():
                 return
 
     async def _alarm(self, code: str) -> None:

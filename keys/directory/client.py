@@ -5,7 +5,8 @@ expired. `TrustedDirectory` then checks every rule again over the exact bytes, t
 the updater does not know, and only then is the copy replaced. A copy that is kept is checked
 again whenever it is read.
 
-In the folder: `updater/` is the updater's memory; `directory.json` the last verified bundle. The
+In the folder: `updater/` is the updater's memory; `directory.json` the last verified bundle;
+`proven.json` the last one that a log proved, for readers who ask for that. The
 updater works on a copy of its memory, `staged/`, which takes its place once every rule was checked:
 a hub cannot make a reader remember what it refused. Roots alone are remembered at once, as TUF
 wants it: the hub cannot sign one.
@@ -50,6 +51,7 @@ from keys.primitives.hashing import sha256
 
 DEFAULT_TIMEOUT_S: Final = 20.0  # for one file over a bad line
 _BUNDLE: Final = "directory.json"
+_PROVEN: Final = "proven.json"
 _UPDATER: Final = "updater"
 _STAGED: Final = "staged"
 _ROOTS: Final = "root_history"  # as the updater calls it
@@ -125,6 +127,27 @@ class DirectoryClient:
             return None
         bundle = parse_bundle(read_private(path, max_bytes=MAX_BUNDLE_BYTES))
         return DirectoryCopy(self._trusted(bundle).view(), bundle)
+
+    def load_proven(self) -> DirectoryCopy | None:
+        """Return the copy that a log last proved, verified again; None if none was.
+
+        Raises:
+            DirectoryError: It breaks a rule.
+            KeyFileError: It is open to others.
+        """
+        path = self.folder / _PROVEN
+        if not path.exists():
+            return None
+        bundle = parse_bundle(read_private(path, max_bytes=MAX_BUNDLE_BYTES))
+        return DirectoryCopy(self._trusted(bundle).view(), bundle)
+
+    def keep_proven(self, bundle: Bundle) -> None:
+        """Keep the copy that a log proved: a reader that starts again begins with this one.
+
+        Raises:
+            KeyFileError: It cannot be written.
+        """
+        write_private(self.folder / _PROVEN, bundle.to_bytes())
 
     async def refresh(self, fetch: Fetch, *, now: datetime) -> DirectoryCopy:
         """Fetch, verify, keep and return the newest version.

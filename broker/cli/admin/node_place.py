@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -55,6 +56,8 @@ class NodeConfig(Strict):
             compare it with the copy here; 85 kB each time at most.
         attachments_out_mib: Room for attached files that the hub does not have yet.
         attachments_in_mib: Room for those received; more waits at the hub.
+        directory_wait_min: Minutes without a quorum of witnesses after which a newer directory is
+            used although the log does not prove it; 0 for never.
     """
 
     format: Literal[1] = 1
@@ -68,6 +71,7 @@ class NodeConfig(Strict):
     log_compare_s: Annotated[int, Field(ge=1, le=86_400)] = 600
     attachments_out_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 4096
     attachments_in_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 16_384
+    directory_wait_min: Annotated[int, Field(ge=0, le=10_080)] = 60
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ async def run_node(
         raise BrokerError("wrong-member", f"the key store is of {identity.member}")
     directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
     present = Present(config.member)
-    if (copy := directory.load()) is not None:
+    if (copy := directory.load_proven() or directory.load()) is not None:
         present.take(copy.view)
     async with (
         place.database() as database,
@@ -211,7 +215,10 @@ async def run_node(
             place.folder / "log",
             log_compare_s=config.log_compare_s,
             quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
+            directory_wait=timedelta(minutes=config.directory_wait_min),
         )
+        if (newest := directory.load()) is not None:  # what it takes away is known already
+            await node.gate.offer(newest)
         app = create_app(node, tokens)
         tls = _tls(config)
         async with serving(app, unix_path=place.socket, tls=tls) as served:
