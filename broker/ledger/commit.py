@@ -136,6 +136,14 @@ class Committer:
             raise LedgerError(code, "a checkpoint is not what was written")
         return checkpoint
 
+    def signed(self, note: bytes, size: int) -> Checkpoint:
+        """Return the checkpoint of a note of this log's, of `size` leaves.
+
+        Raises:
+            LedgerError: `lock-damaged`: it is not what was written.
+        """
+        return self._signed(note, size, code="lock-damaged")
+
     def _now_s(self) -> int:
         return int(self.now().timestamp())
 
@@ -168,7 +176,7 @@ class Committer:
         await asyncio.to_thread(self.files.check_edge, old_size, root)
         raws = [entry.raw for entry in entries]
         taken = [entry.number for entry in entries]
-        notes = _encode(read, taken, beside)
+        notes = staged_notes(read, taken, beside)
         await asyncio.to_thread(self.files.stage, old_size, raws, notes)
         note = await self.signer.append(old_size, leaf_hashes(raws))
         locked = Locked(old_size + len(entries), note, now_s)
@@ -201,7 +209,8 @@ class Committer:
         self._shown_at = asyncio.get_running_loop().time()
 
 
-def _encode(read: Mapping[str, Position], taken: Sequence[Number], beside: Beside) -> bytes:
+def staged_notes(read: Mapping[str, Position], taken: Sequence[Number], beside: Beside) -> bytes:
+    """Return what stands beside a staged growth, for whoever recovers it."""
     notes = {
         "read": {name: vars(position) for name, position in read.items()},
         "taken": [(number.gateway, number.boot, number.seq, number.said) for number in taken],

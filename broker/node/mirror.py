@@ -32,7 +32,7 @@ from broker.node.present import Present
 from broker.node.suspects import FORK
 from broker.store import tables
 from broker.store.database import Database, StoreError
-from broker.store.tilefiles import CHECKPOINT, COSIGNED, TileFiles
+from broker.store.tilefiles import CHECKPOINT, COSIGNED, SEEN, TileFiles
 from broker.transport.link import Link
 from broker.transport.services import HubServices
 
@@ -80,6 +80,8 @@ class Mirror:
             grown = False
             if own:
                 grown = await self._copy(reading, parse_checkpoint(parse_note(own).text))
+                if self.files.raw(SEEN) != own:
+                    await asyncio.to_thread(self.files.publish_note, SEEN, own)
             if note is not None:
                 grown = await self._follow(reading, policy.check(note), note) or grown
         except LogError as error:

@@ -33,6 +33,7 @@ from broker.log.tiles import (
 from broker.store.database import StoreError
 
 CHECKPOINT: Final = "checkpoint"
+SEEN: Final = "seen"  # in a member's copy: the note that this member itself cosigned last
 COSIGNED: Final = "cosigned"  # the newest note that a quorum of witnesses cosigned
 _OLDER: Final = "checkpoints"
 NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth

@@ -7,12 +7,10 @@ it needed the signatures of those whom it concerns, or of two members.
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
+from keys.directory.entries import EntryT
 from keys.directory.validity import Standing
-from keys.directory.view import DirectoryView, KeyEntry, MemberView, OfficerEntry, SealEntry
-
-EntryT = TypeVar("EntryT", KeyEntry, SealEntry, OfficerEntry)
+from keys.directory.view import DirectoryView, MemberView
 
 
 def restricted(

@@ -9,6 +9,7 @@ import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.log_restore import restore_from
 from broker.cli.admin.log_resume import resume
 from broker.cli.admin.log_status import status
 from broker.cli.admin.log_web import serve
@@ -54,6 +55,7 @@ app.command()(serve)
 app.command()(erase)
 app.command()(resume)
 app.command()(status)
+app.command("restore")(restore_from)
 
 
 @app.callback()
