@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from broker.ledger.commit import Committer, Entry
 from broker.ledger.errors import LedgerError
-from broker.ledger.intake import stream_id
 from broker.ledger.restoring import ProvenCopy, Read, restore
 from broker.ledger.state import Number, Position
+from broker.log.announcement import stream_id
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, leaf_hash

@@ -11,9 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from broker.api.metrics import Metrics
+from broker.ledger.commit import Entry
+from broker.ledger.state import Number
 from broker.log.checkpoint import Checkpoint
 from broker.log.commitments import route_of
 from broker.log.errors import LogError
+from broker.log.leaf import LeafKind
 from broker.log.merkle import Frontier, leaf_hash
 from broker.log.tiles import Tile
 from broker.log.witness import WitnessRequest
@@ -22,6 +25,7 @@ from broker.node.ids import new_id
 from broker.node.logevidence import MAX_KEPT, LogEvidence
 from broker.node.mirror import PATIENCE
 from broker.store import tables
+from tests.audit.bundles import entry
 from tests.ledger.growing import ORIGIN, entries
 from tests.support.envelopes import decide, delivery, make
 from tests.support.nodes import Clock
@@ -72,7 +76,9 @@ async def test_a_node_that_was_away_for_a_day_catches_up_and_nobody_is_alarmed(
 ) -> None:
     async with watching(tmp_path / "w", Clock(), codes=WITNESSES) as watched:
         here = [code for code in WITNESSES if code != "VN"]
-        await watched.grow(5)
+        directory = entry(0, kind=LeafKind.DIRECTORY, snapshot=watched.region.view.version.hash)
+        await watched.grow(of=[Entry(directory, Number("log", 1, 0))])
+        await watched.grow(4)
         await watched.steps()
         for _ in range(24):
             pass_time(watched, timedelta(hours=1))
