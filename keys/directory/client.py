@@ -122,11 +122,7 @@ class DirectoryClient:
             DirectoryError: It breaks a rule.
             KeyFileError: It is open to others.
         """
-        path = self.folder / _BUNDLE
-        if not path.exists():
-            return None
-        bundle = parse_bundle(read_private(path, max_bytes=MAX_BUNDLE_BYTES))
-        return DirectoryCopy(self._trusted(bundle).view(), bundle)
+        return self._load(_BUNDLE)
 
     def load_proven(self) -> DirectoryCopy | None:
         """Return the copy that a log last proved, verified again; None if none was.
@@ -135,11 +131,7 @@ class DirectoryClient:
             DirectoryError: It breaks a rule.
             KeyFileError: It is open to others.
         """
-        path = self.folder / _PROVEN
-        if not path.exists():
-            return None
-        bundle = parse_bundle(read_private(path, max_bytes=MAX_BUNDLE_BYTES))
-        return DirectoryCopy(self._trusted(bundle).view(), bundle)
+        return self._load(_PROVEN)
 
     def keep_proven(self, bundle: Bundle) -> None:
         """Keep the copy that a log proved: a reader that starts again begins with this one.
@@ -167,6 +159,13 @@ class DirectoryClient:
             return await asyncio.to_thread(self._refresh, fetcher, now)
         finally:
             fetcher.stopped = True
+
+    def _load(self, name: str) -> DirectoryCopy | None:
+        path = self.folder / name
+        if not path.exists():
+            return None
+        bundle = parse_bundle(read_private(path, max_bytes=MAX_BUNDLE_BYTES))
+        return DirectoryCopy(self._trusted(bundle).view(), bundle)
 
     def _refresh(self, fetcher: LoopFetcher, now: datetime) -> DirectoryCopy:
         make_private_folder(self.folder)
