@@ -129,11 +129,13 @@ def main() -> None:
     full = os.environ.get("FULL") == "1"  # noqa: TID251 - a bench setting
     counts = FULL if full else REDUCED
     FOLDER.mkdir(parents=True, exist_ok=True)
-    run = Run(counts, "".join(sys.argv[1:]) or PARTS, FOLDER / f"{counts.name}.json")
+    parts = "".join(sys.argv[1:])
+    name = f"{counts.name}-{parts}.json" if parts else f"{counts.name}.json"
+    run = Run(counts, parts or PARTS, FOLDER / name)
     quiet()
     print(f"Kentong benchmark: {run.head}", flush=True)  # noqa: T201 - likewise
-    with tempfile.TemporaryDirectory(prefix="kb-") as name:
-        asyncio.run(run.all(Path(name)))
+    with tempfile.TemporaryDirectory(prefix="kb-") as folder:
+        asyncio.run(run.all(Path(folder)))
     print(f"\n{run.head}\nall numbers: {run.file}")  # noqa: T201 - likewise
 
 
