@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Sequence
@@ -133,6 +134,7 @@ def main() -> None:
     name = f"{counts.name}-{parts}.json" if parts else f"{counts.name}.json"
     run = Run(counts, parts or PARTS, FOLDER / name)
     quiet()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is cleared away
     print(f"Kentong benchmark: {run.head}", flush=True)  # noqa: T201 - likewise
     with tempfile.TemporaryDirectory(prefix="kb-") as folder:
         asyncio.run(run.all(Path(folder)))
