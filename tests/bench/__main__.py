@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Sequence
@@ -129,11 +130,14 @@ def main() -> None:
     full = os.environ.get("FULL") == "1"  # noqa: TID251 - a bench setting
     counts = FULL if full else REDUCED
     FOLDER.mkdir(parents=True, exist_ok=True)
-    run = Run(counts, "".join(sys.argv[1:]) or PARTS, FOLDER / f"{counts.name}.json")
+    parts = "".join(sys.argv[1:])
+    name = f"{counts.name}-{parts}.json" if parts else f"{counts.name}.json"
+    run = Run(counts, parts or PARTS, FOLDER / name)
     quiet()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is cleared away
     print(f"Kentong benchmark: {run.head}", flush=True)  # noqa: T201 - likewise
-    with tempfile.TemporaryDirectory(prefix="kb-") as name:
-        asyncio.run(run.all(Path(name)))
+    with tempfile.TemporaryDirectory(prefix="kb-") as folder:
+        asyncio.run(run.all(Path(folder)))
     print(f"\n{run.head}\nall numbers: {run.file}")  # noqa: T201 - likewise
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from broker.cli.admin.processes import spare_what_stays
 from broker.envelope.decision import check_accepted, parse_delivery
 from broker.envelope.delivered import open_delivered
 from broker.node.incoming import BATCH
@@ -87,6 +88,7 @@ def each(work: Callable[[], object], count: int) -> float:
 
 def measure(region: BenchRegion, folder: Path, *, count: int) -> Part:
     """The pure cores, then whole nodes with their databases and no hub."""
+    spare_what_stays()  # as every process of ours does
     crypto = primitives(count)
     seal = each(lambda: sealed(region, SENDER, RECIPIENTS), max(1, count // ROUNDS))
     waiting = [one.raw for one in deliveries(region, SENDER, READER, count)]

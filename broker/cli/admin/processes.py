@@ -22,12 +22,23 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
         BrokerError: What `work` raised, taken out of its task group.
         KeysError: Likewise.
     """
-    _spare_what_stays()
+    spare_what_stays()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_watched(work))
         except* (BrokerError, KeysError) as group:
             raise _first(group) from None
+
+
+def spare_what_stays() -> None:
+    """Let the collector of cycles pass over what was loaded until now.
+
+    Modules and models are some hundred thousand objects that live as long as the process; walking
+    them again and again took a seventh of a gateway's processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 async def _watched(work: Coroutine[Any, Any, None]) -> None:
@@ -39,17 +50,6 @@ async def _watched(work: Coroutine[Any, Any, None]) -> None:
         await task
     except asyncio.CancelledError:
         return
-
-
-def _spare_what_stays() -> None:
-    """Let the collector of cycles pass over what was loaded until now.
-
-    Modules and models are some hundred thousand objects that live as long as the process; walking
-    them again and again took a seventh of a gateway's processor time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _first(group: BaseExceptionGroup[BrokerError | KeysError]) -> BrokerError | KeysError:
