@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.admin.hub import _state
+from broker.cli.admin.hub_status import _state
 from broker.cli.admin.node_place import NodePlace
 from broker.cli.form import AnswerError, Draft
 from broker.client.profiles import FILE_NAME, Profiles
