@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak chaos clean lock schemas
+.PHONY: help setup demo test check bench soak chaos fuzz clean lock schemas
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -48,6 +48,11 @@ chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run
 	KENTONG_CHAOS_SEED=$(SEED) KENTONG_CHAOS_ALERTS=$(ALERTS) KENTONG_CHAOS_KILLS=$(KILLS) \
 	  $(BIN)/python -m pytest -q -s tests/chaos $(PYTEST_ARGS)
 
+fuzz: setup  ## Let coverage guide inputs into the wire formats (SECONDS=n, PARSERS="...")
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements-fuzz.lock \
+	  || { echo "atheris has no wheel for this system: fuzz on Linux x86_64 with CPython 3.11 to 3.13; tests/fuzz runs without it"; exit 2; }
+	$(BIN)/python -m tests.fuzz.guided $(or $(SECONDS),300) $(PARSERS)
+
 schemas: setup  ## Regenerate schemas/json, docs/openapi.json and the text template
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m broker.api.description
@@ -60,6 +65,7 @@ lock: setup  ## Resolve the dependencies anew into requirements.lock and the ima
 	  --extra dev --extra postgresql --output-file requirements.lock pyproject.toml
 	uv pip compile $(LOCKING) --extra postgresql --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 	echo "hatchling>=1.27" | uv pip compile $(LOCKING) --constraint requirements.lock --output-file deploy/build.lock -
+	uv pip compile $(LOCKING) --no-deps --output-file requirements-fuzz.lock requirements-fuzz.in
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .coverage htmlcov build dist *.egg-info

@@ -102,7 +102,7 @@ def parse_content(raw: bytes) -> Content:
         SchemaError: Too long, not canonical, or of another form.
     """
     match canonical.decode(raw, max_bytes=MAX_CONTENT_BYTES):
-        case [int(version), *_] if version != CONTENT_VERSION or isinstance(version, bool):
+        case [version, *_] if type(version) is not int or version != CONTENT_VERSION:
             raise SchemaError("unknown-content-version", "the content's version is not known")
         case [_, bytes(alert), block, None | bytes() as original, list(manifests), None]:
             return Content(alert, _officer(block), original, _manifests(manifests))

@@ -357,7 +357,7 @@ def _validated(kind: type[DocumentT], fields: dict[str, object]) -> DocumentT:
     try:
         # Through JSON text, where strict validation reads a time or a list as JSON writes it.
         return kind.model_validate_json(json.dumps(fields, default=_json_time))
-    except (_Invalid, TypeError, ValueError) as error:
+    except (_Invalid, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, _Invalid):
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"])

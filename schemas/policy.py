@@ -34,6 +34,7 @@ from schemas.vocabulary import TLP, AlertType, Handling, Level, Purpose, Status
 FORMAT: Final = 1
 MAX_POLICY_BYTES: Final = 128 * 1024
 MAX_RULES: Final = 500
+_ODD: Final = "not TOML that anybody would write"
 UNKNOWN: Final = "unknown"  # any type or version that this software does not read
 _TYPES: Final = frozenset({*(str(kind) for kind in AlertType), UNKNOWN})
 
@@ -181,9 +182,11 @@ def parse_policy(raw: bytes) -> PolicyDocument:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError("bad-policy", f"not TOML: {error}") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, or of brackets
-        raise SchemaError("bad-policy", "not TOML that anybody would write") from None
+        raise SchemaError("bad-policy", _ODD) from None
     try:
         return PolicyDocument.model_validate(_typed(value))
+    except RecursionError:  # a key of a thousand dots
+        raise SchemaError("bad-policy", _ODD) from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = [part for part in first["loc"] if not str(part).startswith("function-")]

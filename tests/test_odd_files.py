@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.admin.hub import _state
+from broker.cli.admin.hub_status import _state
 from broker.cli.admin.node_place import NodePlace
 from broker.cli.form import AnswerError, Draft
 from broker.client.profiles import FILE_NAME, Profiles
@@ -15,6 +15,7 @@ from broker.ledger.commit import _decode
 from broker.ledger.place import LedgerPlace
 from broker.policy.question import parse_cases
 from keys.files import make_private_folder, write_private
+from schemas.directory import RegionMembers, parse_toml_document
 from schemas.errors import SchemaError
 from schemas.policy import parse_policy
 
@@ -22,6 +23,7 @@ ODD = {
     "brackets": b"a = " + b"[" * 3000,
     "digits": b"a = " + b"9" * 5000,
     "no UTF-8": b"a = '\xff'",
+    "dots": b"format = 1\n" + b"a." * 2000 + b"b = 1\n",
 }
 JSON = {"brackets": b"[" * 100_000, "digits": b"9" * 5000, "no UTF-8": b'"\xff"'}
 Reader = Callable[[bytes, Path], object]
@@ -54,6 +56,7 @@ def _hub_state(raw: bytes, folder: Path) -> object:
 
 TOML_READERS: dict[str, Reader] = {
     "policy": lambda raw, _: parse_policy(raw),
+    "document": lambda raw, _: parse_toml_document(RegionMembers, raw),
     "cases": lambda raw, _: parse_cases(raw),
     "profiles": _profiles,
     "hub": lambda raw, folder: HubPlace(_placed(folder, "hub", raw)).config(),

@@ -41,7 +41,7 @@ def split(raw: bytes) -> tuple[list[canonical.Value], bytes, list[canonical.Valu
     except CanonicalError as error:
         raise EnvelopeError("not-canonical", str(error)) from error
     match value:
-        case [int(version), *_] if isinstance(version, bool) or version != WIRE_VERSION:
+        case [version, *_] if type(version) is not int or version != WIRE_VERSION:
             raise EnvelopeError("unknown-wire-version", "the wire version is not known")
         case [*head, bytes(ciphertext), list(signed)] if 0 < len(head) <= _MAX_FIELDS - 2:
             _check_canonical(raw, head, ciphertext, signed)

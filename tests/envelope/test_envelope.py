@@ -189,6 +189,7 @@ def _label(parts: Wire, **changes: canonical.Value) -> Wire:
 
 FORMS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "wire version": (lambda p: [2, *p[1:]], "unknown-wire-version"),
+    "a version that is no number": (lambda p: [None, *p[1:]], "unknown-wire-version"),
     "suite": (lambda p: [p[0], 2, *p[2:]], "unknown-suite"),
     "label version": (lambda p: _label(p, v=2), "unknown-label-version"),
     "label field": (lambda p: _label(p, colour="red"), "bad-label"),

@@ -118,6 +118,7 @@ def test_any_list_is_content_or_a_schema_error(value: list[Value]) -> None:
         ([1, b"", {**BLOCK, "more": 1}, None, [], None], "bad-content"),
         ([2, b"", None, None, [], None], "unknown-content-version"),
         ([True, b"", None, None, [], None], "unknown-content-version"),
+        ([None, b"", None, None, [], None], "unknown-content-version"),
     ],
 )
 def test_another_form_of_content_is_refused(value: Value, code: str) -> None:

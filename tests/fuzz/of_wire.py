@@ -1,0 +1,162 @@
+"""Parsers of what travels between members and hub: envelopes, decisions, receipts, controls."""
+
+from functools import cache, partial
+
+from broker.admission.judge import Arrival, Situation, read
+from broker.envelope import padding, wire
+from broker.envelope.decision import Delivery, decision_in, parse_delivery
+from broker.envelope.delivered import Delivered, parse_delivered
+from broker.envelope.slots import to_wire
+from broker.envelope.submitted import Submitted, parse_submitted
+from broker.gateway.directory import DirectoryInForce
+from broker.transport.services import asked_offset, read_fields
+from schemas import canonical
+from schemas.content import encode_alert, parse_content, read_alert
+from schemas.control import encode_control, parse_control
+from schemas.decision import parse_decision, parse_header, parse_record
+from schemas.label import parse_label
+from schemas.receipt import encode_receipt, parse_notice, parse_receipt
+from tests.fuzz.parser import Parser, to_bytes
+
+ID = "019a6500-0000-7000-8000-000000000001"
+
+
+def submitted_again(found: Submitted) -> bytes:
+    parts = found.frame
+    slots = to_wire(parts.entries)
+    stanzas: list[canonical.Value] = list(found.stanzas.values())
+    head = [wire.WIRE_VERSION, parts.suite, parts.label_bytes, parts.commit, slots, stanzas]
+    return wire.join(head, parts.ciphertext, [parts.kid, parts.signature])
+
+
+def delivered_again(found: Delivered) -> bytes:
+    parts = found.frame
+    own: list[canonical.Value] = [found.slot.to_wire(), found.stanza, to_wire(parts.entries)]
+    head = [wire.WIRE_VERSION, parts.suite, parts.label_bytes, parts.commit, *own]
+    return wire.join(head, parts.ciphertext, [parts.kid, parts.signature])
+
+
+def delivery_again(found: Delivery) -> bytes:
+    return canonical.encode([1, found.delivered_bytes, found.decision.to_bytes()])
+
+
+@cache
+def situation() -> Situation:
+    """The directory of the envelope's kept vectors, at their time."""
+    from tests.envelope import test_vectors as kept  # noqa: PLC0415 - it makes keys
+    from tests.support.gateway import Source  # noqa: PLC0415
+
+    return DirectoryInForce.read(Source(kept.VIEW)).situation(kept.NOW)
+
+
+def arrived(raw: bytes) -> object:
+    return read(Arrival(raw, "SG", "urgent", ID), situation())
+
+
+_ENVELOPE = (
+    "broker.envelope.wire.split",
+    "broker.envelope.slots.parse_entries",
+    "broker.envelope.slots.parse_slot",
+    "broker.envelope.slots._parse_entry",
+    "schemas.label.parse_label",
+)
+_DECISION = (
+    "schemas.decision.parse_decision",
+    "schemas.decision.parse_header",
+    "schemas.decision.parse_record",
+)
+WIRE = (
+    Parser(
+        "canonical",
+        partial(canonical.decode, max_bytes=2**20),
+        ("schemas.canonical.decode", "schemas.canonical.unpack"),
+        canonical.encode,
+        "canonical",
+        wire=True,
+    ),
+    Parser(
+        "submitted",
+        parse_submitted,
+        ("broker.envelope.submitted.parse_submitted", *_ENVELOPE),
+        submitted_again,
+        "canonical",
+        wire=True,
+    ),
+    Parser(
+        "delivered",
+        parse_delivered,
+        ("broker.envelope.delivered.parse_delivered", *_ENVELOPE),
+        delivered_again,
+        "canonical",
+        wire=True,
+    ),
+    Parser(
+        "delivery",
+        parse_delivery,
+        ("broker.envelope.decision.parse_delivery", "broker.envelope.decision._parts", *_DECISION),
+        delivery_again,
+        "canonical",
+        wire=True,
+    ),
+    Parser(
+        "delivery-decision",
+        decision_in,
+        ("broker.envelope.decision.decision_in",),
+        form="canonical",
+        like="delivery",
+    ),
+    Parser(
+        "arrival",
+        arrived,
+        ("broker.admission.judge.read",),
+        form="canonical",
+        like="submitted",
+        examples=30,
+    ),
+    Parser(
+        "label", parse_label, ("schemas.label.parse_label",), to_bytes, "canonical", wire=True
+    ),
+    Parser(
+        "header", parse_header, ("schemas.decision.parse_header",), to_bytes, "canonical"
+    ),
+    Parser(
+        "record", parse_record, ("schemas.decision.parse_record",), to_bytes, "canonical"
+    ),
+    Parser("decision", parse_decision, _DECISION, to_bytes, "canonical", wire=True),
+    Parser(
+        "content", parse_content, ("schemas.content.parse_content",), to_bytes, "canonical",
+        wire=True,
+    ),
+    Parser("padded", padding.unpack, ("broker.envelope.padding.unpack",), wire=True),
+    *(
+        Parser(
+            f"alert-{name}",
+            partial(read_alert, name, 1),
+            ("schemas.content.read_alert",),
+            encode_alert,
+            "canonical",
+            wire=True,
+        )
+        for name in ("drugs", "trafficking", "cyber")
+    ),
+    Parser(
+        "receipt", parse_receipt, ("schemas.receipt.parse_receipt",), encode_receipt, "canonical",
+        wire=True,
+    ),
+    Parser(
+        "notice", parse_notice, ("schemas.receipt.parse_notice",), to_bytes, "canonical", wire=True
+    ),
+    Parser(
+        "control", parse_control, ("schemas.control.parse_control",), encode_control, "canonical",
+        wire=True,
+    ),
+    Parser(
+        "service",
+        read_fields,
+        ("broker.transport.services.read_fields",),
+        lambda found: canonical.encode(dict(found)),
+        "canonical",
+        wire=True,
+    ),
+    Parser("offset", asked_offset, ("broker.transport.services.asked_offset",), form="canonical"),
+)  # fmt: skip

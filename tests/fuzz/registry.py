@@ -1,0 +1,43 @@
+"""Every parser of bytes from elsewhere, and the readers that need no fuzzing, with the reason."""
+
+from typing import Final
+
+from tests.fuzz.of_desk import DESK
+from tests.fuzz.of_directory import DIRECTORY
+from tests.fuzz.of_log import LOG
+from tests.fuzz.of_wire import WIRE
+from tests.fuzz.parser import Parser
+
+PARSERS: Final[tuple[Parser, ...]] = (*WIRE, *LOG, *DIRECTORY, *DESK)
+_OWN = "the node's own database: sealed under its storage key, or written by itself"
+_HUB = "the hub's own server answers the hub's own account, which no member can do"
+_MODEL = "pydantic alone, any fault of it caught; nothing is done with the bytes before"
+NOT_FUZZED: Final[dict[str, str]] = {
+    "broker.audit.export.Export._tar": "it writes a tar",
+    "broker.cli.admin.changes.kid_from": "what a person types; any ValueError is caught",
+    "broker.client.connection.Connection.ask": _MODEL,
+    "broker.client.connection._refusal": _MODEL,
+    "broker.client.profiles.Profiles._write": "it reads what it made in the line before",
+    "broker.client.signing._check_alert": "the officer's own request, not what the node said",
+    "broker.client.submission.Submission.watch": _MODEL,
+    "broker.client.subscription.Subscription._next": _MODEL,
+    "broker.envelope.delivered._open_content": "decrypts; then `padded` and `content`",
+    "broker.gateway.boots.Boots._read": _MODEL,
+    "broker.gateway.trial.main": "its parent wrote it, and it runs so that it may die",
+    "broker.hub.enrolment.Enrolment._order": _HUB,
+    "broker.ledger.signer_socket.SignerClient._call": "the answers of `signer-call`",
+    "broker.ledger.signer_socket._read": "a length, checked before anything is read",
+    "broker.log.note.SignatureLine.key_id": "four bytes, there since the line was parsed",
+    "broker.log.notekeys._first_bytes": "of a hash made here",
+    "broker.node.drafting._alert": "a body that `api-draft` read; pydantic alone",
+    "broker.node.ids.new_id": "random bytes made here",
+    "broker.node.incoming.Incoming._item": "a hash in an alert that was validated",
+    "broker.node.node.Node._draft": _OWN,
+    "broker.node.node.Node._kept": _OWN,
+    "broker.node.outgoing.read_prepared": _OWN,
+    "broker.node.submissions.equal": _OWN,
+    "broker.node.submissions.find": _OWN,
+    "broker.node.submissions.page": _OWN,
+    "broker.node.submissions.queued": _OWN,
+    "broker.transport.answers.stored": _HUB,
+}

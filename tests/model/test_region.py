@@ -1,0 +1,194 @@
+"""A region driven at random against a model of what must hold, whatever the order of events.
+
+Accepted is kept, and delivered exactly once; what was not accepted never arrives; from a
+suspended member nothing is accepted; the policy in force decides; an exercise is never counted as
+real; each decision has one leaf once the log has caught up.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from broker.log.leaf import LeafKind
+from broker.node.errors import NodeError
+from schemas.desk import RecipientState
+from tests.model.stage import GATEWAY, MEMBERS, Stage, opened_stage
+
+STEP_S = 90.0  # far beyond what a step takes; nothing here waits for a clock
+ResultT = TypeVar("ResultT")
+members = st.sampled_from(MEMBERS)
+
+
+class Region(RuleBasedStateMachine):
+    """The model: what each member must hold, and what the gateway must have decided."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp())
+        self.closed: set[str] = set()
+        self.suspended: set[str] = set()
+        self.open: list[tuple[str, UUID, bool, set[str]]] = []  # sender, submission, exercise, to
+        self.expected: dict[str, list[tuple[UUID, bool]]] = {code: [] for code in MEMBERS}
+        self.decided: dict[UUID, bool] = {}
+        self.forced: set[UUID] = set()
+
+    def run(self, work: Awaitable[ResultT]) -> ResultT:
+        async def bounded() -> ResultT:
+            async with asyncio.timeout(STEP_S):
+                return await work
+
+        return self.runner.run(bounded())
+
+    @initialize()
+    def begin(self) -> None:
+        self.context = opened_stage(self.folder)
+        self.stage: Stage = self.run(self.context.__aenter__())
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "stage"):
+                self.run(self._settle())
+                self.run(self._check_log())
+        finally:
+            if hasattr(self, "stage"):
+                self.run(self.context.__aexit__(None, None, None))
+            self.runner.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- what members do ---
+
+    @precondition(lambda self: len(self.suspended) < len(MEMBERS))
+    @rule(data=st.data(), each=st.lists(st.booleans(), min_size=1, max_size=3))
+    def a_member_sends(self, data: st.DataObject, each: list[bool]) -> None:
+        sender = data.draw(st.sampled_from([m for m in MEMBERS if m not in self.suspended]))
+        others = st.sampled_from([code for code in MEMBERS if code != sender])
+        self.run(self.stage.start(sender))
+        for exercise in each:
+            to = data.draw(st.sets(others, min_size=1))
+            try:
+                kept = self.run(self.stage.send(sender, sorted(to), exercise=exercise))
+            except NodeError:
+                assert to <= self.closed | self.suspended  # else nothing stands against it
+                continue
+            self.open.append((sender, kept.submission_id, exercise, to))
+
+    @precondition(lambda self: self.suspended)
+    @rule(data=st.data())
+    def a_suspended_member_sends_past_its_own_node(self, data: st.DataObject) -> None:
+        sender = data.draw(st.sampled_from(sorted(self.suspended)))
+        self.run(self._force(sender))
+
+    # --- what members and the region decide ---
+
+    @rule(code=members)
+    def a_policy_changes(self, code: str) -> None:
+        self.run(self._settle())
+        self.closed ^= {code}
+        self._publish(code)
+
+    @rule(code=members)
+    def two_members_suspend_another_or_lift_it(self, code: str) -> None:
+        self.run(self._settle())
+        self.suspended ^= {code}
+        self._publish(code)
+        if code in self.suspended:
+            self.run(self._force(code))
+
+    @rule(code=members)
+    def a_member_rotates_its_key(self, code: str) -> None:
+        self.run(self._settle())
+        told = {"open_for_import": code not in self.closed, "suspended": code in self.suspended}
+        self.run(self.stage.rotate(code, **told))
+
+    # --- what goes wrong ---
+
+    @rule(name=st.sampled_from((GATEWAY, *MEMBERS)))
+    def something_stops_or_starts(self, name: str) -> None:
+        stopped = name not in self.stage.stops
+        self.run(self.stage.start(name) if stopped else self.stage.stop(name))
+
+    @rule()
+    def the_hub_is_killed_and_starts_again(self) -> None:
+        self.run(self.stage.hub.restart())
+
+    @rule()
+    def all_settles(self) -> None:
+        self.run(self._settle())
+
+    # --- what must hold ---
+
+    def _publish(self, code: str) -> None:
+        self.stage.publish(
+            code, open_for_import=code not in self.closed, suspended=code in self.suspended
+        )
+
+    async def _force(self, sender: str) -> None:
+        await self.stage.start(GATEWAY)
+        to = [code for code in MEMBERS if code != sender and code not in self.suspended]
+        if not to:
+            return  # nobody is left whose key could be sealed to
+        ident, refused = await self.stage.force(sender, to, len(self.forced) + 1)
+        assert refused
+        self.forced.add(ident)
+
+    async def _settle(self) -> None:
+        """Let everything run, wait until all that is open is over, and look into every inbox."""
+        await self.stage.start_all()
+        for sender, submission_id, exercise, to in self.open:
+            last = await self.stage.until_over(sender, submission_id)
+            arrives = to - self.closed - self.suspended
+            states = {each.recipient: each.state for each in last.recipients}
+            for code in to:
+                wanted = RecipientState.DELIVERED if code in arrives else RecipientState.REFUSED
+                assert states[code] is wanted, (code, states[code])
+                if code in arrives:
+                    self.expected[code].append((last.alert_id, exercise))
+            if arrives:
+                assert last.id is not None
+                self.decided[last.id] = exercise
+        self.open.clear()
+        for code in MEMBERS:
+            await self._check_inbox(code)
+
+    async def _check_inbox(self, code: str) -> None:
+        node, wanted = self.stage.nodes[code], self.expected[code]
+        held = [(each.alert_id, each.exercise) for each in (await node.inbox(limit=500)).items]
+        assert sorted(held, key=str) == sorted(wanted, key=str)
+        status = await node.status()
+        exercises = sum(exercise for _, exercise in wanted)
+        assert (status.inbox, status.exercise_inbox) == (len(wanted) - exercises, exercises)
+
+    async def _check_log(self) -> None:
+        leaves: dict[UUID, Any] = await self.stage.leaves()
+        for ident, exercise in self.decided.items():
+            assert leaves.get(ident) == [LeafKind.EXERCISE if exercise else LeafKind.DECISION]
+        for ident in self.forced:
+            assert leaves.get(ident) == [LeafKind.DECISION]
+
+
+@pytest.mark.hub
+@pytest.mark.timeout(1200)
+def test_the_region_does_what_the_model_says() -> None:
+    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
+
+    usual = settings()
+    deep = usual.max_examples > 100
+    run_state_machine_as_test(
+        Region,
+        settings=settings(
+            max_examples=100 if deep else 10,
+            stateful_step_count=40 if deep else 20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
