@@ -1,10 +1,12 @@
 """One file that proves to a third party who sent what label to whom, when, and the verdict on it.
 
 wire  [1, envelope, decision, leaf, proof, directory]
+      [1, envelope, decision, leaf, proof, directory, [recipient, content key, random]]
 
 `envelope` is the submitted or the delivered form, its content sealed; `decision` opens the leaf;
 `proof` is a tlog-proof with the cosigned checkpoint; `directory` is a bundle of the region's
-directory, verified from the root that the verifier holds. Nothing in the file is trusted.
+directory, verified from the root that the verifier holds. The second form also shows what the
+alert says: one recipient gives away the key of this one envelope. Nothing in the file is trusted.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Final, TypeVar
 from broker.audit.findings import Exit, Findings
 from broker.envelope.decision import verify_decision
 from broker.envelope.delivered import parse_delivered
+from broker.envelope.disclosure import Disclosure, Shown, open_disclosed
 from broker.envelope.errors import EnvelopeError
 from broker.envelope.signed import Frame
 from broker.envelope.submitted import parse_submitted
@@ -46,10 +49,19 @@ class Evidence:
     leaf: bytes = field(repr=False)
     proof: bytes = field(repr=False)
     directory: bytes = field(repr=False)
+    disclosure: Disclosure | None = None
 
     def to_bytes(self) -> bytes:
         """Return the file."""
-        parts = [self.envelope, self.decision, self.leaf, self.proof, self.directory]
+        parts: list[canonical.Value] = [
+            self.envelope,
+            self.decision,
+            self.leaf,
+            self.proof,
+            self.directory,
+        ]
+        if (given := self.disclosure) is not None:
+            parts.append([given.recipient, given.key, given.random])
         return canonical.encode([EVIDENCE_VERSION, *parts])
 
 
@@ -61,12 +73,14 @@ class Proved:
         frame: The envelope, if its sender's signature holds.
         decision: The verdict, if the gateway's signature holds and the leaf is about it.
         signed: The checkpoint, if the leaf stands under it and a quorum cosigned it.
+        shown: What the alert says, if that is disclosed and all of it holds.
     """
 
     findings: Findings = field(default_factory=Findings)
     frame: Frame | None = None
     decision: Decision | None = None
     signed: SignedCheckpoint | None = None
+    shown: Shown | None = None
 
 
 def parse_evidence(raw: bytes) -> Evidence:
@@ -87,8 +101,9 @@ def parse_evidence(raw: bytes) -> Evidence:
             bytes(leaf),
             bytes(proof),
             bytes(directory),
+            *rest,
         ] if version == EVIDENCE_VERSION and not isinstance(version, bool):
-            return Evidence(envelope, decision, leaf, proof, directory)
+            return Evidence(envelope, decision, leaf, proof, directory, _disclosure(rest))
         case _:
             raise BrokerError(_CODE, "this is no evidence file of a version read here")
 
@@ -110,6 +125,11 @@ def verify_evidence(evidence: Evidence, policy: Policy, *, pinned_root: bytes) -
     )
     proved.frame = _checked(proved, "envelope", lambda: _frame(evidence.envelope, decision, view))
     proved.decision = decision
+    given = evidence.disclosure
+    if given is not None:
+        proved.shown = _checked(
+            proved, "content", lambda: _shown(given, proved.frame, decision, view)
+        )
     return proved
 
 
@@ -159,6 +179,23 @@ def _parsed(raw: bytes) -> Frame:
         return parse_submitted(raw).frame
     except EnvelopeError:
         return parse_delivered(raw).frame
+
+
+def _disclosure(rest: list[canonical.Value]) -> Disclosure | None:
+    match rest:
+        case []:
+            return None
+        case [[str(recipient), bytes(key), bytes(random)]]:
+            return Disclosure(recipient, key, random)
+        case _:
+            raise BrokerError(_CODE, "this is no evidence file of a version read here")
+
+
+def _shown(
+    given: Disclosure, frame: Frame | None, decision: Decision | None, view: DirectoryView | None
+) -> Shown:
+    at = _needed(decision).header.decided_at
+    return open_disclosed(_needed(frame), given, view=_needed(view), at=at)
 
 
 def _needed(found: ResultT | None) -> ResultT:

@@ -120,8 +120,8 @@ def open_delivered(
         EnvelopeError: Any code that can be; nothing of the content stands in its message.
     """
     delivered.frame.verify(view, at=at, decided=True)
-    key, random = _open_stanza(delivered, member, open_keys)
-    content = _open_content(delivered.frame, key)
+    key, random = open_stanza(delivered, member, open_keys)
+    content = open_content(delivered.frame, key)
     label = delivered.frame.label
     if label.kind.is_control:
         control = _control(content, label)
@@ -129,13 +129,18 @@ def open_delivered(
             label, content, None, control, None, delivered.disclosed, attachments_key(key)
         )
     officer = check_officer(content, label, member=member, random=random, view=view, at=at)
-    alert = _alert(content, label)
+    alert = alert_in(content, label)
     return Opened(label, content, alert, None, officer, delivered.disclosed, attachments_key(key))
 
 
-def _open_stanza(
+def open_stanza(
     delivered: Delivered, member: str, open_keys: Mapping[bytes, OpenKey]
 ) -> tuple[bytes, bytes]:
+    """Return the content key, and the random bytes of this recipient's audience entry.
+
+    Raises:
+        EnvelopeError: wrong-recipient, no-open-key, cannot-open or wrong-commit.
+    """
     slot = delivered.slot
     if slot.recipient != member:
         raise EnvelopeError("wrong-recipient", "the copy is for another member")
@@ -153,7 +158,12 @@ def _open_stanza(
     return key, random
 
 
-def _open_content(parts: Frame, key: bytes) -> Content:
+def open_content(parts: Frame, key: bytes) -> Content:
+    """Return what the ciphertext holds, its officer not checked yet.
+
+    Raises:
+        EnvelopeError: bad-ciphertext, bad-padding, bad-compression, too-compressed, bad-content.
+    """
     try:
         padded = gcm_open(key, parts.ciphertext, aad=sha256(parts.label_bytes))
     except DecryptionError as error:
@@ -178,7 +188,12 @@ def _control(content: Content, label: Label) -> ControlMessage:
     return message
 
 
-def _alert(content: Content, label: Label) -> Alert | None:
+def alert_in(content: Content, label: Label) -> Alert | None:
+    """Return the alert, held against its label; None for a type that is not read here.
+
+    Raises:
+        EnvelopeError: bad-alert, original-mismatch or facts-understated.
+    """
     has_original = content.original is not None
     media_types = [each.media_type for each in content.manifests]
     try:

@@ -11,7 +11,7 @@ from broker.log.errors import LogError
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Group, KnownLog, Policy, Witness, supermajority
 from keys.directory.view import DirectoryView
-from schemas.directory import LogDocument
+from schemas.directory import HubDocument, LogDocument
 
 QUORUM: Final = b"region"
 
@@ -57,3 +57,15 @@ def regional_policy(view: DirectoryView, *, at: datetime) -> Policy:
         raise LogError("quorum-impossible", f"{len(witnesses)} of {len(total)} witnesses have keys")
     group = Group(QUORUM, needed, tuple(each.name for each in witnesses))
     return Policy(logs, witnesses, (group,), QUORUM)
+
+
+def leaf_vkeys(hub: HubDocument) -> tuple[VKey, ...]:
+    """Return the keys that sign leaves: the gateways', and the sequencer's if there is a log."""
+    origin = "gateways" if hub.log is None else hub.log.origin
+    found = [
+        VKey(f"{origin}/gateway-{number}", SignatureType.ED25519, entry.key)
+        for number, entry in enumerate(hub.gateway_keys, start=1)
+    ]
+    if hub.log is not None:
+        found.append(VKey(f"{origin}/sequencer", SignatureType.ED25519, hub.log.sequencer))
+    return tuple(found)

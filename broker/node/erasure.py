@@ -15,7 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.node.arrivals import forget_files
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
-from broker.store.tables import envelopes, inbox, outbox, proofs, submissions, uploads
+from broker.store.tables import (
+    envelopes,
+    inbox,
+    outbox,
+    proofs,
+    repeatable,
+    submissions,
+    uploads,
+)
 
 
 async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = None) -> int:
@@ -43,7 +51,7 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
 
 async def _destroy(connection: AsyncConnection, ident: str) -> int:
     count = 0
-    for table in (proofs, inbox, outbox):
+    for table in (proofs, inbox, outbox, repeatable):
         count += (await connection.execute(delete(table).where(table.c.id == ident))).rowcount
     drafted = select(envelopes.c.submission_id).where(envelopes.c.id == ident)
     emptied = (

@@ -201,6 +201,44 @@ def prove_to_others(region: DemoRegion, code: str, ident: str, folder: Path) -> 
         assert found["proves"] == {}
     assert verified(file.read_bytes()[:-1])[0] == 2
     assert run(region, home, "evidence", ident, "--out", str(file)).returncode != 0
+    show_to_others(region, code, ident, folder, trust)
+
+
+def show_to_others(region: DemoRegion, code: str, ident: str, folder: Path, trust: Path) -> None:
+    """A recipient may show what the alert says; a changed key, or another reader, does not pass."""
+    home, file = region.home(code), folder / f"{code}.shown"
+    made = run(region, home, "evidence", ident, "--content", "--out", str(file))
+    if code == "SG":  # it sent it, and holds no key of it
+        assert made.returncode == 1
+        assert "not-a-recipient" in made.stderr
+        assert not file.exists()
+        return
+    assert made.returncode == 0, made.stderr
+    words = ("evidence", "verify", str(file), "--policy", str(trust), "--json")
+    told = json.loads(run(region, home, *words).stdout)
+    assert told["ok"]
+    assert told["content"]["officer"] == "SG-7Q4"
+    assert alerts.PHRASE in json.dumps(told["content"]["alert"])
+    whole = parse_evidence(file.read_bytes())
+    given = whole.disclosure
+    assert given is not None
+    for wrong in (
+        replace(given, key=bytes(32)),
+        replace(given, random=bytes(32)),
+        replace(given, recipient="VN"),
+        replace(given, key=given.key[:31]),
+    ):
+        file.write_bytes(replace(whole, disclosure=wrong).to_bytes())
+        done = run(region, home, *words)
+        assert done.returncode == 1
+        assert alerts.PHRASE not in done.stdout
+    words = ("evidence", "verify", str(folder / "none"), "--policy", str(trust))
+    assert run(region, home, *words).returncode == 2
+    printed = run(region, home, "witness", "policy")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.encode() == trust.read_bytes()
+    keys = run(region, home, "witness", "policy", "--gateways")
+    assert keys.stdout == run(region, region.hub, "log", "keys").stdout
 
 
 async def shown(client: Client) -> LogShown:

@@ -1,6 +1,7 @@
 """The tree against its definition, the published vectors, and everything that must not verify."""
 
 import json
+import random  # noqa: TID251 - seeded sizes
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +29,8 @@ from broker.log.merkle import (
 from broker.log.tiles import Tile, parse_path
 from tests.log.trees import definition, flipped, leaves, lookup
 
-LARGEST = 130
+LARGEST = 130  # every tree up to here; some of the larger ones
+TALLEST = 600
 HASHES = st.binary(min_size=32, max_size=32) | st.binary(max_size=40)
 
 
@@ -171,6 +173,54 @@ def test_every_bit_of_a_proof_counts() -> None:
                     definition(77, 78), index=77, size=130, proof=changed, root=definition(0, 130)
                 )
             assert refused.value.code == "inclusion-failed"
+
+
+def test_every_bit_of_every_input_of_a_consistency_proof_counts() -> None:
+    good = {
+        "old": 77,
+        "new": 130,
+        "proof": consistency_proof(77, 130, lookup),
+        "old_root": definition(0, 77),
+        "new_root": definition(0, 130),
+    }
+    verify_consistency(**good)
+    for name in ("old_root", "new_root"):
+        for bit in range(256):
+            assert not verdict(verify_consistency, **{**good, name: flipped(good[name], bit)})
+    for at, each in enumerate(good["proof"]):
+        for bit in range(256):
+            changed = (*good["proof"][:at], flipped(each, bit), *good["proof"][at + 1 :])
+            assert not verdict(verify_consistency, **{**good, "proof": changed})
+
+
+def test_every_bit_of_every_input_of_an_inclusion_proof_counts() -> None:
+    good = {
+        "leaf": definition(77, 78),
+        "index": 77,
+        "size": 130,
+        "proof": inclusion_proof(77, 130, lookup),
+        "root": definition(0, 130),
+    }
+    verify_inclusion(**good)
+    for name in ("leaf", "root"):
+        for bit in range(256):
+            assert not verdict(verify_inclusion, **{**good, name: flipped(good[name], bit)})
+    for bit in range(64):
+        assert not verdict(verify_inclusion, **{**good, "index": 77 ^ (1 << bit)})
+
+
+def test_random_trees_of_up_to_six_hundred_leaves_are_the_definition_s() -> None:
+    order = random.Random(600)  # noqa: S311 - not for a secret
+    for new in (TALLEST, *order.sample(range(LARGEST, TALLEST), 6)):
+        root = definition(0, new)
+        assert Frontier().append(leaves(new)).root() == tree_root(new, lookup) == root
+        for at in range(new):
+            leaf, proof = definition(at, at + 1), inclusion_proof(at, new, lookup)
+            verify_inclusion(leaf, index=at, size=new, proof=proof, root=root)
+            old = at + 1
+            proof = consistency_proof(old, new, lookup)
+            old_root = definition(0, old)
+            verify_consistency(old=old, new=new, proof=proof, old_root=old_root, new_root=root)
 
 
 def test_a_proof_of_nothing_is_empty_to_make_and_refused_to_verify() -> None:

@@ -1,6 +1,8 @@
 """`kentong evidence`: one file that proves an alert's label, verdict and time to a third party."""
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +17,12 @@ from broker.audit.findings import Exit
 from broker.cli import screen
 from broker.cli.admin.changes import read_file
 from broker.cli.admin.node_place import NodePlace
+from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
+from broker.envelope.delivered import parse_delivered
+from broker.envelope.disclosure import Disclosure, Shown, disclose
+from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.log.policyfile import parse_policy
 from broker.log.proof import InclusionProof
@@ -26,7 +32,9 @@ from broker.settings import home
 from broker.store import tables
 from broker.store.tilefiles import TileFiles
 from keys.directory.client import DirectoryClient
+from keys.errors import KeysError
 from keys.home import Home
+from keys.identity import MemberIdentity
 
 MAX_POLICY_BYTES = 1_000_000
 MAX_ROOT_BYTES = 1_000_000
@@ -54,15 +62,22 @@ def evidence() -> None:
 def make(
     ident: Annotated[str, typer.Argument(metavar="ID", help="Envelope id, as status shows it.")],
     out: Annotated[Path, typer.Option(help="File to write; it must not be there yet.")],
+    content: Annotated[
+        bool, typer.Option("--content", help="Also show what the alert says. A recipient can.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
     """Write one file that proves who sent what label to whom, when, and the verdict.
 
-    Run it where the node's home folder is. What the alert says stays sealed in it.
+    Run it where the node's home folder is. What the alert says stays sealed in it, unless a
+    recipient adds --content: that gives away the key of this one envelope, and of no other.
 
     Example: kentong evidence 0198b2f4-7a31-7c11-8f00-3d5e6a7b8c9d --out alert.evidence
     """
     made = asyncio.run(_made(ident))
+    if content:
+        made = replace(made, disclosure=_disclosed(made.envelope, passphrase_file))
     try:
         with out.open("xb") as file:
             file.write(made.to_bytes())
@@ -92,13 +107,12 @@ def verify(
 
     Example: kentong evidence verify alert.evidence --policy trust.policy --root root.json
     """
-    trusted = parse_policy(read_file(policy, MAX_POLICY_BYTES))
-    pinned = Home(home()).pinned_root() if root is None else read_file(root, MAX_ROOT_BYTES)
-    raw = read_file(file, MAX_EVIDENCE_BYTES)
     try:
-        found = parse_evidence(raw)
-    except BrokerError as error:
-        screen.line(f"{error} [{error.code}]")
+        trusted = parse_policy(read_file(policy, MAX_POLICY_BYTES))
+        pinned = Home(home()).pinned_root() if root is None else read_file(root, MAX_ROOT_BYTES)
+        found = parse_evidence(read_file(file, MAX_EVIDENCE_BYTES))
+    except (BrokerError, KeysError) as error:
+        typer.echo(f"kentong: {error} [{error.code}]", err=True)
         raise typer.Exit(Exit.UNREADABLE) from None
     proved = check_evidence(found, trusted, pinned_root=pinned)
     if as_json:
@@ -106,6 +120,20 @@ def verify(
     else:
         _show(proved)
     raise typer.Exit(proved.findings.exit)
+
+
+def _disclosed(envelope: bytes, passphrase_file: Path | None) -> Disclosure:
+    """Return the key of the envelope, which the node's own private keys open.
+
+    Raises:
+        BrokerError: `not-a-recipient`, or the keys of that month are destroyed already.
+    """
+    try:
+        delivered = parse_delivered(envelope)
+    except EnvelopeError:
+        raise BrokerError("not-a-recipient", "only a recipient can show what it says") from None
+    identity = MemberIdentity.load(Home(home()).node_keys, passphrase(passphrase_file))
+    return disclose(delivered, identity.member, identity.open_keys)
 
 
 async def _made(ident: str) -> Evidence:
@@ -177,7 +205,16 @@ def _as_json(proved: Proved) -> None:
         for line in proved.findings.lines
     ]
     ok = proved.findings.exit is Exit.PASS
-    screen.as_json("evidence-verify", ok=ok, checks=checks, proves=_facts(proved) if ok else {})
+    shown = proved.shown if ok else None
+    extra = {} if shown is None else {"content": _content(shown)}
+    screen.as_json(
+        "evidence-verify", ok=ok, checks=checks, proves=_facts(proved) if ok else {}, **extra
+    )
+
+
+def _content(shown: Shown) -> dict[str, Any]:
+    alert = None if shown.alert is None else shown.alert.model_dump(mode="json", exclude_none=True)
+    return {"officer": shown.officer.id, "alert": alert}
 
 
 def _show(proved: Proved) -> None:
@@ -191,5 +228,9 @@ def _show(proved: Proved) -> None:
     for verdict in facts["verdicts"]:
         word = say("accepted", "ACCEPTED") if verdict["accepted"] else say("refused", "REFUSED")
         screen.line(f"{verdict['recipient']}: {word} {verdict['rule']}")
+    if proved.shown is not None:
+        told = _content(proved.shown)
+        screen.line(say("evidence-officer", "signed by officer {name}", name=told["officer"]))
+        screen.line(json.dumps(told["alert"], ensure_ascii=False, indent=1))
     for name, at in facts["cosigned"].items():
         screen.line(say("evidence-witness", "cosigned by {name} at {at}", name=name, at=at))

@@ -4,11 +4,17 @@ from typing import Annotated
 
 import typer
 
+from broker import clock
 from broker.cli import screen
 from broker.cli.desk import AsJSON, ask, client
 from broker.cli.text import say
 from broker.cli.words import alarm_line
 from broker.errors import BrokerError
+from broker.log.policyfile import write_policy
+from broker.log.regional import leaf_vkeys, regional_policy
+from broker.settings import home
+from keys.directory.client import DirectoryClient
+from keys.home import Home
 from schemas.desk import LogShown, NodeStatus
 
 LOG_ALARMS = (
@@ -61,6 +67,30 @@ def status(
             screen.line(alarm_line(alarm))
     if raised:
         raise typer.Exit(1)
+
+
+@app.command()
+def policy(
+    gateways: Annotated[
+        bool, typer.Option("--gateways", help="The keys that sign leaves, for --gateways, instead.")
+    ] = False,
+) -> None:
+    """Print the trust that this member can give an auditor: the log's keys, witnesses, quorum.
+
+    It comes from the directory as this member's node verified it, and not from the hub.
+
+    Example: kentong witness policy > trust.policy
+    """
+    place = Home(home())
+    copy = DirectoryClient(place.node_directory, pinned_root=place.pinned_root()).load()
+    if copy is None:
+        raise BrokerError("no-directory", "this node has no directory yet: kentong node run")
+    found = write_policy(regional_policy(copy.view, at=clock.now()))  # or there is no log
+    if not gateways:
+        typer.echo(found.decode(), nl=False)
+        return
+    for key in leaf_vkeys(copy.view.hub):
+        typer.echo(key.to_text())  # whole, however long
 
 
 def _show(log: LogShown) -> None:
