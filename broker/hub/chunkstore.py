@@ -75,14 +75,17 @@ def parse_head(raw: bytes) -> Head:
     """
     match canonical.decode(raw, max_bytes=MAX_HEAD_BYTES):
         case [1, list(recipients), list(counts), int(expires), list(done)]:
-            return Head(
+            head = Head(
                 tuple(str(each) for each in recipients),
                 tuple(count for count in counts if isinstance(count, int)),
                 moment(expires),
                 tuple(str(each) for each in done),
             )
         case _:
-            raise SchemaError("bad-head", "not what is known of chunks")
+            raise _bad_head()
+    if head.to_bytes() != raw:  # a part of another kind
+        raise _bad_head()
+    return head
 
 
 @dataclass
@@ -238,6 +241,10 @@ class ChunkStore:
             self.files.first_missing(shelf, number, count)
             for number, count in enumerate(head.counts)
         )
+
+
+def _bad_head() -> SchemaError:
+    return SchemaError("bad-head", "not what is known of chunks")
 
 
 def shelf_of(sender: str, ident: UUID) -> str:

@@ -133,7 +133,8 @@ async def _node(region: BenchRegion, code: str, folder: Path) -> AsyncIterator[N
     present = Present(code)
     present.take(region.view)
     async with open_database(sqlite_url(folder / f"cores-{code}.db"), metadata) as database:
-        yield Node(present, region.identities[code], database, Link(NOWHERE))
+        files = folder / f"cores-{code}-attachments"
+        yield Node(present, region.identities[code], database, Link(NOWHERE), files)
 
 
 async def _sending(region: BenchRegion, folder: Path, count: int) -> float:

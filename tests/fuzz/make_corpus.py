@@ -17,6 +17,7 @@ from broker.audit.evidence import Evidence
 from broker.client.profiles import Profiles
 from broker.envelope.decision import parse_delivery
 from broker.envelope.padding import pack
+from broker.hub.chunkstore import Head
 from broker.ledger.commit import _encode
 from broker.ledger.signer import Signer
 from broker.ledger.state import Number, Position
@@ -38,7 +39,8 @@ from keys.kid import kid_of
 from keys.officers import create_officer_key
 from keys.primitives.sealing import OpenKey, SealKey
 from schemas import canonical
-from schemas.content import encode_alert
+from schemas.attachment import Manifest, encode_manifests
+from schemas.content import Content, encode_alert
 from schemas.control import PairState, Rejected, Told, encode_control
 from schemas.desk import CursorAck, InboxItem, SubmitRequest
 from schemas.desk.fields import DirectoryNamed
@@ -198,6 +200,17 @@ def of_wire() -> Samples:
     made = make(REGION, ("MY",))
     yield "content", made.content.to_bytes()
     yield "padded", pack(made.content.to_bytes())
+    films = [Manifest("film.mp4", "video/mp4", 700_000, bytes(32))] * 2
+    yield "content", Content(b"", manifests=tuple(films)).to_bytes()
+    yield "manifests", encode_manifests(films)
+    yield "chunk-head", Head(("MY", "VN"), (3, 1), kept.NOW, ("VN",)).to_bytes()
+    ident = made.label.id.bytes
+    yield "attachment-open", canonical.encode({"id": ident, "counts": [3, 1], "expires": 1})
+    put: dict[str, canonical.Value] = {"id": ident, "number": 0, "chunk": 2, "data": b"sealed"}
+    yield "attachment-put", canonical.encode(put)
+    get: dict[str, canonical.Value] = {"sender": "SG", "id": ident, "number": 1, "chunk": 0}
+    yield "attachment-get", canonical.encode(get)
+    yield "attachment-done", canonical.encode({"sender": "SG", "id": ident})
     for alert in every_alert():
         yield f"alert-{alert.TYPE}", encode_alert(alert)
     yield "service", canonical.encode({"offset": 0})

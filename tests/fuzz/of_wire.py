@@ -9,8 +9,11 @@ from broker.envelope.delivered import Delivered, parse_delivered
 from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
+from broker.hub.chunkstore import parse_head
+from broker.transport.attaching import Attaching, read_asked
 from broker.transport.services import asked_offset, read_fields
 from schemas import canonical
+from schemas.attachment import decode_manifests, encode_manifests
 from schemas.content import encode_alert, parse_content, read_alert
 from schemas.control import encode_control, parse_control
 from schemas.decision import parse_decision, parse_header, parse_record
@@ -126,6 +129,23 @@ WIRE = (
     Parser(
         "content", parse_content, ("schemas.content.parse_content",), to_bytes, "canonical",
         wire=True,
+    ),
+    Parser(
+        "manifests", decode_manifests, ("schemas.attachment.decode_manifests",), encode_manifests,
+        "canonical", wire=True,
+    ),
+    *(
+        Parser(
+            f"attachment-{what}",
+            partial(read_asked, what),
+            ("broker.transport.attaching.read_asked",),
+            form="canonical",
+            wire=True,
+        )
+        for what in Attaching
+    ),
+    Parser(
+        "chunk-head", parse_head, ("broker.hub.chunkstore.parse_head",), to_bytes, "canonical"
     ),
     Parser("padded", padding.unpack, ("broker.envelope.padding.unpack",), wire=True),
     *(

@@ -15,6 +15,7 @@ _MODEL = "pydantic alone, any fault of it caught; nothing is done with the bytes
 NOT_FUZZED: Final[dict[str, str]] = {
     "broker.audit.export.Export._tar": "it writes a tar",
     "broker.cli.admin.changes.kid_from": "what a person types; any ValueError is caught",
+    "broker.client.attaching.hand_over": _MODEL,
     "broker.client.connection.Connection.ask": _MODEL,
     "broker.client.connection._refusal": _MODEL,
     "broker.client.profiles.Profiles._write": "it reads what it made in the line before",
@@ -35,6 +36,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.node.node.Node._draft": _OWN,
     "broker.node.node.Node._kept": _OWN,
     "broker.node.outgoing.read_prepared": _OWN,
+    "broker.node.staging.Staging._request": _OWN,
     "broker.node.submissions.equal": _OWN,
     "broker.node.submissions.find": _OWN,
     "broker.node.submissions.page": _OWN,

@@ -175,7 +175,7 @@ async def alarmed(world: World, link: Link) -> list[tuple[str | None, str]]:
     identity = MemberIdentity.load(Home(world.folder / "MY").node_keys, PASS)
     url = sqlite_url(world.folder / "MY.db")
     async with open_database(url, metadata) as database:
-        node = Node(Present("MY"), identity, database, link)
+        node = Node(Present("MY"), identity, database, link, world.folder / "MY-attachments")
         await node.upkeep.read_notices()
         raised = (await node.status()).alarms
     return [(a.peer, a.detail.split("; until ")[0]) for a in raised if a.code == SUSPENDED]
