@@ -15,41 +15,38 @@ from broker.api.limits import Limits
 from broker.api.routes import probes
 from broker.node.node import Node
 from tests.support.hub import BOUND_S, RunningHub, running_hub
-from tests.support.nodes import running_node
+from tests.support.nodes import opened_node
 from tests.support.region import make_region
 
 pytestmark = pytest.mark.hub
 
 
 @asynccontextmanager
-async def desk(
-    node: Node, *, limits: Limits | None = None
-) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
-    """A client without a token, and a token that may monitor."""
-    book = TokenBook(node.database.engine)
-    await book.prepare()
-    _, token = await book.add("watch", frozenset({Scope.MONITOR}), now=clock.now())
-    app = create_app(node, book, limits=limits)
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-        yield client, token
-
-
-@asynccontextmanager
-async def scene(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, Node]]:
+async def scene(
+    tmp_path: Path, *, limits: Limits | None = None
+) -> AsyncIterator[tuple[RunningHub, Node, httpx.AsyncClient, str]]:
+    """A hub, a node at work, a client without a token, and a token that may monitor."""
     region = make_region(("SG", "MY"), now=clock.now())
     async with (
         running_hub(region, tmp_path / "hub") as hub,
-        running_node(hub, "SG", tmp_path) as node,
+        opened_node(hub, "SG", tmp_path) as node,
     ):
-        await node.link.wait_connected(BOUND_S)
-        yield hub, node
+        book = TokenBook(node.database.engine)
+        await book.prepare()
+        _, token = await book.add("watch", frozenset({Scope.MONITOR}), now=clock.now())
+        transport = httpx.ASGITransport(create_app(node, book, limits=limits))
+        async with (
+            node.running(),
+            httpx.AsyncClient(transport=transport, base_url="http://node") as client,
+        ):
+            await node.link.wait_connected(BOUND_S)
+            yield hub, node, client, token
 
 
 async def test_readiness_names_what_fails_and_a_desk_may_queue_without_the_hub(
     tmp_path: Path,
 ) -> None:
-    async with scene(tmp_path) as (hub, node), desk(node) as (client, _):
+    async with scene(tmp_path) as (hub, node, client, _):
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()) == (
             200,
@@ -71,9 +68,12 @@ async def test_a_database_that_takes_no_write_is_not_ready_even_for_desks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "WRITE_S", 0.2)
-    async with scene(tmp_path) as (_, node), desk(node) as (client, _):
-        with closing(sqlite3.connect(tmp_path / "SG.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+    async with scene(tmp_path) as (_, _, client, _):
+        # In a thread: the node's own change may hold the lock, and ends in this loop.
+        with closing(
+            sqlite3.connect(tmp_path / "SG.db", isolation_level=None, check_same_thread=False)
+        ) as other:
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
             for path in ("/readyz", "/readyz?for=desks"):
                 assert (await client.get(path)).status_code == 503, path
             assert (await client.get("/healthz")).status_code == 200
@@ -85,7 +85,7 @@ async def test_a_database_that_takes_no_write_is_not_ready_even_for_desks(
 
 async def test_who_asks_too_often_is_told_when_to_come_back(tmp_path: Path) -> None:
     limits = Limits(requests_per_s=0.1, burst=3, failures_per_s=0.1)
-    async with scene(tmp_path) as (_, node), desk(node, limits=limits) as (client, token):
+    async with scene(tmp_path, limits=limits) as (_, _, client, token):
         headers = {"authorization": f"Bearer {token}"}
         answers = [await client.get("/v1/status", headers=headers) for _ in range(5)]
         assert [each.status_code for each in answers] == [200, 200, 200, 429, 429]
@@ -100,7 +100,7 @@ async def test_who_asks_too_often_is_told_when_to_come_back(tmp_path: Path) -> N
 
 
 async def test_metrics_need_the_scope_and_say_how_long_until(tmp_path: Path) -> None:
-    async with scene(tmp_path) as (_, node), desk(node) as (client, token):
+    async with scene(tmp_path) as (_, node, client, token):
         assert (await client.get("/metrics")).status_code == 401
         text = (await client.get("/metrics", headers={"authorization": f"Bearer {token}"})).text
         (left,) = (

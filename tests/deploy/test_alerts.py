@@ -41,6 +41,7 @@ BARE = {
     "kentong_log_signer_up",
     "kentong_log_witness_ahead",
     "kentong_log_witnesses_heard",
+    "kentong_node_alarm",
     "kentong_node_alarms",
     "kentong_node_connected",
     "kentong_node_directory_fresh",
