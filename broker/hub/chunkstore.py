@@ -75,14 +75,17 @@ def parse_head(raw: bytes) -> Head:
     """
     match canonical.decode(raw, max_bytes=MAX_HEAD_BYTES):
         case [1, list(recipients), list(counts), int(expires), list(done)]:
-            return Head(
+            head = Head(
                 tuple(str(each) for each in recipients),
                 tuple(count for count in counts if isinstance(count, int)),
                 moment(expires),
                 tuple(str(each) for each in done),
             )
+            if head.to_bytes() == raw:  # else a part of it was of another kind
+                return head
         case _:
-            raise SchemaError("bad-head", "not what is known of chunks")
+            pass
+    raise SchemaError("bad-head", "not what is known of chunks")
 
 
 @dataclass
