@@ -9,8 +9,10 @@ from broker.envelope.delivered import Delivered, parse_delivered
 from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
+from broker.hub.chunkstore import parse_head
 from broker.transport.services import asked_offset, read_fields
 from schemas import canonical
+from schemas.attachment import decode_manifests, encode_manifests
 from schemas.content import encode_alert, parse_content, read_alert
 from schemas.control import encode_control, parse_control
 from schemas.decision import parse_decision, parse_header, parse_record
@@ -138,6 +140,21 @@ WIRE = (
             wire=True,
         )
         for name in ("drugs", "trafficking", "cyber")
+    ),
+    Parser(
+        "manifests",
+        decode_manifests,
+        ("schemas.attachment.decode_manifests",),
+        encode_manifests,
+        "canonical",
+        wire=True,
+    ),
+    Parser(
+        "chunks-head",
+        parse_head,
+        ("broker.hub.chunkstore.parse_head",),
+        to_bytes,
+        "canonical",
     ),
     Parser(
         "receipt", parse_receipt, ("schemas.receipt.parse_receipt",), encode_receipt, "canonical",
