@@ -55,9 +55,9 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _refusal(status) for status in sorted({401, 403, 429, *statuses})}
 
 
-def public_refusals() -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of an endpoint that asks for no token."""
-    return {status: _refusal(status) for status in (429, 503)}
+def public_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of an endpoint that asks for no token: 429, 503 and `statuses`."""
+    return {status: _refusal(status) for status in sorted({429, 503, *statuses})}
 
 
 def with_body(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -81,11 +81,11 @@ def parse_head(raw: bytes) -> Head:
                 moment(expires),
                 tuple(str(each) for each in done),
             )
+            if head.to_bytes() == raw:  # else a part of it was of another kind
+                return head
         case _:
-            raise _bad_head()
-    if head.to_bytes() != raw:  # a part of another kind
-        raise _bad_head()
-    return head
+            pass
+    raise SchemaError("bad-head", "not what is known of chunks")
 
 
 @dataclass
@@ -241,10 +241,6 @@ class ChunkStore:
             self.files.first_missing(shelf, number, count)
             for number, count in enumerate(head.counts)
         )
-
-
-def _bad_head() -> SchemaError:
-    return SchemaError("bad-head", "not what is known of chunks")
 
 
 def shelf_of(sender: str, ident: UUID) -> str:

@@ -95,6 +95,11 @@ def _decoded(raw: bytes) -> object:
     if len(raw) > MAX_BYTES:
         return None
     try:
-        return canonical.decode(raw, max_bytes=MAX_BYTES)
+        found = canonical.decode(raw, max_bytes=MAX_BYTES)
     except SchemaError:
         return None
+    match found:
+        case [bool(), *_]:  # True is 1, but it is not how 1 is written
+            return None
+        case _:
+            return found

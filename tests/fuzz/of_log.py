@@ -25,6 +25,7 @@ from broker.log.opening import parse_opening
 from broker.log.policy import Policy
 from broker.log.policyfile import parse_policy, write_policy
 from broker.log.proof import parse_proof
+from broker.log.rebuilt import check_rebuilt, is_rebuilt
 from broker.log.tiles import (
     HASH_BYTES,
     Tile,
@@ -35,7 +36,8 @@ from broker.log.tiles import (
 )
 from broker.log.treehead import parse_tree_head_signature
 from broker.log.witness import Seen, WitnessRefusal, judge, parse_request
-from broker.node import mirror
+from broker.node import logreading
+from keys.primitives.signing import SignKey
 from tests.fuzz.parser import CORPUS, Parser, folder, from_file, text, to_bytes
 
 ORIGIN = "log.example/kentong"
@@ -91,7 +93,7 @@ def tar(path: Path) -> object:
 def cut(raw: bytes) -> object:
     """Both of those who take a narrow tile out of a wider one."""
     for tile in (Tile(None, 0, 3), Tile(0, 0, 3)):
-        assert mirror._cut(raw, tile) == walk._first_of(raw, tile)
+        assert logreading._cut(raw, tile) == walk._first_of(raw, tile)
     return raw
 
 
@@ -102,6 +104,14 @@ def _bundle(raw: bytes) -> tuple[int, tuple[bytes, ...]]:
 
 def _tile(raw: bytes) -> tuple[bytes, ...]:
     return parse_hashes(raw, max(1, len(raw) // HASH_BYTES))
+
+
+def rebuilt(raw: bytes) -> object:
+    """What the log put back on a subject, or the mark that all of it is back."""
+    key = SignKey(bytes(32)).public
+    if is_rebuilt(raw):
+        check_rebuilt(raw, "audit.2026.SG.x", key)
+    return is_rebuilt(raw)
 
 
 @cache
@@ -229,7 +239,7 @@ LOG = (
         lambda found: bytes((found[0] - 1,)) + encode_bundle(found[1]),
         wire=True,
     ),
-    Parser("cut-tile", cut, ("broker.node.mirror._cut", "broker.audit.walk._first_of")),
+    Parser("cut-tile", cut, ("broker.node.logreading._cut", "broker.audit.walk._first_of")),
     Parser(
         "proof", parse_proof, ("broker.log.proof.parse_proof",), to_bytes, "lines", wire=True
     ),
@@ -257,6 +267,7 @@ LOG = (
         like="evidence",
         examples=20,
     ),
+    Parser("rebuilt", rebuilt, ("broker.log.rebuilt._decoded",), form="canonical"),
     Parser(
         "signer-call",
         signer_call,

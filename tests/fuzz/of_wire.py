@@ -10,7 +10,6 @@ from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
 from broker.hub.chunkstore import parse_head
-from broker.transport.attaching import Attaching, read_asked
 from broker.transport.services import asked_offset, read_fields
 from schemas import canonical
 from schemas.attachment import decode_manifests, encode_manifests
@@ -130,23 +129,6 @@ WIRE = (
         "content", parse_content, ("schemas.content.parse_content",), to_bytes, "canonical",
         wire=True,
     ),
-    Parser(
-        "manifests", decode_manifests, ("schemas.attachment.decode_manifests",), encode_manifests,
-        "canonical", wire=True,
-    ),
-    *(
-        Parser(
-            f"attachment-{what}",
-            partial(read_asked, what),
-            ("broker.transport.attaching.read_asked",),
-            form="canonical",
-            wire=True,
-        )
-        for what in Attaching
-    ),
-    Parser(
-        "chunk-head", parse_head, ("broker.hub.chunkstore.parse_head",), to_bytes, "canonical"
-    ),
     Parser("padded", padding.unpack, ("broker.envelope.padding.unpack",), wire=True),
     *(
         Parser(
@@ -158,6 +140,21 @@ WIRE = (
             wire=True,
         )
         for name in ("drugs", "trafficking", "cyber")
+    ),
+    Parser(
+        "manifests",
+        decode_manifests,
+        ("schemas.attachment.decode_manifests",),
+        encode_manifests,
+        "canonical",
+        wire=True,
+    ),
+    Parser(
+        "chunks-head",
+        parse_head,
+        ("broker.hub.chunkstore.parse_head",),
+        to_bytes,
+        "canonical",
     ),
     Parser(
         "receipt", parse_receipt, ("schemas.receipt.parse_receipt",), encode_receipt, "canonical",

@@ -43,7 +43,11 @@ async def health(gate: Gatekeeper) -> Response:
     return JSONResponse({"ok": True})
 
 
-@router.get("/readyz", response_model=dict[str, bool], responses=public_refusals())
+_NOT_READY: Final = public_refusals(422)
+_NOT_READY[503]["model"] = dict[str, bool]  # what fails, beside the problem of one that is busy
+
+
+@router.get("/readyz", response_model=dict[str, bool], responses=_NOT_READY)
 async def ready(
     gate: Gatekeeper,
     node: Node,
