@@ -23,6 +23,7 @@ _MISUSE: Final = frozenset(
 )
 
 _TYPED: Final = (
+    phrase("error-alarms", "the node raised alarms; see kentong status"),
     phrase("error-bad-file", "a file cannot be read, or is not what it should be"),
     phrase("error-bad-id", "this is no id; copy one from kentong outbox or kentong inbox"),
     phrase("error-bad-request", "a field of the alert is missing or wrong"),
