@@ -64,6 +64,10 @@ NEEDS = [
     ("GET", "/v1/submissions", {Scope.READ, Scope.SUBMIT}),
     ("GET", f"/v1/submissions/{NOBODY}", {Scope.READ, Scope.SUBMIT}),
     ("GET", f"/v1/submissions/{NOBODY}/events", {Scope.READ, Scope.SUBMIT}),
+    ("POST", "/v1/attachments", {Scope.SUBMIT}),
+    ("GET", f"/v1/attachments/{NOBODY}", {Scope.SUBMIT}),
+    ("PUT", f"/v1/attachments/{NOBODY}/chunks/0", {Scope.SUBMIT}),
+    ("GET", f"/v1/inbox/{NOBODY}/attachments/1", {Scope.READ}),
     ("GET", "/metrics", {Scope.MONITOR}),
 ]
 
@@ -88,7 +92,8 @@ async def test_every_path_that_says_anything_of_alerts_is_in_that_table(desks: D
     open_to_all = {"/v1/status", "/v1/directory/members", "/v1/schemas/{}/{}"}
     for path in paths:
         plain = "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
-        named = plain.replace("cursors/{}", "cursors/mine")
+        named = plain.replace("cursors/{}", "cursors/mine").replace("chunks/{}", "chunks/0")
+        named = named.replace("{}/attachments/{}", "{}/attachments/1")
         assert named in known | open_to_all or not named.startswith("/v1/"), path
 
 
