@@ -24,9 +24,9 @@ from schemas.policy import PolicyDocument
 from schemas.receipt import DecisionReceipt
 from schemas.vocabulary import Status
 from tests.ledger.growing import a_log
-from tests.ledger.test_sequencer import sequencer_of
+from tests.ledger.stages import sequencer_of
 from tests.support.envelopes import make
-from tests.support.gateway import Source, receipt, running_gateway, submit
+from tests.support.gateway import Source, announce, receipt, running_gateway, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import request, running_node, send
 from tests.support.region import YEAR, make_region, permissive
@@ -202,6 +202,7 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
         hub = await stack.enter_async_context(running_hub(region, folder / "hub"))
         own = await stack.enter_async_context(hub.hub_link())
         await own.wait_connected(BOUND_S)
+        await announce(own, region)  # as a gateway does when it starts: else the log reads nothing
         committer = await stack.enter_async_context(a_log(folder))
         source = Source(region.view)
         stage = Stage(
