@@ -100,7 +100,10 @@ async def measure(stage: Stage, *, count: int, rounds: int, seconds: float) -> P
             Row("decision -> cosigned inclusion, p50", round(quantile(added, 0.5), 2), "s"),
             Row("decision -> cosigned inclusion, p99", round(quantile(added, 0.99), 2), "s"),
         ],
-        notes=["a round of cosignatures begins ten seconds after the last, or later"],
+        notes=[
+            "a round of cosignatures begins ten seconds after the last, or later",
+            "the witnesses' nodes open, answer, copy and cosign on the same cores",
+        ],
     )
 
 
