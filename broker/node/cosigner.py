@@ -27,7 +27,7 @@ from broker.node import alarms, logstate
 from broker.node.logevidence import LogEvidence
 from broker.node.logreading import LogReading
 from broker.node.logstate import copied_of, restored_at, seen_of
-from broker.node.present import Present
+from broker.node.present import CLOCK_SKEW, Present
 from broker.node.recollection import Recollection
 from broker.node.suspects import MAX_WAITING, Suspects
 from broker.store.database import Database
@@ -142,6 +142,9 @@ class Cosigner:
         if time_s < max(1, seen.time_s):
             _log.error("clock-behind", alarm="clock-behind")
             return HTTPStatus.SERVICE_UNAVAILABLE, b"the clock went back\n"
+        if self.present.hindrance() == CLOCK_SKEW:
+            # A time far ahead would bind this witness: it could sign nothing until then.
+            return HTTPStatus.SERVICE_UNAVAILABLE, b"the clock is wrong\n"
         line = self.signer().cosign(accepted.checkpoint, time_s=time_s)
         moved = {
             "size": accepted.checkpoint.size,

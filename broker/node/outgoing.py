@@ -25,7 +25,7 @@ from broker.node.drafting import Prepared, judge
 from broker.node.errors import NodeError
 from broker.node.evidence import named_by_gateway
 from broker.node.ids import from_ms, to_ms
-from broker.node.present import Present
+from broker.node.present import CLOCK_SKEW, Present
 from broker.node.proofs import expect
 from broker.node.sealing import Sealer, forget, settle_numbers
 from broker.node.uploads import decided_upload, expect_upload
@@ -220,7 +220,7 @@ class Outgoing:
 
     async def submit_due(self) -> int:
         """Submit what is due; return how many envelopes the hub took."""
-        if self.present.hindrance() == "clock-skew":
+        if self.present.hindrance() == CLOCK_SKEW:
             return 0
         table = tables.outbox
         async with self.database.read() as connection:

@@ -17,6 +17,7 @@ from schemas.desk import ClockShown, DirectoryShown
 from schemas.label import DirectoryVersion
 
 WARN_SKEW: Final = timedelta(seconds=30)
+CLOCK_SKEW: Final = "clock-skew"
 MAX_SKEW: Final = timedelta(minutes=5)
 MAX_HELD: Final = 256  # versions whose hash is remembered, to be compared with what others name
 SPLIT_GRACE: Final = timedelta(minutes=10)  # a newer directory may be on its way that long
@@ -162,7 +163,7 @@ class Present:
         if self.split_since is not None and now - self.split_since > SPLIT_GRACE:
             return "directory-split"
         if self.skew is not None and abs(self.skew) > MAX_SKEW:
-            return "clock-skew"
+            return CLOCK_SKEW
         return ""
 
     def meet(self, version: DirectoryVersion, proof: bytes = b"") -> str:

@@ -18,7 +18,7 @@ from broker.node.directorygate import DirectoryGate
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.incoming import forget_drafts
-from broker.node.present import Present
+from broker.node.present import CLOCK_SKEW, Present
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
 from broker.store.database import Database
@@ -95,14 +95,14 @@ class Upkeep:
         Raises:
             BrokerError: The hub does not answer.
         """
-        was_wrong = self.present.skew is None or self.present.hindrance() == "clock-skew"
+        was_wrong = self.present.skew is None or self.present.hindrance() == CLOCK_SKEW
         before = self.present.now()
         hub_time = await HubServices(self.link, self.present.member).time()
         after = self.present.now()
         self.present.skew = before + (after - before) / 2 - hub_time
         if abs(self.present.skew) < timedelta(milliseconds=1):
             self.present.skew = timedelta(0)
-        if was_wrong and self.present.hindrance() != "clock-skew":
+        if was_wrong and self.present.hindrance() != CLOCK_SKEW:
             await self.database.change(hurry)
             self.submitted.happened()
         self.changes.happened()

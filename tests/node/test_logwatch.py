@@ -74,6 +74,16 @@ async def test_a_witness_whose_clock_went_back_signs_nothing(tmp_path: Path) -> 
         assert (await watched.watch("SG").shown()).cosigned_size == 4  # type: ignore[union-attr]
 
 
+async def test_a_witness_that_knows_its_clock_is_wrong_signs_nothing(watched: Watched) -> None:
+    await watched.committer.grow(0, entries(0, 3), {})
+    watched.nodes["SG"].present.skew = timedelta(minutes=10)
+    await watched.rounds("SG")
+    assert (await watched.watch("SG").shown()).cosigned_size == 0  # type: ignore[union-attr]
+    watched.nodes["SG"].present.skew = timedelta(0)
+    await watched.rounds("SG")
+    assert (await watched.watch("SG").shown()).cosigned_size == 3  # type: ignore[union-attr]
+
+
 async def test_a_log_put_back_from_a_backup_is_not_grown(watched: Watched) -> None:
     await watched.committer.grow(0, entries(0, 5), {})
     await watched.rounds("SG", "MY")
