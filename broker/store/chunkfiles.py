@@ -39,7 +39,11 @@ class ChunkFiles:
             if path.exists():
                 return path.read_bytes() == raw
             self._shelf(shelf)
-            replace_file(path, raw, mode=_FILE_MODE)
+            try:
+                replace_file(path, raw, mode=_FILE_MODE)
+            except FileNotFoundError:  # `tidy` took our half for one that a crash left: once
+                self._shelf(shelf)
+                replace_file(path, raw, mode=_FILE_MODE)
         except OSError as error:
             raise _failed(error) from error
         return True

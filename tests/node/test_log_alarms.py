@@ -10,6 +10,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
+from broker import clock
 from broker.api.metrics import Metrics
 from broker.ledger.commit import Entry
 from broker.ledger.state import Number
@@ -68,7 +69,7 @@ async def test_what_has_no_proof_after_five_minutes_is_an_alarm_everywhere(
     assert status.log is not None
     assert status.log.own_waiting == 1
     metric = b'kentong_node_alarm{code="log-not-proven"} 1.0'
-    assert metric in Metrics().exposition(status, streams=0)
+    assert metric in Metrics().exposition(status, streams=0, now=clock.now())
 
 
 async def test_a_node_that_was_away_for_a_day_catches_up_and_nobody_is_alarmed(
