@@ -93,7 +93,10 @@ def request_of(
     """
     given = dict(fields)
     alert = given.pop("alert")
-    body = {**_from_profile(profile), **(alert.get("body") or {})}
+    said = alert.get("body") or {}
+    if not isinstance(said, dict):
+        raise RequestFileError("bad-request", "alert.body: the fields of the alert belong there")
+    body = {**_from_profile(profile), **said}
     if original is not None:
         given["original"] = read_original(original)
     try:

@@ -19,6 +19,7 @@ HOSTILE = {
     "a truth that is none": "alert: {body: {x: !!bool x}}\n",
     "a version without an end": "alert: {type: cyber, version: .inf, body: {}}\n",
     "brackets alone": "[" * 5000,
+    "words where fields belong": "alert: {type: cyber, body: words}",
 }
 
 
