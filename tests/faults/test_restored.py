@@ -85,9 +85,7 @@ async def a_quarter_of_an_hour_goes_by(stage: Stage, my: Node) -> None:
         await connection.execute(update(peers).values(told_ms=ago))  # type: ignore[attr-defined]
 
     await my.database.change(change)
-    await stage.hub.restart()
-    for node in (my, stage.sg, stage.vn):
-        await node.link.wait_connected(BOUND_S)
+    await stage.hub.restart(my.link, stage.sg.link, stage.vn.link)
 
 
 async def lacking(my: Node, count: int) -> None:

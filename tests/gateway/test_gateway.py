@@ -149,9 +149,7 @@ async def test_an_id_stays_decided_after_the_server_was_killed(stage: Stage) -> 
     await submit(stage.sg, made)
     await receipt(stage.sg)
     await mail(stage.my, "MY")
-    await stage.hub.restart(kill=True)
-    for link in (stage.sg, stage.my, stage.gateway):
-        await link.wait_connected(BOUND_S)
+    await stage.hub.restart(stage.sg, stage.my, stage.gateway)
     await submit(stage.sg, other)
     assert stage.decision(await receipt(stage.sg)).header.code == "id-reused"
     for message in await stage.my.pull("INBOX_MY_normal", "normal", batch=9, timeout_s=0.5):

@@ -1,5 +1,6 @@
 """A real hub transport: nats-server with TLS, operator mode, accounts and streams, on loopback."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -90,9 +91,15 @@ class RunningHub:
     def account_of(self, code: str) -> str:
         return public_nkey("account", self.region.members[code].nats_account.public.raw)
 
-    async def restart(self, *, kill: bool = True) -> None:
+    async def restart(self, *links: Link, kill: bool = True) -> None:
+        """End it and start it; return once each of `links` has noticed, and is there again."""
+        before = [link.generation for link in links]
         await self.server.stop(kill=kill)
         await self.server.start()
+        async with asyncio.timeout(BOUND_S):
+            for link, generation in zip(links, before, strict=True):
+                while link.generation == generation or not link.connected:  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
