@@ -149,7 +149,7 @@ async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:
 
 async def test_every_node_finds_its_own_mail_under_a_quorum(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(120),
+        asyncio.timeout(170),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         for number in range(3):
