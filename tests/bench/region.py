@@ -11,14 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 from broker import clock
-from broker.api.tokens import Scope, TokenBook
 from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
-from broker.cli.demo.region import LOG2N, officer_of, policies
+from broker.cli.demo.region import LOG2N, desk_token, founder, officer_of, policies
 from broker.hub.founding import init_hub
 from broker.hub.place import GatewaySecrets, HubConfig, HubPlace, StoreSizes
 from broker.ledger.place import LedgerConfig
-from keys.directory.founding import Founder, found_region
+from keys.directory.founding import found_region
 from keys.directory.source import PublishedDirectory
 from keys.directory.view import DirectoryView
 from keys.files import make_private_folder, write_private
@@ -28,9 +27,6 @@ from keys.officers import OfficerKey, load_officer_key
 from keys.primitives.sealing import OpenKey
 from schemas.directory import (
     HubDocument,
-    MemberKind,
-    OfficerRole,
-    RegionMember,
     parse_toml_document,
 )
 from schemas.vocabulary import ASEAN
@@ -111,7 +107,7 @@ def found(
         document = parse_toml_document(HubDocument, path.read_bytes())
     auditors = OpenKey.generate().public.raw
     found_region(
-        [_founder(folder, code) for code in codes],
+        [founder(folder, code) for code in codes],
         hub_home=hub_home,
         hub=document.model_copy(update={"auditors_key": auditors}),
         agreement=(policies() / "agreement.toml").read_bytes(),
@@ -124,27 +120,5 @@ def found(
     for code in codes:
         place = NodePlace(folder / code)
         place.write(NodeConfig(member=code, hub_url=config.public_url), authority)
-        tokens[code] = asyncio.run(_token(place))
+        tokens[code] = asyncio.run(desk_token(place))
     return BenchRegion(folder, tuple(codes), tokens)
-
-
-def _founder(folder: Path, code: str) -> Founder:
-    home = folder / code
-    make_private_folder(home)
-    make_private_folder(NodePlace(home).folder)
-    return Founder(
-        code,
-        home,
-        (policies() / f"{code}.toml").read_bytes(),
-        officers={officer_of(code): (OfficerRole.OFFICER,)},
-        names={"en": code},
-        region=RegionMember(kind=MemberKind.STATE, groups=("asean",)),
-    )
-
-
-async def _token(place: NodePlace) -> str:
-    async with place.database() as database:
-        book = TokenBook(database.engine)
-        await book.prepare()
-        _, token = await book.add("bench", frozenset(Scope), now=clock.now())
-    return token

@@ -11,14 +11,11 @@ import pexpect
 import pytest
 import pytest_asyncio
 
-from broker import clock
 from broker.cli.admin.hub_figures import HubFigures, QueueFigures
 from broker.cli.board import span
-from broker.cli.demo import alerts
 from broker.cli.demo.region import DemoRegion
-from schemas.desk import DraftRequest
-from schemas.vocabulary import TLP, Purpose, Status
-from tests.support.processes import running_region
+from schemas.vocabulary import Status
+from tests.support.processes import running_region, warning
 
 START = "from broker.cli import main; main()"
 SHOWN = """\
@@ -65,16 +62,7 @@ async def region(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo
     folder = tmp_path_factory.mktemp("v") / "r"
     async with running_region(folder, log=True, nodes=("SG", "MY")) as (made, processes, clients):
         await processes.kill("MY")
-        submission = await clients["SG"].send(
-            DraftRequest(
-                status=Status.ACTUAL,
-                alert=alerts.cyber(clock.now().date(), 1),
-                recipients=("MY",),
-                agency="POLICE",
-                tlp=TLP.AMBER,
-                purposes=(Purpose.WARN,),
-            )
-        )
+        submission = await clients["SG"].send(warning(1, ("MY",), status=Status.ACTUAL))
         await submission.wait("accepted")
         async with asyncio.timeout(60):
             while not (await told(made.hub, "hub"))[1]["queues"]:  # noqa: ASYNC110 - another process

@@ -12,14 +12,11 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker import clock
-from broker.cli.demo import alerts
 from broker.cli.demo.region import DemoRegion
-from schemas.desk import DraftRequest
-from schemas.vocabulary import TLP, Purpose, Status
+from schemas.vocabulary import Status
 from tests.deploy.programs import DEPLOY, program, ran
 from tests.support.monitoring import of_hub, of_node
-from tests.support.processes import running_region
+from tests.support.processes import running_region, warning
 
 RULES = DEPLOY / "alerts" / "kentong.yml"
 DASHBOARD = DEPLOY / "dashboards" / "kentong.json"
@@ -107,16 +104,7 @@ async def test_every_metric_named_is_shown_with_help_and_unit(tmp_path: Path) ->
         assert (ready.status_code, ready.json()["ok"]) == (200, True)
         assert (await of_hub(region, "/healthz")).status_code == 200
         await processes.kill("MY")
-        submission = await clients["SG"].send(
-            DraftRequest(
-                status=Status.ACTUAL,
-                alert=alerts.cyber(clock.now().date(), 1),
-                recipients=("MY",),
-                agency="POLICE",
-                tlp=TLP.AMBER,
-                purposes=(Purpose.WARN,),
-            )
-        )
+        submission = await clients["SG"].send(warning(1, ("MY",), status=Status.ACTUAL))
         await submission.wait("accepted")
         inbox = {"queue": "inbox", "member": "MY"}
         await until(region, "kentong_hub_queue_messages", **inbox)

@@ -27,10 +27,9 @@ from broker.log.tiles import bundles_of, lookup_in
 from broker.transport.link import Link
 from broker.transport.streams import stream_states
 from keys.directory.source import PublishedDirectory
-from schemas.desk import DraftRequest, LogShown
-from schemas.vocabulary import TLP, Purpose, Status
+from schemas.desk import LogShown
 from tests.cli.test_ceremonies import run
-from tests.support.processes import kill_child, running_region
+from tests.support.processes import kill_child, running_region, warning
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 COUNT = 30
@@ -44,14 +43,7 @@ def with_log(region: DemoRegion) -> None:
 
 
 async def send(client: Client, number: int) -> None:
-    request = DraftRequest(
-        status=Status.EXERCISE,
-        alert=alerts.cyber(clock.now().date(), number),
-        recipients=("MY", "VN"),
-        agency="POLICE",
-        tlp=TLP.AMBER,
-        purposes=(Purpose.WARN,),
-    )
+    request = warning(number, ("MY", "VN"))
     submission = await client.submit(await client.prepare(request))
     await submission.wait("accepted")
 

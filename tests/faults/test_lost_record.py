@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from broker import clock
-from broker.cli.demo import alerts
 from broker.cli.demo.processes import Processes
 from broker.cli.demo.region import DemoRegion
 from broker.client import Client, Submission
@@ -20,24 +19,15 @@ from broker.log.leaf import Leaf, LeafKind, parse_leaf
 from broker.log.tiles import bundles_of
 from broker.transport.link import Link
 from keys.directory.source import PublishedDirectory
-from schemas.desk import DraftRequest
-from schemas.vocabulary import TLP, Purpose, Status
 from tests.cli.test_ceremonies import run
 from tests.faults.test_log import published, shown
-from tests.support.processes import running_region
+from tests.support.processes import running_region, warning
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
 
 async def submitted(client: Client, number: int) -> Submission:
-    request = DraftRequest(
-        status=Status.EXERCISE,
-        alert=alerts.cyber(clock.now().date(), number),
-        recipients=("MY", "VN"),
-        agency="POLICE",
-        tlp=TLP.AMBER,
-        purposes=(Purpose.WARN,),
-    )
+    request = warning(number, ("MY", "VN"))
     return await client.submit(await client.prepare(request))
 
 

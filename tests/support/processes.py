@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from broker import clock
+from broker.cli.demo import alerts
 from broker.cli.demo.processes import Processes, _children, _command
 from broker.cli.demo.region import NODES, DemoRegion, found
 from broker.cli.demo.story import desks
 from broker.client import Client
+from schemas.desk import DraftRequest
+from schemas.vocabulary import TLP, Purpose, Status
 
 
 @asynccontextmanager
@@ -42,6 +46,18 @@ async def running_region(
             yield region, processes, clients
     finally:
         await processes.stop()
+
+
+def warning(number: int, to: tuple[str, ...], *, status: Status = Status.EXERCISE) -> DraftRequest:
+    """What a desk asks: a cyber alert, made different from others by its number."""
+    return DraftRequest(
+        status=status,
+        alert=alerts.cyber(clock.now().date(), number),
+        recipients=to,
+        agency="POLICE",
+        tlp=TLP.AMBER,
+        purposes=(Purpose.WARN,),
+    )
 
 
 def kill_child(processes: Processes, word: str) -> bool:

@@ -117,7 +117,7 @@ def found(
             hub_home, passphrase, LedgerConfig(origin=ORIGIN, round_s=ROUND_S), log2n=LOG2N
         )
         document = parse_toml_document(HubDocument, path.read_bytes())
-    founders = [_founder(folder, code) for code in dict.fromkeys((*nodes, "TH"))]
+    founders = [founder(folder, code) for code in dict.fromkeys((*nodes, "TH"))]
     found_region(
         founders,
         hub_home=hub_home,
@@ -135,11 +135,12 @@ def found(
         place.write(
             NodeConfig(member=code, hub_url=config.public_url, log_compare_s=COMPARE_S), authority
         )
-        tokens[code] = asyncio.run(_token(place))
+        tokens[code] = asyncio.run(desk_token(place))
     return DemoRegion(folder, passphrase, tokens, nodes)
 
 
-def _founder(folder: Path, code: str) -> Founder:
+def founder(folder: Path, code: str) -> Founder:
+    """Return a member that founds the region, with its home folder made and one officer."""
     home = folder / code
     make_private_folder(home)
     make_private_folder(NodePlace(home).folder)
@@ -162,7 +163,8 @@ def _cluster(servers: int) -> tuple[ClusterServer, ...]:
     )
 
 
-async def _token(place: NodePlace) -> str:
+async def desk_token(place: NodePlace) -> str:
+    """Return a token with every scope, added to the node in `place`."""
     async with place.database() as database:
         book = TokenBook(database.engine)
         await book.prepare()
