@@ -131,15 +131,15 @@ def _sizes(place: LedgerPlace) -> tuple[int, int]:
     return signed, cosigned
 
 
-async def _caught_up(place: LedgerPlace) -> None:
-    """Return once the log stopped growing, and all of it is cosigned."""
+async def _caught_up(place: LedgerPlace, least: int = 1) -> None:
+    """Return once the log has `least` leaves, stopped growing, and all of it is cosigned."""
     before, since = -1, time.perf_counter()
     async with asyncio.timeout(LIMIT_S):
         while True:
             signed, cosigned = _sizes(place)
             if signed != before:
                 before, since = signed, time.perf_counter()
-            if signed and signed == cosigned and time.perf_counter() - since > STILL_S:
+            if signed >= least and signed == cosigned and time.perf_counter() - since > STILL_S:
                 return
             await asyncio.sleep(LOOK_S)
 
@@ -163,8 +163,10 @@ async def _added(stage: Stage, makers: Makers, seconds: float) -> list[float]:
         for one in made:
             await fill(stage.hub, [(one.subject, one.raw, one.digest.hex())])
             await asyncio.sleep(1 / PER_S)
-        await _caught_up(place)
+        await _caught_up(place, first + len(made))
         looking.cancel()
+    if not seen or seen[-1][0] < first + len(made):  # the log was ready between two looks
+        seen.append((_sizes(place)[1], time.time()))  # noqa: TID251 - as above
     decisions = await _decisions(stage, place, first, seen[-1][0])
     return [next(at for size, at in seen if size > index) - taken for index, taken in decisions]
 

@@ -99,6 +99,7 @@ async def test_an_alert_under_a_key_stolen_since_is_quarantined_and_its_sender_t
         status = await my.status()
         assert (status.inbox, status.quarantined) == (0, 1)
         assert [alarm.code for alarm in status.alarms] == ["quarantined-key-revoked-since"]
+        await my.link.wait_connected()
         assert await my.outgoing.submit_due() == 1  # the answer: `rejected`, with the code
 
 
