@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Final
 
 import typer
 
@@ -11,7 +12,8 @@ import keys
 import schemas
 from broker.cli import screen
 from broker.cli.desk import AsJSON, ask, client
-from broker.cli.text import say
+from broker.cli.errors import sentence
+from broker.cli.text import phrase, say
 from broker.cli.words import reason
 from broker.client import Profiles, signer_of
 from broker.errors import BrokerError
@@ -20,6 +22,17 @@ from schemas.desk import NodeStatus
 
 Finding = tuple[str, bool, str]
 
+_NAMES: Final = dict(
+    (
+        phrase("doctor-packages", "packages"),
+        phrase("doctor-home", "home"),
+        phrase("doctor-profile", "profile"),
+        phrase("doctor-officer-key", "officer-key"),
+        phrase("doctor-node", "node"),
+        phrase("doctor-alarms", "alarms"),
+    )
+)
+
 
 def command(as_json: AsJSON = False) -> None:
     """Find out what is wrong. Ends with 1 if anything is.
@@ -27,14 +40,7 @@ def command(as_json: AsJSON = False) -> None:
     Example: kentong doctor
     """
     findings: list[Finding] = []
-    for name, check in (
-        ("packages", _packages),
-        ("home", _home),
-        ("profile", _profile),
-        ("officer-key", _key),
-        ("node", _node),
-        ("alarms", _alarms),
-    ):
+    for name, check in _CHECKS.items():
         findings.append(_try(name, check))
         if not findings[-1][1] and name in {"home", "profile"}:
             break
@@ -45,7 +51,7 @@ def command(as_json: AsJSON = False) -> None:
     else:
         screen.table(
             (say("head-check", "check"), "", ""),
-            [(name, "ok" if good else "WRONG", detail) for name, good, detail in findings],
+            [(_name(name), _verdict(good=good), detail) for name, good, detail in findings],
         )
     if not well:
         raise typer.Exit(1)
@@ -55,7 +61,16 @@ def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
         return name, True, check()
     except BrokerError as error:
-        return name, False, f"{error} [{error.code}]"
+        return name, False, f"{sentence(error)} [{error.code}]"
+
+
+def _name(check: str) -> str:
+    key = f"doctor-{check}"
+    return say(key, _NAMES[key])
+
+
+def _verdict(*, good: bool) -> str:
+    return say("finding-well", "ok") if good else say("finding-wrong", "WRONG")
 
 
 def _packages() -> str:
@@ -111,3 +126,14 @@ def _node() -> str:
     if not status.connected:
         raise BrokerError("hub-unreachable", reason("hub-unreachable"))
     return say("node-well", "member {member}, connected", member=status.member)
+
+
+_CHECKS: Final[dict[str, Callable[[], str]]] = {
+    "packages": _packages,
+    "home": _home,
+    "profile": _profile,
+    "officer-key": _key,
+    "node": _node,
+    "alarms": _alarms,
+}
+"""Each stands on those before it."""

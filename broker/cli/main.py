@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
@@ -18,23 +18,39 @@ from keys.errors import KeysError
 from schemas.errors import SchemaError
 
 _COMPLETION: Final = "_KENTONG_COMPLETE"  # set by the shell while it asks for completions
+_Misused = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # Any error of usage.
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     forbid_core_dumps()
     completing = _COMPLETION in os.environ  # noqa: TID251 - the shell's protocol, not a setting
+    as_json = "--json" in sys.argv[1:]
     chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     try:
         app = build(load_all=completing, chosen=chosen)
-        translated(app)()
+        run = translated(app)
+        sys.exit(_run_for_a_program(run) if as_json else run())
     except (BrokerError, KeysError, SchemaError) as error:
-        sys.exit(_failed(error, as_json="--json" in sys.argv[1:]))
+        sys.exit(_failed(error, as_json=as_json))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our pipe has gone, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_DONE)
+
+
+def _run_for_a_program(run: Callable[..., Any]) -> int:
+    """Run the command and return its exit code; a misused one is told in JSON as well."""
+    try:
+        code = run(standalone_mode=False)
+    except _Misused as error:
+        screen = importlib.import_module("broker.cli.screen")
+        told = error.format_message()
+        screen.as_json("error", ok=False, code="bad-usage", retry="never", text=told)
+        typer.echo(f"kentong: {told} [bad-usage]", err=True)
+        return EXIT_MISUSE
+    return code if isinstance(code, int) else EXIT_DONE
 
 
 def _failed(error: BrokerError | KeysError | SchemaError, *, as_json: bool) -> int:
@@ -75,7 +91,7 @@ def build(*, chosen: str | None = None, load_all: bool = False) -> typer.Typer:
     return app
 
 
-def translated(app: typer.Typer) -> Callable[[], None]:
+def translated(app: typer.Typer) -> Callable[..., Any]:
     """Return the application with its help in the officer's language."""
     command = typer.main.get_command(app)
     importlib.import_module("broker.cli.helptexts").translate(command)

@@ -64,7 +64,13 @@ def test_english_says_which_field_or_file() -> None:
 
 @pytest.mark.parametrize(
     ("words", "code", "end"),
-    [(["inbox"], "no-profile", EXIT_FAULT), (["show", "nonsense"], "bad-id", EXIT_MISUSE)],
+    [
+        (["inbox"], "no-profile", EXIT_FAULT),
+        (["show", "nonsense"], "bad-id", EXIT_MISUSE),
+        (["inbox", "--nonsense"], "bad-usage", EXIT_MISUSE),
+        (["show"], "bad-usage", EXIT_MISUSE),
+        (["nonsense"], "bad-usage", EXIT_MISUSE),
+    ],
 )
 def test_a_program_reads_the_error_as_json(
     tmp_path: Path, words: list[str], code: str, end: int

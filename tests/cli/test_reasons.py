@@ -11,7 +11,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 
 from broker.admission.codes import RETRY
-from broker.cli import text
+from broker.cli import doctor, text
 from broker.cli.errors import sentence
 from broker.cli.helptexts import CONTEXT, translate
 from broker.cli.main import build
@@ -56,6 +56,9 @@ def malay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = Catalog(locale="ms", domain=text.DOMAIN)
     catalogue.add("the hub is busy; the node sends it later", "hab sibuk", context="reason-busy")
     catalogue.add("Only this type; repeat.", "Jenis ini sahaja.", context=CONTEXT)
+    catalogue.add("WRONG", "SALAH", context="finding-wrong")
+    catalogue.add("home", "rumah", context="doctor-home")
+    catalogue.add("the home folder cannot be used", "tiada folder", context="error-no-home")
     catalogue.add("Send an alert.", "Hantar amaran.", context=CONTEXT)
     folder = tmp_path / "ms" / "LC_MESSAGES"
     folder.mkdir(parents=True)
@@ -98,6 +101,22 @@ def test_help_is_in_the_officers_language_too() -> None:
     assert "Only this type" not in shown["inbox"]
     assert "At most so many." in shown["inbox"]
     assert "Hantar amaran." in shown[""]
+
+
+@pytest.mark.usefixtures("malay")
+def test_the_doctor_speaks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "home", lambda: tmp_path / "nowhere")
+    try:
+        with pytest.raises(typer.Exit):
+            doctor.command()
+    finally:
+        text._catalogue.cache_clear()
+    line = next(each for each in capsys.readouterr().out.splitlines() if "no-home" in each)
+    assert line.startswith("rumah")
+    assert "SALAH" in line
+    assert "tiada folder" in line
 
 
 def words_of_help(name: str) -> str:
