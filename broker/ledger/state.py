@@ -4,7 +4,7 @@ One database, SQLite by default. The lock record is a fence: it moves from one s
 compare-and-swap, so that a second sequencer stops at its first step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -71,7 +70,8 @@ marks = Table(
 )
 VOID_BY_LOG: Final = "void-by-log"  # in place of a digest: the worker's own void is no fault then
 _ONLY: Final = 1
-_ASKED_TOGETHER: Final = 1024  # three parameters each, and SQLite takes 32,766 in a statement
+_ASKED_TOGETHER: Final = 1024  # numbers; SQLite takes 32,766 parameters in a statement
+_SPARSE: Final = 4  # So many times wider than its numbers, and a run is no longer read whole.
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,22 @@ class LedgerState:
     async def known(self, asked: Sequence[Number]) -> dict[Number, str]:
         """Return those of `asked` that a leaf has already, and what each said."""
         found: dict[Number, str] = {}
-        key = tuple_(numbers.c.gateway, numbers.c.boot, numbers.c.seq)
         async with self.database.read() as connection:
-            for start in range(0, len(asked), _ASKED_TOGETHER):
-                rows = [number.key() for number in asked[start : start + _ASKED_TOGETHER]]
-                taken = await connection.execute(select(numbers).where(key.in_(rows)))
-                found.update(
-                    (Number(row.gateway, int(row.boot, 16), int(row.seq, 16)), row.said)
-                    for row in taken
+            for gateway, boot, seqs in _runs(asked):
+                # Almost always the next numbers of a run: then one look at its end answers for all.
+                together = seqs[-1] - seqs[0] < _SPARSE * len(seqs)
+                taken = await connection.execute(
+                    select(numbers.c.seq, numbers.c.said).where(
+                        numbers.c.gateway == gateway,
+                        numbers.c.boot == f"{boot:016x}",
+                        numbers.c.seq.between(f"{seqs[0]:016x}", f"{seqs[-1]:016x}")
+                        if together
+                        else numbers.c.seq.in_([f"{seq:016x}" for seq in seqs]),
+                    )
                 )
+                wanted = frozenset(seqs)
+                said = ((int(row.seq, 16), row.said) for row in taken)
+                found.update((Number(gateway, boot, s), d) for s, d in said if s in wanted)
         return found
 
     async def missing(self, gateway: str, *, but: str) -> list[Number]:
@@ -310,6 +317,17 @@ class LedgerState:
             await connection.execute(delete(subjects).where(subjects.c.year.not_in(list(years))))
 
         await self.database.change(change)
+
+
+def _runs(asked: Sequence[Number]) -> Iterator[tuple[str, int, list[int]]]:
+    """Yield gateway, boot and some of the numbers asked for, in order: at most so many together."""
+    by_run: dict[tuple[str, int], list[int]] = {}
+    for number in asked:
+        by_run.setdefault((number.gateway, number.boot), []).append(number.seq)
+    for (gateway, boot), seqs in by_run.items():
+        seqs.sort()
+        for start in range(0, len(seqs), _ASKED_TOGETHER):
+            yield gateway, boot, seqs[start : start + _ASKED_TOGETHER]
 
 
 async def _save(connection: AsyncConnection, read: Mapping[str, Position]) -> None:

@@ -10,6 +10,7 @@ u8 signature type = 1, 64 bytes Ed25519 over "kentong/leaf/1\0" || everything ab
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Final
 
 from broker.log.errors import LogError
@@ -28,6 +29,7 @@ KIND_AT: Final = 1  # the place of the kind
 _ED25519: Final = 1
 _SIGNATURE_BYTES: Final = 64
 _U64: Final = 2**64
+_FOUR_HASHES: Final = [HASH_BYTES] * 4
 _HEAD: Final = struct.Struct(">BBQB")
 _COUNTERS: Final = struct.Struct(">QQ")
 _HASHES: Final = struct.Struct(">32s32s32s32s")
@@ -84,12 +86,17 @@ class Statement:
         Raises:
             LogError: `bad-leaf`: a field is out of its bounds.
         """
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:  # Signed or checked, hashed and appended: wanted three times.
         name = self.gateway.encode()
         hashes = (self.c_route, self.c_body, self.ref, self.snapshot)
         sound = (
             0 < len(name) <= MAX_NAME_BYTES
-            and all(len(item) == HASH_BYTES for item in hashes)
-            and all(0 <= number < _U64 for number in (self.time_s, self.boot, self.seq))
+            and [len(item) for item in hashes] == _FOUR_HASHES
+            and min(self.time_s, self.boot, self.seq) >= 0
+            and max(self.time_s, self.boot, self.seq) < _U64
             and self.time_s % TIME_STEP_S == 0
         )
         if not sound:

@@ -38,7 +38,8 @@ async def test_killed_at_a_step_it_goes_on(folder: Path, url: str, step: str) ->
         assert await committer.state.count() == expected
         assert (await committer.state.positions())["AUDIT_2026"].next_seq == expected
         taken = [entry.number for entry in entries(0, 3)]
-        asked = [*taken, Number("none", 2**64 - 1, 7)]
+        far = [Number(taken[0].gateway, taken[0].boot, seq) for seq in (2**63, 2**64 - 1)]
+        asked = [*taken, *far, Number("none", 2**64 - 1, 7)]
         assert set(await committer.state.known(asked)) == set(taken)
         await committer.grow(expected, entries(expected, 5), {})
         assert whole(committer).size == expected + 5
