@@ -5,7 +5,7 @@ import hashlib
 import mimetypes
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 from pydantic import ValidationError
 
+from broker.client.compose import Fields
 from broker.client.connection import Connection, Lost
 from broker.client.errors import BadAnswer, LocalError, ProblemError, Unreachable
 from broker.client.retrying import Backoff
@@ -35,6 +36,20 @@ async def described(
         ValueError: A name or media type that cannot travel.
     """
     return await asyncio.to_thread(_described, path, name, media_type)
+
+
+async def with_files(fields: Fields, named: Callable[[Path], Awaitable[AttachedFile]]) -> Fields:
+    """Return the fields with each path among the attachments as the file that it names.
+
+    Args:
+        fields: Of a request.
+        named: Turns a path into that file: described for a preview, or handed over.
+    """
+    files = [
+        each if isinstance(each, AttachedFile) else await named(Path(each))
+        for each in fields.get("attachments", ())
+    ]
+    return {**fields, "attachments": files} if files else fields
 
 
 async def hand_over(

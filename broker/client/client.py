@@ -1,22 +1,23 @@
 """The client: what a desk's program holds while it talks to its node."""
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote, unquote
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
 from uuid import UUID, uuid4
 from weakref import WeakSet
 
-from pydantic import BaseModel, JsonValue, RootModel, ValidationError
+from pydantic import BaseModel, JsonValue, RootModel
 from typing_extensions import Unpack
 
-from broker.client.attaching import Progress, described, hand_over, save
+from broker.client.attaching import Progress, described, hand_over, save, with_files
 from broker.client.compose import Fields, compose
-from broker.client.connection import Connection, Lost, Query, Where
-from broker.client.errors import BadAnswer, LocalError, OutcomeUnknown, Unavailable, Unreachable
-from broker.client.profiles import Profile, Profiles, token_of
+from broker.client.connection import Connection, Lost, Query
+from broker.client.errors import LocalError, OutcomeUnknown, Unavailable, Unreachable
+from broker.client.originals import original_of
+from broker.client.place import place_of
+from broker.client.profiles import Profile
 from broker.client.signing import KeptKey, SignedDraft, Signer, sign_draft, signer_of
 from broker.client.submission import Submission
 from broker.client.subscription import Subscription
@@ -42,7 +43,6 @@ from schemas.desk import (
 from schemas.desk import Submission as SubmissionShown
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_FILE_NAME: Final = re.compile(r"filename\*=UTF-8''([^;]{1,1024})$")
 
 
 class _JSONObject(RootModel[dict[str, JsonValue]]):
@@ -83,19 +83,11 @@ class Client:
             LocalError: The profile, its token or its CA file cannot be used.
             ValueError: Neither a profile nor a URL and a token, or one that is not well formed.
         """
-        chosen = Profiles.load().get(profile) if isinstance(profile, str) else profile
-        if url is None and chosen is not None:
-            url = chosen.url
-        if token is None and chosen is not None:
-            token = token_of(chosen)
-        if url is None or token is None:
-            raise ValueError("name a profile, or a URL and a token")
+        chosen, where, token = place_of(profile, url, token, ca_file)
         self.profile = chosen
         self._signer = KeptKey(officer_key) if isinstance(officer_key, OfficerKey) else officer_key
         self._passphrase = passphrase
-        if ca_file is None and chosen is not None and chosen.ca_file is not None:
-            ca_file = Path(chosen.ca_file).expanduser()
-        self._connection = Connection(Where(url, ca_file), token, patience_s=patience_s)
+        self._connection = Connection(where, token, patience_s=patience_s)
         self._patience_s = patience_s
         self._subscriptions: WeakSet[Subscription] = WeakSet()
 
@@ -128,7 +120,7 @@ class Client:
             ValueError: A field is missing or not valid.
             BrokerError: A refusal, `Unreachable` or `Unavailable`.
         """
-        request = compose(alert, self.profile, await self._with_files(fields, hand=False))
+        request = compose(alert, self.profile, await with_files(fields, described))
         return await self._ask("POST", "/v1/preview", Preview, body=request)
 
     async def prepare(
@@ -144,7 +136,7 @@ class Client:
             LocalError: There is no officer's key, or it does not open.
             BrokerError: A refusal, `Unreachable` or `Unavailable`; nothing was sent.
         """
-        request = compose(alert, self.profile, await self._with_files(fields, hand=True))
+        request = compose(alert, self.profile, await with_files(fields, self.attach))
         signer = await self.signer()
         asked = request.model_copy(update={"officer_kid": signer.kid})
         draft = await self._ask("POST", "/v1/drafts", StoredDraft, body=asked)
@@ -297,19 +289,7 @@ class Client:
         Raises:
             BrokerError: `NotFound` if it was not carried; else a refusal or `Unreachable`.
         """
-        path = f"/v1/inbox/{_uuid(item_id)}/original"
-        try:
-            answer = await self._connection.ask_raw("GET", path)
-            named = _FILE_NAME.search(answer.headers.get("content-disposition", ""))
-            return OriginalDocument(
-                content=answer.content,
-                media_type=answer.headers.get("content-type", ""),
-                name=unquote(named[1]) if named else None,
-            )
-        except Lost:
-            raise Unreachable("the node does not answer") from None
-        except ValidationError:
-            raise BadAnswer from None
+        return await original_of(self._connection, _uuid(item_id))
 
     async def save_attachment(
         self,
@@ -395,16 +375,6 @@ class Client:
                 raise LocalError("no-officer-key", "no officer's key is given to sign with")
             self._signer = await signer_of(self.profile, passphrase=self._passphrase)
         return self._signer
-
-    async def _with_files(self, fields: Fields, *, hand: bool) -> Fields:
-        """Return the fields with each path among the attachments as the file that it names."""
-        files: list[AttachedFile] = []
-        for each in fields.get("attachments", ()):
-            if isinstance(each, AttachedFile):
-                files.append(each)
-            else:
-                files.append(await (self.attach(each) if hand else described(Path(each))))
-        return {**fields, "attachments": files} if files else fields
 
     async def _ask(
         self,

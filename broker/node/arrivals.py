@@ -1,4 +1,4 @@
-"""Fetches the files of received alerts from the hub, and gives them to desks once they are whole.
+"""Fetches the files of received alerts from the hub.
 
 A chunk is opened before it is kept: dropped, swapped, repeated, cut or foreign, it does not open at
 its place and is not kept. It stays on the disk as it travelled, under a key that the node's storage
@@ -7,21 +7,21 @@ key wraps. How far a file is shows on the disk, so a killed node goes on where i
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.envelope.chunks import SEALED_CHUNK_BYTES, file_key, open_chunk
+from broker.envelope.chunks import SEALED_CHUNK_BYTES, open_chunk
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, repeats
-from broker.node.changes import Changes
+from broker.node.arrivedfiles import MISMATCH, secrets_of
+from broker.node.changes import Changes, wait_for_change
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.node.present import Present
@@ -31,8 +31,8 @@ from broker.store.database import Database, StoreError
 from broker.store.tables import arrivals as table
 from broker.transport.attaching import AttachmentServices, Done, Get
 from broker.transport.link import Link
-from schemas.attachment import CHUNK_BYTES, Manifest, decode_manifests, encode_manifests
-from schemas.desk import ArrivalState, AttachmentShown, InboxItem
+from schemas.attachment import Manifest
+from schemas.desk import ArrivalState
 
 IDLE_S: Final = 0.5
 WINDOW: Final = 4  # chunks asked for at once, on a line that is quick
@@ -42,7 +42,6 @@ LATE: Final = timedelta(seconds=15)  # nothing new for a while
 AGAIN: Final = timedelta(minutes=1)  # after what must not be: the hub or the disk is at fault
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 DAMAGED: Final = "bad-chunk"
-MISMATCH: Final = "attachment-mismatch"
 FULL: Final = "attachments-full"
 _log = get_logger()
 
@@ -86,7 +85,7 @@ class Arrivals:
             except BrokerError as error:
                 _log.info("fetching-paused", error_code=error.code)
             if not moved:
-                await _wait(ticket, IDLE_S)
+                await wait_for_change(ticket, IDLE_S)
 
     async def fetch_due(self) -> int:
         """Fetch a window of each file that is due; return how many chunks came."""
@@ -142,7 +141,7 @@ class Arrivals:
         asked = (Get(row.sender, UUID(row.envelope_id), row.number, index) for index in window)
         got = await asyncio.gather(*(hub.get(each) for each in asked), return_exceptions=True)
         self._window = WINDOW if loop.time() - started < QUICK_S else 1
-        key, manifest = self._secrets(row)
+        key, manifest = secrets_of(self.vault, row)
         for index, found in zip(window, got, strict=True):
             if isinstance(found, BaseException):
                 raise found
@@ -166,7 +165,7 @@ class Arrivals:
             self.files.keep(row.envelope_id, row.number, index, sealed)
 
     async def _finish(self, row: Any) -> None:  # noqa: ANN401 - a row
-        key, manifest = self._secrets(row)
+        key, manifest = secrets_of(self.vault, row)
         try:
             digest = await asyncio.to_thread(self._digest, row, key, manifest)
         except EnvelopeError as error:  # a chunk that was good when it came
@@ -205,62 +204,6 @@ class Arrivals:
             await hub.done(Done(row.sender, UUID(row.envelope_id)))
             mine = table.c.envelope_id == row.envelope_id
             await self.database.change(_values(mine, told=1))
-
-    # --- for desks ---
-
-    async def shown(self, items: Sequence[InboxItem]) -> tuple[InboxItem, ...]:
-        """Return the items with what is here of their files now."""
-        idents = [str(item.id) for item in items if item.attachments]
-        if not idents:
-            return tuple(items)
-        async with self.database.read() as connection:
-            rows = await connection.execute(select(table).where(table.c.envelope_id.in_(idents)))
-            known = {(row.envelope_id, row.number): row for row in rows}
-        return tuple(
-            item.model_copy(
-                update={
-                    "attachments": tuple(
-                        _as_now(each, known.get((str(item.id), each.number - 1)))
-                        for each in item.attachments
-                    )
-                }
-            )
-            for item in items
-        )
-
-    async def content(
-        self, item: InboxItem, number: int, start: int
-    ) -> tuple[AttachmentShown, AsyncIterator[bytes]]:
-        """Return a file and its bytes from `start` on, a chunk at a time.
-
-        Args:
-            item: The alert.
-            number: Counted from 1, as shown to desks; everywhere else from 0.
-            start: Bytes to leave out.
-
-        Raises:
-            NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`
-                or `attachment-mismatch`.
-        """
-        (current,) = await self.shown([item])
-        shown = next((each for each in current.attachments if each.number == number), None)
-        if shown is None:
-            raise NodeError("not-found", "no such file is attached", kind="not-found")
-        _check_whole(shown)
-        same = (table.c.envelope_id == str(item.id)) & (table.c.number == number - 1)
-        async with self.database.read() as connection:
-            row = (await connection.execute(select(table).where(same))).one()
-        return shown, self._bytes(row, start)
-
-    async def _bytes(self, row: Any, start: int) -> AsyncIterator[bytes]:  # noqa: ANN401 - a row
-        key, manifest = self._secrets(row)
-        for index in range(start // CHUNK_BYTES, manifest.chunks):
-            plain = await asyncio.to_thread(self._plain, row, key, manifest, index)
-            yield plain[max(0, start - index * CHUNK_BYTES) :]
-
-    def _plain(self, row: Any, key: bytes, manifest: Manifest, index: int) -> bytes:  # noqa: ANN401
-        sealed = self.files.read(row.envelope_id, row.number, index) or b""
-        return open_chunk(key, manifest, row.number, index, sealed)
 
     async def forget_unknown(self) -> None:
         """Remove chunks of envelopes that nobody knows, once no peer can hand those in again.
@@ -344,95 +287,6 @@ class Arrivals:
             connection, name, now=self.present.now(), peer=row.sender, ident=row.envelope_id
         )
 
-    def _secrets(self, row: Any) -> tuple[bytes, Manifest]:  # noqa: ANN401 - a row
-        plain = self.vault.open(row.sealed, name=_name(row.envelope_id, row.number))
-        (manifest,) = decode_manifests(plain[_KEY_BYTES:])
-        return file_key(plain[:_KEY_BYTES], row.number), manifest
-
-
-_KEY_BYTES: Final = 32
-
-
-async def expect_files(  # noqa: PLR0917 - all that is kept of them
-    connection: AsyncConnection,
-    vault: Vault,
-    ident: UUID,
-    sender: str,
-    key: bytes,
-    manifests: Sequence[Manifest],
-    *,
-    expires_ms: int,
-) -> None:
-    """Note, in the change that keeps an alert, which files belong to it."""
-    for number, manifest in enumerate(manifests):
-        plain = key + encode_manifests([manifest])
-        await connection.execute(
-            insert(table).values(
-                envelope_id=str(ident),
-                number=number,
-                sender=sender,
-                chunks=manifest.chunks,
-                have=0,
-                state=str(ArrivalState.ARRIVING),
-                code="",
-                expires_ms=expires_ms,
-                due_ms=0,
-                told=0,
-                sealed=vault.seal(plain, name=_name(str(ident), number)),
-            )
-        )
-
-
-def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
-    """Return what is shown of files before the first chunk is here."""
-    return tuple(
-        AttachmentShown(
-            number=number,
-            name=each.name,
-            media_type=each.media_type,
-            bytes=each.size,
-            sha256=each.sha256,
-            chunks=each.chunks,
-        )
-        for number, each in enumerate(manifests, 1)
-    )
-
-
-async def forget_files(connection: AsyncConnection, ident: str) -> int:
-    """Delete what is known of an envelope's files, keys first of all; return how many there were.
-
-    The chunks themselves are then noise, for the caller to remove.
-    """
-    return (await connection.execute(delete(table).where(table.c.envelope_id == ident))).rowcount
-
-
-def _check_whole(shown: AttachmentShown) -> None:
-    match shown.state:
-        case ArrivalState.ARRIVING:
-            raise NodeError(
-                "attachment-arriving",
-                f"the file is still arriving: {shown.have} of {shown.chunks} chunks are here",
-                kind="unavailable",
-                retry="later",
-            )
-        case ArrivalState.EXPIRED:
-            raise NodeError(
-                "attachment-expired", "its time was over before it was here", kind="not-found"
-            )
-        case ArrivalState.REFUSED:
-            raise NodeError(
-                MISMATCH, "what arrived is not the file that the officer signed", kind="conflict"
-            )
-        case ArrivalState.COMPLETE:
-            return
-
-
-def _as_now(shown: AttachmentShown, row: Any) -> AttachmentShown:  # noqa: ANN401 - a row or None
-    if row is None:
-        return shown
-    change = {"have": row.have, "state": ArrivalState(row.state), "code": row.code}
-    return shown.model_copy(update=change)
-
 
 def _same(row: Any) -> Any:  # noqa: ANN401 - a row, a condition
     return (table.c.envelope_id == row.envelope_id) & (table.c.number == row.number)
@@ -443,15 +297,3 @@ def _values(which: Any, **columns: Any) -> Any:  # noqa: ANN401 - a condition, v
         await connection.execute(update(table).where(which).values(**columns))
 
     return change
-
-
-def _name(ident: str, number: int) -> str:
-    return f"arrival/{ident}/{number}"
-
-
-async def _wait(ticket: asyncio.Event, limit_s: float) -> None:
-    try:
-        async with asyncio.timeout(limit_s):
-            await ticket.wait()
-    except TimeoutError:
-        return

@@ -17,3 +17,12 @@ class Changes:
     def ticket(self) -> asyncio.Event:
         """Return what the next change sets. Take it before looking, so that none is missed."""
         return self._next
+
+
+async def wait_for_change(ticket: asyncio.Event, limit_s: float) -> None:
+    """Return once `ticket` was set, or after `limit_s` seconds."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await ticket.wait()
+    except TimeoutError:
+        return

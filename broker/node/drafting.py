@@ -9,10 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from broker.envelope.errors import EnvelopeError
 from broker.envelope.officer import make_audience, officer_signed_bytes
-from broker.envelope.padding import MAX_PADDED_BYTES, pack
-from broker.envelope.submitted import STANZA_BYTES
 from broker.node.errors import NodeError
 from broker.node.ids import new_id
 from broker.node.present import Present
@@ -24,26 +21,22 @@ from schemas.attachment import decode_manifests, encode_manifests
 from schemas.common import Alert, explain
 from schemas.content import Content, OfficerBlock, encode_alert
 from schemas.desk import (
-    Advice,
     Base64,
     DraftRequest,
-    EqualAlert,
     Hash,
     Kid,
     Preview,
-    RecipientPreview,
     SignedParts,
     Sizes,
     StoredDraft,
 )
 from schemas.directory import MemberKind
-from schemas.doubts import WORDS, doubts
 from schemas.errors import RuleError, SchemaError
 from schemas.facts import derive_facts
 from schemas.label import Facts, Intent, MemberCode, Retention, Sender, Strict
 from schemas.registry import model_for
 from schemas.rules import Recipient, check_content, check_label
-from schemas.vocabulary import Kind, Status
+from schemas.vocabulary import Kind
 
 EXPIRES: Final = timedelta(days=30)
 KEPT: Final = timedelta(days=365)
@@ -194,56 +187,6 @@ def judge(intent: Intent, recipients: Sequence[str], present: Present) -> dict[s
     return verdicts
 
 
-def preview(
-    request: DraftRequest, composed: Composed, present: Present, equal: Sequence[EqualAlert]
-) -> Preview:
-    """Return what the officer sees before sending."""
-    intent = composed.intent
-    sizes = _sizes(composed)
-    reads = {
-        code: code in present.view.member_views
-        and present.view.reads(code, intent.type, intent.type_version)
-        for code in request.recipients
-    }
-    warnings = [
-        Advice(
-            code="type-not-read",
-            text=f"the node of {code} does not say that it reads this type",
-            recipient=code,
-        )
-        for code in composed.permitted
-        if not reads[code]
-    ]
-    if not sizes.fits:
-        warnings.append(Advice(code="content-too-large", text=_too_large(sizes)))
-    warnings += _doubtful(composed.alert)
-    return Preview(
-        status=intent.status,
-        exercise=intent.status is not Status.ACTUAL,
-        lane=intent.lane,
-        alert_type=intent.type,
-        alert_version=intent.type_version,
-        facts=intent.facts,
-        derived_facts=composed.derived,
-        recipients=tuple(
-            RecipientPreview(
-                recipient=code,
-                permitted=verdict.permitted,
-                code=verdict.code,
-                rule=verdict.rule,
-                decided_by=verdict.decided_by,
-                reads=reads[code],
-            )
-            for code, verdict in composed.verdicts.items()
-        ),
-        warnings=tuple(warnings),
-        sizes=sizes,
-        directory=present.shown(),
-        judged_at=present.now(),
-        equal_alerts=tuple(equal),
-    )
-
-
 def prepare(
     request: DraftRequest,
     composed: Composed,
@@ -276,7 +219,7 @@ def prepare(
     except DirectoryError as error:
         raise NodeError(error.code, str(error), kind="forbidden") from None
     if not shown.sizes.fits:
-        raise NodeError("content-too-large", _too_large(shown.sizes), kind="invalid")
+        raise NodeError("content-too-large", too_large(shown.sizes), kind="invalid")
     audience = make_audience(request.recipients)
     prepared = Prepared(
         intent=composed.intent,
@@ -309,6 +252,15 @@ def prepare(
         expires_at=now + DRAFT_LIFE,
     )
     return prepared, stored
+
+
+def too_large(sizes: Sizes) -> str:
+    """Return in words that it does not fit, and what to do."""
+    return (
+        f"the content takes {sizes.sealed_bytes} bytes ({sizes.original_bytes} of them the"
+        f" original), at most {sizes.sealed_limit} can be sealed: send it without the original,"
+        " whose hash is kept"
+    )
 
 
 def content_digest(alert: bytes) -> bytes:
@@ -344,22 +296,6 @@ def _either(derived: Facts, raised: Facts | None) -> Facts:
     )
 
 
-def _doubtful(alert: Alert) -> list[Advice]:
-    """Return one advice for each kind of doubt: an import can have hundreds of one kind."""
-    fields: dict[str, list[str]] = {}
-    for doubt in doubts(alert):
-        fields.setdefault(doubt.code, []).append(doubt.field)
-    return [
-        Advice(
-            code=code,
-            text=f"{places[0]}: {WORDS[f'doubt-{code}']}",
-            field=places[0],
-            count=len(places),
-        )
-        for code, places in fields.items()
-    ]
-
-
 def _recipients(codes: Sequence[str], present: Present) -> list[Recipient]:
     views = present.view.member_views
     return [
@@ -367,30 +303,6 @@ def _recipients(codes: Sequence[str], present: Present) -> list[Recipient]:
         for code in codes
         if code in views
     ]
-
-
-def _sizes(composed: Composed) -> Sizes:
-    content = composed.content
-    try:
-        sealed = len(pack(content.to_bytes()))
-        fits = True
-    except EnvelopeError:
-        sealed, fits = len(content.to_bytes()) + STANZA_BYTES, False
-    return Sizes(
-        alert_bytes=len(content.alert_bytes),
-        original_bytes=len(content.original or b""),
-        sealed_bytes=sealed,
-        sealed_limit=MAX_PADDED_BYTES,
-        fits=fits,
-    )
-
-
-def _too_large(sizes: Sizes) -> str:
-    return (
-        f"the content takes {sizes.sealed_bytes} bytes ({sizes.original_bytes} of them the"
-        f" original), at most {sizes.sealed_limit} can be sealed: send it without the original,"
-        " whose hash is kept"
-    )
 
 
 def _refused(code: str, rule: str) -> Verdict:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.node.arrivals import forget_files
+from broker.node.arrivedfiles import forget_files
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import (

@@ -6,31 +6,29 @@ The hub's copy is acknowledged only after the commit. Stored means stored once: 
 import asyncio
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
-from pydantic import JsonValue
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.decision import (
     Delivery,
     check_accepted,
-    decision_in,
     parse_delivery,
-    verify_decision,
 )
 from broker.envelope.delivered import Opened, open_delivered
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, pairs, repeats, submissions
-from broker.node.arrivals import awaited, expect_files
+from broker.node import alarms, receiving
+from broker.node.arrivedfiles import expect_files
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
 from broker.node.ids import to_ms
+from broker.node.peerwords import hear
 from broker.node.present import Present
-from broker.node.proofs import expect
+from broker.node.quarantine import Quarantine, Spoken
+from broker.node.receiveditem import Kept, item_of
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
@@ -39,19 +37,7 @@ from broker.transport.message import UNREAD_AT_MOST, Message
 from broker.transport.streams import inbox_of
 from keys.errors import KeysError
 from keys.identity import MemberIdentity
-from keys.primitives.hashing import sha256
-from schemas.control import ControlMessage, PairState, Rejected, Told
-from schemas.desk import (
-    DecisionShown,
-    DirectoryNamed,
-    InboxItem,
-    OfficerShown,
-    OriginalShown,
-    RecipientState,
-)
-from schemas.desk.fields import Base64
-from schemas.directory import OfficerRole
-from schemas.label import Label, Reference, Strict
+from schemas.control import ControlMessage, Told
 from schemas.vocabulary import Kind, Lane, Status
 
 BATCH: Final = 32
@@ -62,10 +48,6 @@ RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps 
 )
 MAX_RETRIES: Final = 5
 # Built once: building a statement takes as long as all the rest of it.
-_KNOWN: Final = select(tables.received.c.outcome).where(
-    tables.received.c.id == bindparam("of_id"), tables.received.c.digest == bindparam("of_digest")
-)
-_TAKEN: Final = insert(tables.received)
 _ROW: Final = insert(tables.inbox)
 _FILLED: Final = (
     update(tables.inbox)
@@ -73,18 +55,6 @@ _FILLED: Final = (
     .values(sealed=bindparam("sealed"))
 )
 _log = get_logger()
-
-
-class Kept(Strict):
-    """What is sealed in an inbox row.
-
-    Attributes:
-        kid: The sender's node key; empty in rows older than this field.
-    """
-
-    item: InboxItem
-    original: Base64 | None
-    kid: Base64 = b""
 
 
 @dataclass
@@ -100,6 +70,10 @@ class Incoming:
     changes: Changes
     mail: Changes
     answered: Changes  # Wakes the task that submits controls.
+
+    def __post_init__(self) -> None:
+        """Make the place for what is refused."""
+        self._quarantine = Quarantine(self.present, self.database, self.controls, self.answered)
 
     async def read_lane_for_ever(self, lane: Lane) -> None:
         """Take one lane's mail, most urgent lanes in tasks of their own.
@@ -174,7 +148,7 @@ class Incoming:
                 return False
             if delivery is not None and self.present.waits_for(delivery.decision.header.dir):
                 return False
-            await self._quarantine(raw, delivery, code)
+            await self._quarantine.put_aside(raw, delivery, code)
             return True
         if opened.control is not None:
             await self._control(delivery, opened, opened.control)
@@ -182,7 +156,7 @@ class Incoming:
         try:
             await self._keep(delivery, opened)
         except EnvelopeError as error:
-            await self._quarantine(raw, delivery, error.code)
+            await self._quarantine.put_aside(raw, delivery, error.code)
         return True
 
     def _open(self, delivery: Delivery) -> Opened:
@@ -208,15 +182,17 @@ class Incoming:
         label, digest = opened.label, delivery.delivered.frame.digest
 
         async def change(connection: AsyncConnection) -> bool:
-            if not await _is_new(connection, label.id, digest, "delivered"):
+            if not await receiving.is_new(connection, label.id, digest, "delivered"):
                 return False
-            if await _is_taken(connection, label.id):  # by other bytes: of another member, say
+            if await receiving.is_taken(connection, label.id):  # by other bytes, perhaps of another
                 raise EnvelopeError("id-reused", "another alert is here under this id")
-            await self._arrived(connection, delivery)
-            await self._expect(connection, delivery)
+            await receiving.note(connection, self.present, delivery)
             await self._store(connection, delivery, opened)
             told = Told(Kind.DELIVERED, self.present.now())
-            await self._answer(connection, _Spoken.of(delivery), told)
+            about = Spoken.of(delivery)
+            await self.controls.say(
+                connection, told, to=about.sender, ref=about.reference, status=about.status
+            )
             return True
 
         if await self.database.change(change):
@@ -238,7 +214,7 @@ class Incoming:
         inserted = await connection.execute(_ROW, row)
         position = int((inserted.inserted_primary_key or (0,))[0])
         kept = Kept(
-            item=self._item(position, delivery, opened),
+            item=item_of(self.present, position, delivery, opened),
             original=opened.content.original,
             kid=delivery.delivered.frame.kid,
         )
@@ -256,277 +232,14 @@ class Incoming:
         sealed = self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}")
         await connection.execute(_FILLED, {"at": position, "sealed": sealed})
 
-    def _item(self, position: int, delivery: Delivery, opened: Opened) -> InboxItem:
-        label, header = opened.label, delivery.decision.header
-        record = delivery.decision.record_of(self.present.member)
-        officer = opened.officer
-        if officer is None or record is None:  # `_open` saw both
-            raise EnvelopeError("officer-missing", "no officer signed this alert")
-        alert: dict[str, JsonValue] | None = (
-            None
-            if opened.alert is None
-            else opened.alert.model_dump(mode="json", exclude_none=True)
-        )
-        named = None if opened.alert is None else opened.alert.original
-        reviewed = opened.content.officer is not None and (
-            opened.content.officer.reviewed_no_personal_data
-        )
-        warnings = [
-            code
-            for code, shown in (
-                ("reviewed-no-personal-data", reviewed),
-                ("type-not-read", opened.alert is None),
-                ("system-sender", OfficerRole.SYSTEM in officer.roles),
-                ("key-revoked-since", self._key_ended(delivery)),
-                ("officer-revoked-since", officer.standing.ended_since(at=header.decided_at)),
-            )
-            if shown
-        ]
-        return InboxItem(
-            position=position,
-            id=label.id,
-            alert_id=label.alert_id,
-            rev=label.rev,
-            sender=label.sender.member,
-            agency=label.sender.agency,
-            type=label.type,
-            type_version=label.type_version,
-            status=label.status,
-            exercise=label.status is not Status.ACTUAL,
-            precedence=label.precedence,
-            tlp=label.tlp,
-            created=label.created,
-            expires=label.expires,
-            received_at=self.present.now(),
-            label=label.model_dump(mode="json", exclude_none=True),
-            alert=alert,
-            officer=OfficerShown(
-                pseudonym=officer.id,
-                kid=officer.kid,
-                roles=tuple(str(role) for role in officer.roles),
-                system=OfficerRole.SYSTEM in officer.roles,
-            ),
-            decision=DecisionShown(
-                gateway=header.gateway,
-                kid=delivery.decision.kid,
-                decided_at=header.decided_at,
-                rule=record.rule,
-                policy=record.policy or bytes(32),
-                directory=DirectoryNamed(
-                    root=header.dir.root, snapshot=header.dir.snapshot, hash=header.dir.hash
-                ),
-            ),
-            recipients=opened.disclosed or None,
-            reviewed_no_personal_data=reviewed,
-            original=None
-            if named is None
-            else OriginalShown(
-                sha256=bytes.fromhex(named.sha256),
-                media_type=named.media_type,
-                bytes=named.bytes,
-                name=named.name,
-                carried=opened.content.original is not None,
-            ),
-            warnings=tuple(warnings),
-            attachments=awaited(opened.content.manifests),
-        )
-
-    def _key_ended(self, delivery: Delivery) -> bool:
-        """Return whether a key that vouches for this delivery was revoked after the decision."""
-        view, frame = self.present.view, delivery.delivered.frame
-        standings = (
-            view.verification_standing(frame.label.sender.member, frame.kid),
-            view.gateway_standing(delivery.decision.kid),
-        )
-        decided_at = delivery.decision.header.decided_at
-        return any(standing.ended_since(at=decided_at) for standing in standings)
-
     async def _control(self, delivery: Delivery, opened: Opened, message: ControlMessage) -> None:
         label, digest = opened.label, delivery.delivered.frame.digest
 
         async def change(connection: AsyncConnection) -> None:
-            if not await _is_new(connection, label.id, digest, "control"):
+            if not await receiving.is_new(connection, label.id, digest, "control"):
                 return
-            await self._arrived(connection, delivery)
-            await self._expect(connection, delivery)
-            await self._apply(connection, label, message)
+            await receiving.note(connection, self.present, delivery)
+            await hear(connection, self.present, label, message)
 
         await self.database.change(change)
         self.changes.happened()
-
-    async def _apply(
-        self, connection: AsyncConnection, label: Label, message: ControlMessage
-    ) -> None:
-        peer = label.sender.member
-        if isinstance(message, PairState):
-            await pairs.compare(connection, peer, message, now=self.present.now())
-            await repeats.again(connection, peer, message.missing)
-            return
-        if label.ref is None:
-            return
-        submission_id = await _known(connection, label.ref)
-        if submission_id is None:
-            return
-        submission = await submissions.find(connection, submission_id)
-        change: dict[str, object]
-        match message:
-            case Told(kind=Kind.DELIVERED, at=at):
-                change = {"state": RecipientState.DELIVERED, "delivered_at": at}
-            case Rejected(code=code):
-                change = {
-                    "state": RecipientState.REFUSED,
-                    "code": code,
-                    "refused_by": "recipient",
-                }
-            case _:
-                return
-        if any(each.recipient == peer for each in submission.recipients):
-            moved = submissions.with_outcomes(submission, {peer: change}, now=self.present.now())
-            await submissions.save(connection, moved)
-
-    async def _arrived(self, connection: AsyncConnection, delivery: Delivery) -> None:
-        slot = delivery.delivered.slot
-        peer = delivery.delivered.frame.label.sender.member
-        await pairs.arrived(connection, peer, slot.pair_seq, now=self.present.now())
-
-    async def _expect(self, connection: AsyncConnection, delivery: Delivery) -> None:
-        """Let the log prove what let this copy through."""
-        if self.present.view.hub.log is None:
-            return
-        label = delivery.delivered.frame.label
-        envelope = b"" if label.kind.is_control else delivery.delivered_bytes
-        await expect(connection, label.id, delivery.decision, sent=False, envelope=envelope)
-
-    async def _quarantine(self, raw: bytes, delivery: Delivery | None, code: str) -> None:
-        """Keep what was refused as evidence, and tell its sender if it can be told."""
-        digest = sha256(raw) if delivery is None else delivery.delivered.frame.digest
-        decided = self._decided_for_us(raw)
-
-        async def change(connection: AsyncConnection) -> None:
-            table = tables.quarantine
-            known = await connection.execute(select(table.c.number).where(table.c.digest == digest))
-            if known.scalar_one_or_none() is not None:
-                return
-            await connection.execute(
-                insert(table).values(
-                    digest=digest, code=code, at_ms=to_ms(self.present.now()), raw=raw
-                )
-            )
-            await alarms.raise_alarm(
-                connection,
-                f"quarantined-{code}"[:64],
-                now=self.present.now(),
-                peer=_peer(delivery, decided),
-            )
-            if delivery is not None and self._is_decided(delivery):
-                await self._arrived(connection, delivery)
-                await self._expect(connection, delivery)
-            if decided is not None and not await _is_known(connection, decided):
-                # A damaged copy leaves its number open: whatever arrived was not the alert.
-                message = Rejected(self.present.now(), code[:64])
-                await self._answer(connection, decided, message)
-
-        await self.database.change(change)
-        self.answered.happened()
-        _log.error("quarantined", code=code, digest=digest.hex())
-
-    def _is_decided(self, delivery: Delivery) -> bool:
-        """Return whether the gateway let exactly this copy through: else nobody is answered."""
-        try:
-            check_accepted(delivery, self.present.view, member=self.present.member)
-            delivery.delivered.frame.verify(
-                self.present.view, at=delivery.decision.header.decided_at, decided=True
-            )
-        except EnvelopeError:
-            return False
-        return True
-
-    def _decided_for_us(self, raw: bytes) -> "_Spoken | None":
-        """Return the alert that the gateway let through to us with these bytes, if it did.
-
-        Its copy may be damaged: what the gateway signed tells whom to answer, and about what.
-        """
-        try:
-            decision = decision_in(raw)
-            verify_decision(decision, self.present.view)
-        except EnvelopeError:
-            return None
-        header = decision.header
-        record = decision.record_of(self.present.member)
-        if header.code or record is None or not record.accepted:
-            return None
-        if header.id is None or header.status is None or header.kind is None:
-            return None
-        if header.kind.is_control:
-            return None
-        return _Spoken(header.sender, Reference(id=header.id, digest=header.digest), header.status)
-
-    async def _answer(
-        self, connection: AsyncConnection, about: "_Spoken", message: ControlMessage
-    ) -> None:
-        await self.controls.say(
-            connection, message, to=about.sender, ref=about.reference, status=about.status
-        )
-
-
-@dataclass(frozen=True)
-class _Spoken:
-    """An alert that a control answers."""
-
-    sender: str
-    reference: Reference
-    status: Status
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> "_Spoken":
-        frame = delivery.delivered.frame
-        label = frame.label
-        return cls(label.sender.member, Reference(id=label.id, digest=frame.digest), label.status)
-
-
-def _peer(delivery: Delivery | None, decided: _Spoken | None) -> str:
-    """Return whose copy this seems to be."""
-    if decided is not None:
-        return decided.sender
-    return "" if delivery is None else delivery.delivered.frame.label.sender.member
-
-
-async def _is_known(connection: AsyncConnection, about: _Spoken) -> bool:
-    """Return whether a good copy was kept before."""
-    table = tables.received
-    known = await connection.execute(
-        select(table.c.outcome).where(
-            table.c.id == str(about.reference.id), table.c.digest == about.reference.digest
-        )
-    )
-    return known.scalar_one_or_none() is not None
-
-
-async def _is_new(connection: AsyncConnection, ident: UUID, digest: bytes, outcome: str) -> bool:
-    known = await connection.execute(_KNOWN, {"of_id": str(ident), "of_digest": digest})
-    if known.scalar_one_or_none() is not None:
-        return False
-    await connection.execute(_TAKEN, {"id": str(ident), "digest": digest, "outcome": outcome})
-    return True
-
-
-async def _is_taken(connection: AsyncConnection, ident: UUID) -> bool:
-    table = tables.inbox
-    found = await connection.execute(select(table.c.position).where(table.c.id == str(ident)))
-    return found.first() is not None
-
-
-async def _known(connection: AsyncConnection, reference: Reference) -> UUID | None:
-    table = tables.envelopes
-    found = await connection.execute(
-        select(table.c.submission_id).where(
-            table.c.id == str(reference.id), table.c.digest == reference.digest
-        )
-    )
-    value = found.scalar_one_or_none()
-    return None if value is None else UUID(value)
-
-
-async def forget_drafts(connection: AsyncConnection, now_ms: int) -> None:
-    """Erase drafts that nobody signed in time."""
-    await connection.execute(delete(tables.drafts).where(tables.drafts.c.expires_ms < now_ms))

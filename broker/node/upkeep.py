@@ -15,9 +15,9 @@ from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.directorygate import DirectoryGate
+from broker.node.drafts import forget_drafts
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
-from broker.node.incoming import forget_drafts
 from broker.node.present import CLOCK_SKEW, Present
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging

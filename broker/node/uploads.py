@@ -19,7 +19,7 @@ from broker.envelope.chunks import file_key, seal_chunk
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, submissions
-from broker.node.changes import Changes
+from broker.node.changes import Changes, wait_for_change
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.node.staging import Staging
@@ -67,7 +67,7 @@ class Uploads:
                 _log.info("uploading-paused", error_code=error.code)
                 moved = 0
             if not moved:
-                await _wait(ticket, IDLE_S)
+                await wait_for_change(ticket, IDLE_S)
 
     async def upload_due(self) -> int:
         """Bring what is due to the hub; return how many envelopes are done with."""
@@ -252,11 +252,3 @@ def _dropped(submission_id: UUID) -> Any:  # noqa: ANN401 - a change
                 await _progress(connection, submission_id, gone, number=each.number)
 
     return change
-
-
-async def _wait(ticket: asyncio.Event, limit_s: float) -> None:
-    try:
-        async with asyncio.timeout(limit_s):
-            await ticket.wait()
-    except TimeoutError:
-        return

@@ -6,12 +6,10 @@ and a task of this class replaces a closed client, waiting longer each time, wit
 """
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
 import secrets
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -30,16 +28,13 @@ from broker.transport.answers import (
     stored,
 )
 from broker.transport.credentials import Credentials
+from broker.transport.dialling import CLOSE_S, CONNECT_TIMEOUT_S, opened, taken_over, thrown_away
 from broker.transport.errors import Refused, TransportError, Unreachable
 from broker.transport.message import Ack, Message, Stored
 
-CONNECT_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 5.0
-CLOSE_S: Final = 0.5
 MIN_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 15.0
-PING_INTERVAL_S: Final = 10
-RETRY_S: Final = 0.05  # between the addresses of one attempt
 PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
 MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
 MAX_WAITING_BYTES: Final = 128 * 1024 * 1024  # the library's own bound, for each subscription
@@ -232,7 +227,7 @@ class Link:
             client = self._client
             with contextlib.suppress(NATSError, OSError, TimeoutError):  # the next one has it
                 await self._subscribe(client, subject, answer, waiting_bytes)
-                await _taken_over(client)
+                await taken_over(client)
 
     async def _ask(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout_s: float
@@ -335,7 +330,7 @@ class Link:
         try:
             await self._open(client)
         except BaseException:
-            await _thrown_away(client)  # a failed attempt leaves its socket open
+            await thrown_away(client)  # a failed attempt leaves its socket open
             raise
         self._client = client
         self._generation += 1
@@ -343,35 +338,17 @@ class Link:
         _log.info("connected", server=self._credentials.name)
 
     async def _open(self, client: Client) -> None:
-        given = self._credentials
-        async with asyncio.timeout(CONNECT_TIMEOUT_S * 2):
-            await client.connect(
-                list(given.urls),
-                name=given.name,
-                user_jwt_cb=lambda: bytearray(given.jwt.encode()),
-                signature_cb=lambda nonce: base64.b64encode(given.key.sign(nonce.encode())),
-                tls=tls_context(given.ca_pem),
-                inbox_prefix=given.inbox_prefix.encode(),
-                connect_timeout=int(CONNECT_TIMEOUT_S),
-                allow_reconnect=False,  # a new client each time: it is the same, and never stuck
-                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type] # it takes any number
-                max_reconnect_attempts=2,
-                ping_interval=PING_INTERVAL_S,
-                max_outstanding_pings=2,
-                error_cb=self._on_error,
-                disconnected_cb=self._on_lost,
-                closed_cb=self._on_lost,
-            )
+        await opened(client, self._credentials, on_error=self._on_error, on_lost=self._on_lost)
         self._prefix = client.new_inbox()
         await client.subscribe(f"{self._prefix}.*", cb=self._on_ack)
         for served in self._served:
             await self._subscribe(client, *served)
-        await _taken_over(client)
+        await taken_over(client)
 
     async def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await _thrown_away(client)
+            await thrown_away(client)
 
     async def _subscribe(
         self, client: Client, subject: str, answer: Answer, waiting_bytes: int
@@ -406,22 +383,3 @@ class Link:
 def _give_up(answer: "asyncio.Future[Msg]") -> None:
     if not answer.done():
         answer.set_exception(Unreachable())
-
-
-def tls_context(authority_pem: str) -> ssl.SSLContext:
-    """Return the context that trusts this authority alone, checks names, and speaks TLS 1.3."""
-    context = ssl.create_default_context(cadata=authority_pem)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
-
-
-async def _thrown_away(client: Client) -> None:
-    with contextlib.suppress(Exception):  # whatever it says
-        async with asyncio.timeout(CLOSE_S):
-            await client.close()
-
-
-async def _taken_over(client: Client) -> None:
-    """Return once the server has taken over what was said until now."""
-    for _ in range(2):  # the library's first ping overtakes what waits in its buffer
-        await client.flush(timeout=int(CONNECT_TIMEOUT_S))

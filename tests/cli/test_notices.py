@@ -49,7 +49,7 @@ def test_an_alarm_is_shown_with_its_code_first() -> None:
 
 
 def test_every_note_beside_an_alert_has_words() -> None:
-    source = (NODE / "incoming.py").read_text("utf-8")
+    source = (NODE / "receiveditem.py").read_text("utf-8")
     listed = re.search(r"warnings = \[(.*?)\]", source, re.DOTALL)
     assert listed
     codes = re.findall(r'\("([a-z-]+)", ', listed[1])

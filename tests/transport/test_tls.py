@@ -14,8 +14,9 @@ from starlette.applications import Starlette
 from broker import clock
 from broker.api.serving import TLSPort, serving
 from broker.transport.credentials import Credentials
+from broker.transport.dialling import tls_context
 from broker.transport.errors import Unreachable
-from broker.transport.link import Link, tls_context
+from broker.transport.link import Link
 from keys.primitives.certificates import issue_server, make_ca
 from keys.primitives.signing import SignKey
 from tests.support.hub import BOUND_S, running_hub

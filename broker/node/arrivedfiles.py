@@ -1,0 +1,184 @@
+"""Files of received alerts as this node keeps them: awaited with the alert, read once whole.
+
+The chunks stay on the disk as they travelled, under a key that the node's storage key wraps.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.envelope.chunks import file_key, open_chunk
+from broker.node.errors import NodeError
+from broker.node.vault import Vault
+from broker.store.chunkfiles import ChunkFiles
+from broker.store.database import Database
+from broker.store.tables import arrivals as table
+from schemas.attachment import CHUNK_BYTES, Manifest, decode_manifests, encode_manifests
+from schemas.desk import ArrivalState, AttachmentShown, InboxItem
+
+MISMATCH: Final = "attachment-mismatch"
+_KEY_BYTES: Final = 32
+
+
+@dataclass(frozen=True)
+class ArrivedFiles:
+    """The files of what one node has received, as its desks read them."""
+
+    database: Database
+    vault: Vault
+    files: ChunkFiles
+
+    async def shown(self, items: Sequence[InboxItem]) -> tuple[InboxItem, ...]:
+        """Return the items with what is here of their files now."""
+        idents = [str(item.id) for item in items if item.attachments]
+        if not idents:
+            return tuple(items)
+        async with self.database.read() as connection:
+            rows = await connection.execute(select(table).where(table.c.envelope_id.in_(idents)))
+            known = {(row.envelope_id, row.number): row for row in rows}
+        return tuple(
+            item.model_copy(
+                update={
+                    "attachments": tuple(
+                        _as_now(each, known.get((str(item.id), each.number - 1)))
+                        for each in item.attachments
+                    )
+                }
+            )
+            for item in items
+        )
+
+    async def content(
+        self, item: InboxItem, number: int, start: int
+    ) -> tuple[AttachmentShown, AsyncIterator[bytes]]:
+        """Return a file and its bytes from `start` on, a chunk at a time.
+
+        Args:
+            item: The alert.
+            number: Counted from 1, as shown to desks; everywhere else from 0.
+            start: Bytes to leave out.
+
+        Raises:
+            NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`
+                or `attachment-mismatch`.
+        """
+        (current,) = await self.shown([item])
+        shown = next((each for each in current.attachments if each.number == number), None)
+        if shown is None:
+            raise NodeError("not-found", "no such file is attached", kind="not-found")
+        _check_whole(shown)
+        same = (table.c.envelope_id == str(item.id)) & (table.c.number == number - 1)
+        async with self.database.read() as connection:
+            row = (await connection.execute(select(table).where(same))).one()
+        return shown, self._bytes(row, start)
+
+    async def _bytes(self, row: Any, start: int) -> AsyncIterator[bytes]:  # noqa: ANN401 - a row
+        key, manifest = secrets_of(self.vault, row)
+        for index in range(start // CHUNK_BYTES, manifest.chunks):
+            plain = await asyncio.to_thread(self._plain, row, key, manifest, index)
+            yield plain[max(0, start - index * CHUNK_BYTES) :]
+
+    def _plain(self, row: Any, key: bytes, manifest: Manifest, index: int) -> bytes:  # noqa: ANN401
+        sealed = self.files.read(row.envelope_id, row.number, index) or b""
+        return open_chunk(key, manifest, row.number, index, sealed)
+
+
+async def expect_files(  # noqa: PLR0917 - all that is kept of them
+    connection: AsyncConnection,
+    vault: Vault,
+    ident: UUID,
+    sender: str,
+    key: bytes,
+    manifests: Sequence[Manifest],
+    *,
+    expires_ms: int,
+) -> None:
+    """Note, in the change that keeps an alert, which files belong to it."""
+    for number, manifest in enumerate(manifests):
+        plain = key + encode_manifests([manifest])
+        await connection.execute(
+            insert(table).values(
+                envelope_id=str(ident),
+                number=number,
+                sender=sender,
+                chunks=manifest.chunks,
+                have=0,
+                state=str(ArrivalState.ARRIVING),
+                code="",
+                expires_ms=expires_ms,
+                due_ms=0,
+                told=0,
+                sealed=vault.seal(plain, name=_name(str(ident), number)),
+            )
+        )
+
+
+def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
+    """Return what is shown of files before the first chunk is here."""
+    return tuple(
+        AttachmentShown(
+            number=number,
+            name=each.name,
+            media_type=each.media_type,
+            bytes=each.size,
+            sha256=each.sha256,
+            chunks=each.chunks,
+        )
+        for number, each in enumerate(manifests, 1)
+    )
+
+
+async def forget_files(connection: AsyncConnection, ident: str) -> int:
+    """Delete what is known of an envelope's files, keys first of all; return how many there were.
+
+    The chunks themselves are then noise, for the caller to remove.
+    """
+    return (await connection.execute(delete(table).where(table.c.envelope_id == ident))).rowcount
+
+
+def _check_whole(shown: AttachmentShown) -> None:
+    match shown.state:
+        case ArrivalState.ARRIVING:
+            raise NodeError(
+                "attachment-arriving",
+                f"the file is still arriving: {shown.have} of {shown.chunks} chunks are here",
+                kind="unavailable",
+                retry="later",
+            )
+        case ArrivalState.EXPIRED:
+            raise NodeError(
+                "attachment-expired", "its time was over before it was here", kind="not-found"
+            )
+        case ArrivalState.REFUSED:
+            raise NodeError(
+                MISMATCH, "what arrived is not the file that the officer signed", kind="conflict"
+            )
+        case ArrivalState.COMPLETE:
+            return
+
+
+def _as_now(shown: AttachmentShown, row: Any) -> AttachmentShown:  # noqa: ANN401 - a row or None
+    if row is None:
+        return shown
+    change = {"have": row.have, "state": ArrivalState(row.state), "code": row.code}
+    return shown.model_copy(update=change)
+
+
+def secrets_of(vault: Vault, row: Any) -> tuple[bytes, Manifest]:  # noqa: ANN401 - a row
+    """Return what opens the chunks of an awaited file, and what its officer signed of it.
+
+    Raises:
+        NodeError: `storage-damaged`.
+    """
+    plain = vault.open(row.sealed, name=_name(row.envelope_id, row.number))
+    (manifest,) = decode_manifests(plain[_KEY_BYTES:])
+    return file_key(plain[:_KEY_BYTES], row.number), manifest
+
+
+def _name(ident: str, number: int) -> str:
+    return f"arrival/{ident}/{number}"

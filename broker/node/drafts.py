@@ -1,0 +1,221 @@
+"""What a desk drafts and its officer signs: kept for a day, then queued, or forgotten."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.node import drafting, submissions
+from broker.node.changes import Changes
+from broker.node.drafting import Prepared
+from broker.node.errors import NodeError
+from broker.node.ids import new_id, to_ms
+from broker.node.present import Present
+from broker.node.previewing import preview
+from broker.node.staging import Staging
+from broker.node.vault import Vault
+from broker.store import tables
+from broker.store.database import Database
+from keys.errors import DirectoryError, SignatureError
+from keys.primitives.hashing import sha256
+from schemas.desk import (
+    AttachmentSent,
+    DraftRequest,
+    Preview,
+    RecipientOutcome,
+    RecipientState,
+    StoredDraft,
+    Submission,
+    SubmissionState,
+)
+from schemas.directory import OfficerRole
+from schemas.label import Strict
+from schemas.vocabulary import Status
+
+
+class _Draft(Strict):
+    """What is sealed in a draft's row."""
+
+    prepared: Prepared
+    refused: tuple[tuple[str, str, str], ...]  # recipient, code, rule
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """The drafts of one node's desks."""
+
+    present: Present
+    database: Database
+    vault: Vault
+    staging: Staging
+    changes: Changes
+
+    async def preview(self, request: DraftRequest) -> Preview:
+        """Return what `NodeService.preview` says."""
+        return await self._shown(request, drafting.compose(request, self.present))
+
+    async def create(self, request: DraftRequest) -> StoredDraft:
+        """Keep a draft, as `NodeService.create_draft` says."""
+        composed = drafting.compose(request, self.present)
+        shown = await self._shown(request, composed)
+        files = await self.staging.ready(request.attachments)
+        prepared, stored = drafting.prepare(request, composed, self.present, shown, files)
+        refused = tuple(
+            (code, verdict.code, verdict.rule)
+            for code, verdict in composed.verdicts.items()
+            if not verdict.permitted
+        )
+        draft = _Draft(prepared=prepared, refused=refused)
+        name = f"draft/{stored.draft_id}"
+        sealed = self.vault.seal(draft.model_dump_json().encode(), name=name)
+
+        async def change(connection: AsyncConnection) -> None:
+            await connection.execute(
+                insert(tables.drafts).values(
+                    id=str(stored.draft_id), expires_ms=to_ms(stored.expires_at), sealed=sealed
+                )
+            )
+
+        await self.database.change(change)
+        return stored
+
+    async def submit(
+        self, draft_id: UUID, *, signature: bytes, officer_kid: bytes, idempotency_key: str
+    ) -> Submission:
+        """Queue a signed draft, as `NodeService.submit_draft` says."""
+        fingerprint = sha256(draft_id.bytes, officer_kid, signature)
+
+        async def change(connection: AsyncConnection) -> Submission:
+            known = await _same_request(connection, idempotency_key, fingerprint)
+            if known is not None:
+                return await submissions.find(connection, known)
+            draft = await self._draft(connection, draft_id)
+            officer = self._check_signature(draft.prepared, signature, officer_kid)
+            return await self._queue(
+                connection, draft, draft_id, signature, officer, idempotency_key, fingerprint
+            )
+
+        submission = await self.database.change(change)
+        self.changes.happened()
+        return submission
+
+    async def _shown(self, request: DraftRequest, composed: drafting.Composed) -> Preview:
+        digest = drafting.content_digest(composed.content.alert_bytes)
+        async with self.database.read() as connection:
+            equal = await submissions.equal(connection, digest, now=self.present.now())
+        return preview(request, composed, self.present, equal)
+
+    async def _draft(self, connection: AsyncConnection, draft_id: UUID) -> _Draft:
+        table = tables.drafts
+        row = (
+            await connection.execute(select(table).where(table.c.id == str(draft_id)))
+        ).one_or_none()
+        if row is None or row.expires_ms < to_ms(self.present.now()):
+            raise NodeError("not-found", "no such draft, or it was forgotten", kind="not-found")
+        if row.used_by is not None:
+            raise NodeError("draft-used", "this draft was submitted before", kind="conflict")
+        plain = self.vault.open(row.sealed, name=f"draft/{draft_id}")
+        return _Draft.model_validate_json(plain)
+
+    def _check_signature(self, prepared: Prepared, signature: bytes, officer_kid: bytes) -> str:
+        """Return the officer's pseudonym."""
+        now = self.present.now()
+        if officer_kid != prepared.officer_kid:
+            raise NodeError("officer-mismatch", "the draft is for another key", kind="forbidden")
+        try:
+            officer = self.present.view.officer(self.present.member, officer_kid, at=now)
+            officer.key.verify(signature, prepared.bytes_to_sign())
+        except (DirectoryError, SignatureError) as error:
+            raise NodeError(error.code, str(error), kind="forbidden") from None
+        if not {OfficerRole.OFFICER, OfficerRole.SYSTEM} & set(officer.roles):
+            raise NodeError(
+                "officer-role", "the certificate does not cover sending", kind="forbidden"
+            )
+        return officer.id
+
+    async def _queue(  # noqa: PLR0917 - all that is kept of one request
+        self,
+        connection: AsyncConnection,
+        draft: _Draft,
+        draft_id: UUID,
+        signature: bytes,
+        officer: str,
+        idempotency_key: str,
+        fingerprint: bytes,
+    ) -> Submission:
+        now = self.present.now()
+        prepared = draft.prepared.model_copy(update={"signature": signature})
+        intent = prepared.intent
+        refused = {code: (why, rule) for code, why, rule in draft.refused}
+        outcomes = tuple(
+            RecipientOutcome(
+                recipient=code,
+                state=RecipientState.REFUSED,
+                code=refused[code][0],
+                rule=refused[code][1],
+                refused_by="node",
+                changed_at=now,
+            )
+            if code in refused
+            else RecipientOutcome(recipient=code, state=RecipientState.QUEUED, changed_at=now)
+            for code in prepared.asked
+        )
+        nobody = len(refused) == len(outcomes)
+        submission = Submission(
+            submission_id=new_id(now),
+            alert_id=intent.alert_id,
+            rev=intent.rev,
+            state=SubmissionState.DECIDED if nobody else SubmissionState.QUEUED,
+            revision=1,
+            status=intent.status,
+            exercise=intent.status is not Status.ACTUAL,
+            type=intent.type,
+            type_version=intent.type_version,
+            lane=intent.lane,
+            precedence=intent.precedence,
+            officer=officer,
+            recipients=outcomes,
+            waiting_for="" if nobody else self.present.hindrance(),
+            rules_of=now,
+            queued_at=now,
+        )
+        ident = submission.submission_id
+        counts = await self.staging.take(connection, ident, prepared.attachments)
+        sent = tuple(AttachmentSent(number=n, chunks=count) for n, count in enumerate(counts, 1))
+        submission = submission.model_copy(update={"attachments": sent})
+        plain = prepared.model_dump_json().encode()
+        await submissions.add(
+            connection,
+            submission,
+            digest=drafting.content_digest(prepared.alert),
+            sealed=self.vault.seal(plain, name=f"submission/{ident}"),
+        )
+        await connection.execute(
+            insert(tables.idempotency).values(
+                key=idempotency_key, fingerprint=fingerprint, submission_id=str(ident)
+            )
+        )
+        await connection.execute(
+            update(tables.drafts)
+            .where(tables.drafts.c.id == str(draft_id))
+            .values(used_by=str(ident), sealed=b"")
+        )
+        return submission
+
+
+async def forget_drafts(connection: AsyncConnection, now_ms: int) -> None:
+    """Erase drafts that nobody signed in time."""
+    await connection.execute(delete(tables.drafts).where(tables.drafts.c.expires_ms < now_ms))
+
+
+async def _same_request(connection: AsyncConnection, key: str, fingerprint: bytes) -> UUID | None:
+    table = tables.idempotency
+    row = (await connection.execute(select(table).where(table.c.key == key))).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise NodeError(
+            "idempotency-reused", "this key was used for another request", kind="conflict"
+        )
+    return UUID(row.submission_id)

@@ -1,0 +1,64 @@
+"""Takes what other nodes say of our mail: arrived, refused, or which numbers they have."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.node import pairs, repeats, submissions
+from broker.node.present import Present
+from broker.store import tables
+from schemas.control import ControlMessage, PairState, Rejected, Told
+from schemas.desk import RecipientState
+from schemas.label import Label, Reference
+from schemas.vocabulary import Kind
+
+
+async def hear(
+    connection: AsyncConnection, present: Present, label: Label, message: ControlMessage
+) -> None:
+    """Keep what a control says; what it says of an envelope that we did not send is nothing.
+
+    Args:
+        connection: Of a change.
+        present: The node's picture of now.
+        label: The control's, authenticated.
+        message: What it says, of its sender's own copies.
+    """
+    peer = label.sender.member
+    if isinstance(message, PairState):
+        await pairs.compare(connection, peer, message, now=present.now())
+        await repeats.again(connection, peer, message.missing)
+        return
+    if label.ref is None:
+        return
+    submission_id = await _known(connection, label.ref)
+    if submission_id is None:
+        return
+    submission = await submissions.find(connection, submission_id)
+    change: dict[str, object]
+    match message:
+        case Told(kind=Kind.DELIVERED, at=at):
+            change = {"state": RecipientState.DELIVERED, "delivered_at": at}
+        case Rejected(code=code):
+            change = {
+                "state": RecipientState.REFUSED,
+                "code": code,
+                "refused_by": "recipient",
+            }
+        case _:
+            return
+    if any(each.recipient == peer for each in submission.recipients):
+        moved = submissions.with_outcomes(submission, {peer: change}, now=present.now())
+        await submissions.save(connection, moved)
+
+
+async def _known(connection: AsyncConnection, reference: Reference) -> UUID | None:
+    table = tables.envelopes
+    found = await connection.execute(
+        select(table.c.submission_id).where(
+            table.c.id == str(reference.id), table.c.digest == reference.digest
+        )
+    )
+    value = found.scalar_one_or_none()
+    return None if value is None else UUID(value)

@@ -1,0 +1,271 @@
+"""Receipts of the hub: believed, stored, then acknowledged; what they say moves submissions on."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.envelope.decision import verify_decision
+from broker.envelope.errors import EnvelopeError
+from broker.errors import BrokerError
+from broker.logs import get_logger
+from broker.node import alarms, outcomes, repeats, submissions
+from broker.node.changes import Changes
+from broker.node.controls import Controls
+from broker.node.evidence import named_by_gateway
+from broker.node.ids import from_ms, to_ms
+from broker.node.outcomes import MAX_RESEALED
+from broker.node.outgoing import BATCH, IDLE_S
+from broker.node.present import Present
+from broker.node.proofs import expect
+from broker.node.sealing import forget, settle_numbers
+from broker.node.uploads import decided_upload
+from broker.store import tables
+from broker.store.database import Database
+from broker.transport.link import Link
+from broker.transport.message import Message
+from keys.errors import KeysError
+from keys.primitives.hashing import sha256
+from schemas.decision import Decision, DecisionHeader, parse_decision
+from schemas.desk import RecipientState
+from schemas.errors import SchemaError
+from schemas.receipt import (
+    NOTICE_CONTEXT,
+    DecisionReceipt,
+    Notice,
+    NoticeReceipt,
+    TemporaryRefusal,
+    Where,
+    parse_notice,
+    parse_receipt,
+)
+
+PULL_TIMEOUT_S: Final = 3.0
+_log = get_logger()
+
+
+@dataclass(frozen=True)
+class Receipts:
+    """What the hub says of one node's submissions."""
+
+    present: Present
+    database: Database
+    controls: Controls
+    link: Link
+    changes: Changes
+
+    async def read_for_ever(self) -> None:
+        """Take receipts from the hub, store what they say, then acknowledge them."""
+        member = self.present.member
+        while True:
+            try:
+                await self.link.wait_connected()
+                messages = await self.link.pull(
+                    f"RECEIPT_{member}", member, batch=BATCH, timeout_s=PULL_TIMEOUT_S
+                )
+                async with asyncio.TaskGroup() as group:  # one commit for all of them
+                    for message in messages:
+                        group.create_task(self._take(message))
+            except BrokerError as error:
+                _log.info("receipts-paused", error_code=error.code)
+                await asyncio.sleep(IDLE_S)
+
+    async def _take(self, message: Message) -> None:
+        """Take one receipt through; un-acked, it comes again."""
+        try:
+            await self._take_whole(message)
+        except BrokerError as error:
+            _log.info("receipt-not-acked", error_code=error.code)
+
+    async def _take_whole(self, message: Message) -> None:
+        try:
+            await self.take(message.payload, about=_about(message.subject))
+        except (SchemaError, EnvelopeError, KeysError) as error:
+            _log.error("receipt-not-believed", error_code=error.code)
+            # A newer directory may name the gateway's key; one that is not proved yet surely may.
+            if message.attempts <= MAX_RESEALED or self.present.candidate is not None:
+                await message.nak(delay_s=IDLE_S * 5)
+                return
+        except BrokerError as error:  # the database, most likely: nothing was kept, so come again
+            _log.error("receipt-not-kept", error_code=error.code)
+            await message.nak(delay_s=IDLE_S * 5)
+            return
+        await message.ack()
+
+    async def take(self, raw: bytes, *, about: UUID | None = None) -> None:
+        """Believe and store one receipt.
+
+        Args:
+            raw: Not trusted.
+            about: The envelope it is said to speak of, a hint: the hub may refuse bytes unread,
+                and then it can name only their hash.
+
+        Raises:
+            SchemaError: Not a receipt of a known form.
+            EnvelopeError: Its decision does not verify.
+            KeysError: Its notice does not verify.
+        """
+        match parse_receipt(raw):
+            case DecisionReceipt(decision=wire, copies=copies):
+                decision = parse_decision(wire)
+                verify_decision(decision, self.present.view)
+                split = self.present.meet(decision.header.dir, named_by_gateway(decision))
+                if split and decision.header.code == split:
+                    self.present.stop_sealing()
+                await alarms.say_split(self.database, self.present)
+                await self.database.change(
+                    lambda c: self._decided(c, decision, dict(copies), about)
+                )
+            case TemporaryRefusal() as refusal:
+                await self.database.change(lambda c: self._later(c, refusal))
+            case NoticeReceipt(notice=notice_bytes, kid=kid, signature=signature):
+                notice = parse_notice(notice_bytes)
+                key = self.present.view.gateway_key(kid, at=from_ms(notice.at_ms))
+                key.verify(signature, NOTICE_CONTEXT + notice_bytes)
+                await self.database.change(lambda c: self._noticed(c, notice))
+        self.changes.happened()
+
+    async def _decided(
+        self,
+        connection: AsyncConnection,
+        decision: Decision,
+        copies: dict[str, Where],
+        about: UUID | None,
+    ) -> None:
+        header = decision.header
+        if header.sender != self.present.member:
+            return
+        table = tables.envelopes
+        row = (
+            await connection.execute(select(table).where(table.c.digest == header.digest))
+        ).one_or_none()
+        if row is None and await _refused_unread(connection, about, header):
+            row = (
+                await connection.execute(select(table).where(table.c.id == str(about)))
+            ).one_or_none()
+        if row is None or row.decided:
+            if row is not None:
+                await repeats.settled(connection, UUID(row.id))
+                await self._moved(connection, row.submission_id, copies)
+            return
+        ident = UUID(row.id)
+        if self.present.view.hub.log is not None:
+            raw = b"" if row.submission_id is None else await _waiting_bytes(connection, ident)
+            await expect(connection, ident, decision, sent=True, envelope=raw)
+        accepted = [record.recipient for record in decision.records if record.accepted]
+        sent_to = await _peers_of(connection, ident)
+        await settle_numbers(
+            connection, ident, accepted, [peer for peer in sent_to if peer not in accepted]
+        )
+        if accepted:
+            await repeats.keep(connection, ident, now=self.present.now())
+        await forget(connection, ident)
+        await decided_upload(connection, ident, accepted=bool(accepted))
+        if row.submission_id is not None:
+            await self._outcomes(connection, UUID(row.submission_id), decision, copies)
+        elif not accepted:
+            code = header.code or next((record.code for record in decision.records), "")
+            await self.controls.decided(connection, ident, code)
+        else:
+            await self.controls.decided(connection, ident, "")
+
+    async def _outcomes(
+        self,
+        connection: AsyncConnection,
+        submission_id: UUID,
+        decision: Decision,
+        copies: dict[str, Where],
+    ) -> None:
+        submission = await submissions.find(connection, submission_id)
+        _, resealed = await submissions.sealed_of(connection, submission_id)
+        moved, counted = outcomes.decided(
+            submission, decision, copies, resealed=resealed, present=self.present
+        )
+        await submissions.save(connection, moved, resealed=resealed + counted)
+
+    async def _moved(
+        self, connection: AsyncConnection, submission_id: str | None, copies: dict[str, Where]
+    ) -> None:
+        """A receipt told again: what was held may be stored by now."""
+        if submission_id is None:
+            return
+        submission = await submissions.find(connection, UUID(submission_id))
+        changes = {
+            outcome.recipient: {"state": outcomes.STATES[copies[outcome.recipient]]}
+            for outcome in submission.recipients
+            if outcome.state is RecipientState.HELD and outcome.recipient in copies
+        }
+        if changes:
+            moved = submissions.with_outcomes(submission, changes, now=self.present.now())
+            await submissions.save(connection, moved)
+
+    async def _later(self, connection: AsyncConnection, refusal: TemporaryRefusal) -> None:
+        due_ms = to_ms(self.present.now()) + refusal.retry_after_s * 1000
+        table = tables.outbox
+        changed = await connection.execute(
+            update(table)
+            .where(table.c.id == str(refusal.id), table.c.digest == refusal.digest)
+            .values(next_ms=due_ms)
+        )
+        if changed.rowcount and (ident := await _submission_of(connection, refusal.id)):
+            submission = await submissions.find(connection, ident)
+            told = {"waiting_for": refusal.code, "retry_at": from_ms(due_ms)}
+            await submissions.save(connection, submission.model_copy(update=told))
+
+    async def _noticed(self, connection: AsyncConnection, notice: Notice) -> None:
+        if notice.sender != self.present.member:
+            return
+        await settle_numbers(connection, notice.id, [], [notice.recipient])
+        ident = await _submission_of(connection, notice.id)
+        if ident is None:
+            return
+        submission = await submissions.find(connection, ident)
+        changes = {
+            outcome.recipient: {"state": outcomes.STATES[notice.where], "code": str(notice.where)}
+            for outcome in submission.recipients
+            if outcome.recipient == notice.recipient and not outcome.state.final
+        }
+        moved = submissions.with_outcomes(submission, changes, now=self.present.now())
+        await submissions.save(connection, moved)
+
+
+def _about(subject: str) -> UUID | None:
+    """Return the id at the end of a receipt's subject, a hint."""
+    try:
+        return UUID(subject.rpartition(".")[2])
+    except ValueError:
+        return None
+
+
+async def _refused_unread(
+    connection: AsyncConnection, about: UUID | None, header: DecisionHeader
+) -> bool:
+    """Return whether `header` refuses the very bytes that wait as envelope `about`."""
+    if about is None or not header.code:
+        return False
+    table = tables.outbox
+    found = await connection.execute(select(table.c.raw).where(table.c.id == str(about)))
+    raw = found.scalar_one_or_none()
+    return raw is not None and sha256(raw) == header.digest
+
+
+async def _waiting_bytes(connection: AsyncConnection, ident: UUID) -> bytes:
+    table = tables.outbox
+    found = await connection.execute(select(table.c.raw).where(table.c.id == str(ident)))
+    return found.scalar_one_or_none() or b""
+
+
+async def _peers_of(connection: AsyncConnection, ident: UUID) -> list[str]:
+    table = tables.sent
+    found = await connection.execute(select(table.c.peer).where(table.c.id == str(ident)))
+    return list(found.scalars())
+
+
+async def _submission_of(connection: AsyncConnection, ident: UUID) -> UUID | None:
+    table = tables.envelopes
+    found = await connection.execute(select(table.c.submission_id).where(table.c.id == str(ident)))
+    value = found.scalar_one_or_none()
+    return None if value is None else UUID(value)
