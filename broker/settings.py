@@ -15,6 +15,7 @@ class Settings(BaseSettings):
         home: Where this machine keeps its keys and databases.
         profile: Which desk profile a command uses.
         passphrase_file: File whose first line opens the key stores.
+        database_password_file: File whose first line is the password of a database in PostgreSQL.
         scrypt_log2n: Cost of new key stores, log2 of scrypt's n. 15 is for small machines and
             demonstrations, which say so.
         language: Language of the officer's texts; empty means the locale's.
@@ -28,6 +29,7 @@ class Settings(BaseSettings):
     home: Path | None = None
     profile: str = ""
     passphrase_file: Path | None = None
+    database_password_file: Path | None = None
     scrypt_log2n: Annotated[int, Field(ge=15, le=20)] = 17
     language: str = ""
     log_level: str = "info"

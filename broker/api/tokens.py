@@ -14,9 +14,11 @@ from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import BrokerError
+from broker.store.database import Database
+from broker.store.tables import api_tokens
 from keys.primitives.hashing import equal, random_bytes, sha256
 
 SECRET_BYTES: Final = 32
@@ -25,20 +27,6 @@ _DESK: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")  # no dot: it divides des
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOBODY: Final = bytes(32)  # compared where no token is known, so that both ways cost the same
-
-_metadata = sa.MetaData()
-_tokens = sa.Table(
-    "api_tokens",
-    _metadata,
-    sa.Column("id", sa.String(12), primary_key=True),
-    sa.Column("desk", sa.String(31), nullable=False),
-    sa.Column("secret_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("scopes", sa.String(64), nullable=False),
-    sa.Column("types", sa.String(1024), nullable=False),
-    sa.Column("created_ms", sa.BigInteger, nullable=False),
-    sa.Column("not_after_ms", sa.BigInteger),
-    sa.Column("revoked_ms", sa.BigInteger),
-)
 
 
 class Scope(StrEnum):
@@ -87,14 +75,9 @@ class TokenRecord:
 class TokenBook:
     """The tokens of one node, in its database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """Take the engine of the node's database; call `prepare` before anything else."""
-        self._engine = engine
-
-    async def prepare(self) -> None:
-        """Create the table where it is missing."""
-        async with self._engine.begin() as connection:
-            await connection.run_sync(_metadata.create_all)
+    def __init__(self, database: Database) -> None:
+        """Take the node's database."""
+        self._database = database
 
     async def add(
         self,
@@ -128,8 +111,11 @@ class TokenBook:
             "created_ms": _to_ms(now),
             "not_after_ms": _to_ms(record.not_after),
         }
-        async with self._engine.begin() as connection:
-            await connection.execute(sa.insert(_tokens).values(values))
+
+        async def insert(connection: AsyncConnection) -> None:
+            await connection.execute(sa.insert(api_tokens).values(values))
+
+        await self._database.change(insert)
         return record, f"kentong_{caller.token_id}_{secret}"
 
     async def revoke(self, token_id: str, *, now: datetime) -> None:
@@ -138,22 +124,24 @@ class TokenBook:
         Raises:
             TokenError: No such token.
         """
-        known = sa.select(_tokens.c.id).where(_tokens.c.id == token_id)
+        known = sa.select(api_tokens.c.id).where(api_tokens.c.id == token_id)
         change = (
-            sa.update(_tokens)
-            .where(_tokens.c.id == token_id, _tokens.c.revoked_ms.is_(None))
+            sa.update(api_tokens)
+            .where(api_tokens.c.id == token_id, api_tokens.c.revoked_ms.is_(None))
             .values(revoked_ms=_to_ms(now))
         )
-        async with self._engine.begin() as connection:
-            # The change comes first: SQLite refuses to write after a read that others overtook.
+
+        async def end(connection: AsyncConnection) -> None:
             await connection.execute(change)
             if (await connection.execute(known)).first() is None:
                 raise TokenError("unknown-token", "no token has this id")
 
+        await self._database.change(end)
+
     async def records(self) -> tuple[TokenRecord, ...]:
         """Return all tokens, oldest first, revoked ones included."""
-        async with self._engine.connect() as connection:
-            query = sa.select(_tokens).order_by(_tokens.c.created_ms, _tokens.c.id)
+        async with self._database.read() as connection:
+            query = sa.select(api_tokens).order_by(api_tokens.c.created_ms, api_tokens.c.id)
             rows = (await connection.execute(query)).all()
         return tuple(_record(row) for row in rows)
 
@@ -175,8 +163,8 @@ class TokenBook:
         return record.caller
 
     async def _row(self, token_id: str) -> "sa.Row[tuple[object, ...]] | None":
-        async with self._engine.connect() as connection:
-            query = sa.select(_tokens).where(_tokens.c.id == token_id)
+        async with self._database.read() as connection:
+            query = sa.select(api_tokens).where(api_tokens.c.id == token_id)
             return (await connection.execute(query)).first()
 
 

@@ -17,7 +17,8 @@ from schemas.errors import SchemaError
 
 AnyError: TypeAlias = BrokerError | KeysError | SchemaError
 
-_FAULTS: Final = frozenset({"disk-full", "database-damaged", "database-locked"})
+_FAULTS: Final = frozenset({"disk-full"})
+_FAULT_OF_DATABASE: Final = "database-"
 _MISUSE: Final = frozenset(
     {"bad-file", "bad-id", "bad-profile", "bad-request", "no-terminal", "not-confirmed"}
 )
@@ -81,6 +82,21 @@ _NODE: Final = (
     phrase("error-disk-full", "the disk of the node is full; call your administrator"),
     phrase("error-database-damaged", "the node's database is damaged; call your administrator"),
     phrase("error-database-locked", "the node's database is in use; try again"),
+    phrase("error-database-lost", "the node's database cannot be reached; it goes on by itself"),
+    phrase("error-database-in-use", "another process works on the database; end it first"),
+    phrase("error-database-conflict", "another process was first; try again"),
+    phrase("error-database-failed", "the database refused; call your administrator"),
+    phrase("error-database-newer", "the database is of a newer version; start that one"),
+    phrase("error-database-older", "the database is of an older version; kentong node migrate"),
+    phrase("error-database-unversioned", "the database holds tables of another version"),
+    phrase("error-database-of-another", "the database is of another member's node"),
+    phrase("error-database-missing", "there is no such database or user; make it"),
+    phrase("error-database-refused", "the database does not let this user in"),
+    phrase("error-database-not-trusted", "the database's certificate is not what it should be"),
+    phrase("error-database-not-encrypted", "a database elsewhere needs a checked certificate"),
+    phrase("error-database-password", "the database's password belongs into a file"),
+    phrase("error-database-driver", "the driver of PostgreSQL is not installed"),
+    phrase("error-database-url", "this is no URL of a database"),
     phrase("error-unknown-code", "a code is not in its list"),
 )
 _IMPORTING: Final = (
@@ -129,8 +145,12 @@ def exit_code(error: AnyError) -> int:
     """Return the exit code that tells a script what kind of failure `error` is."""
     if error.code == "unreachable":
         return EXIT_UNREACHABLE
-    if isinstance(error, KeysError | LocalError) or error.code in _FAULTS:
+    if isinstance(error, KeysError | LocalError) or _is_fault(error.code):
         return EXIT_FAULT
     if isinstance(error, SchemaError) or error.code in _MISUSE:
         return EXIT_MISUSE
     return EXIT_REFUSED
+
+
+def _is_fault(code: str) -> bool:
+    return code in _FAULTS or code.startswith(_FAULT_OF_DATABASE)

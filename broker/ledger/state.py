@@ -6,6 +6,7 @@ compare-and-swap, so that a second sequencer stops at its first step.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import (
@@ -29,8 +30,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.ledger.errors import LedgerError
 from broker.ledger.subjects import SealedSubjects
 from broker.store.database import Database
+from broker.store.schema import SCHEMA, Schema
 
-metadata = MetaData()
+SCHEMA_OF_LOG: Final = Schema("log", "0001", (Path(__file__).parent / "migrations",))
+metadata = MetaData(info={SCHEMA: SCHEMA_OF_LOG})
 lock = Table(
     "log_lock",
     metadata,

@@ -18,6 +18,7 @@ from keys.errors import KeysError
 from schemas.desk import Alarm
 
 SPLIT: Final = "directory-split"
+LOST: Final = "database-lost"
 EXPIRES_SOON: Final = "directory-expires-soon"
 _log = get_logger()
 

@@ -33,6 +33,7 @@ DIRECTORY_EVERY_S: Final = 30.0  # a revocation is here a minute or two after it
 CLOCK_EVERY_S: Final = 60.0
 PAIRS_EVERY_S: Final = 60.0
 ANSWERS_EVERY_S: Final = 10.0
+OUTAGE_EVERY_S: Final = 2.0
 HINDERED_S: Final = 5.0  # while directory or clock keep this node from sealing, look again soon
 RETRY_S: Final = 3.0
 _log = get_logger()
@@ -154,6 +155,12 @@ class Upkeep:
         if await self.controls.seal_due():
             self.submitted.happened()
 
+    async def say_outage(self) -> None:
+        """Raise an alarm for a database that was away, once it is back."""
+        if (since := self.database.lost_at) is not None:
+            await self.database.change(lambda c: alarms.raise_alarm(c, alarms.LOST, now=since))
+            self.database.lost_at = None
+
     async def forget(self) -> None:
         """Erase what is past its time."""
         now_ms = to_ms(self.present.now())
@@ -170,6 +177,7 @@ class Upkeep:
             group.create_task(self._every(notices.EVERY_S, self.read_notices))
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
+            group.create_task(self._every(OUTAGE_EVERY_S, self.say_outage))
             group.create_task(self._every(ANSWERS_EVERY_S, self.answer_again))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:

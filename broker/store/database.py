@@ -1,33 +1,40 @@
 """One database of a process: durable, one writer, several changes to a commit.
 
-SQLite by default, in write-ahead mode with `synchronous=FULL`: committed means on the disk. All
+SQLite by default, in write-ahead mode with `synchronous=FULL`: committed means on the disk; or
+PostgreSQL, by its URL. All
 changes go through one task, which commits what waits together, so that many desks share the cost
 of one synchronous write. A change that fails leaves the others of its commit alone.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import MetaData, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from broker.errors import BrokerError
-from broker.store.sqlite import CHANGING, emptied_journal, sqlite_engine
+from broker import clock
+from broker.logs import get_logger
+from broker.store.alone import Begin, alone, changing
+from broker.store.errors import StoreError, as_store_error, store_error
+from broker.store.postgresql import READING, postgresql_engine
+from broker.store.schema import bring_up, schema_of, version_in
+from broker.store.sqlite import emptied_journal, sqlite_engine
+
+__all__ = ["Change", "Database", "StoreError", "open_database", "sqlite_url"]
 
 MAX_WAITING: Final = 1000  # changes; a caller beyond that waits for its turn to wait
 MAX_TOGETHER: Final = 128  # changes in one commit
 ResultT = TypeVar("ResultT")
+_AWAY: Final = frozenset({"database-lost", "database-in-use", "database-missing"})
+_log = get_logger()
 Change = Callable[[AsyncConnection], Awaitable[ResultT]]
-
-
-class StoreError(BrokerError):
-    """The database did not do it; nothing of the change was kept."""
 
 
 @dataclass
@@ -41,11 +48,15 @@ class Database:
     """An open database. `change` for writing, `read` for reading."""
 
     engine: AsyncEngine
+    begin: Begin  # Owned by the writer; nobody else begins a change.
+    lost_at: datetime | None = None  # Since when the database was away; whoever says it clears it.
     _queue: "asyncio.Queue[_Waiting]" = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
+    _away: bool = False
 
     def __post_init__(self) -> None:
-        """Keep the engine as the writer uses it."""
-        self._changing = self.engine.execution_options(**{CHANGING: True})
+        """Keep the engine as readers use it."""
+        postgresql = self.engine.dialect.name == "postgresql"
+        self._reading = self.engine.execution_options(**READING if postgresql else {})
 
     async def change(self, change: Change[ResultT]) -> ResultT:
         """Return what `change` returned, once it is on the disk.
@@ -70,8 +81,8 @@ class Database:
         Raises:
             StoreError: As `change`.
         """
-        with _as_store_error():
-            async with self.engine.connect() as connection:
+        with as_store_error():
+            async with self._reading.connect() as connection:
                 yield connection
 
     async def empty_journal(self) -> None:
@@ -84,7 +95,7 @@ class Database:
         """
         if self.engine.dialect.name != "sqlite":
             return
-        with _as_store_error():
+        with as_store_error():
             async with self.engine.connect() as connection:
                 emptied = await connection.run_sync(emptied_journal)
         if not emptied:
@@ -101,17 +112,28 @@ class Database:
     async def _commit(self, batch: list[_Waiting]) -> None:
         done: list[tuple[_Waiting, Any]] = []
         try:
-            with _as_store_error():
-                async with self._changing.begin() as connection:
+            with as_store_error():
+                async with self.begin() as connection:
                     for waiting in batch:
                         await self._apply(connection, waiting, done)
         except StoreError as error:
+            self._note(error)
             for waiting in batch:
                 _fail(waiting, error)
             return
+        if self._away:
+            self._away = False
+            _log.warning("database-back")
         for waiting, result in done:
             if not waiting.result.done():
                 waiting.result.set_result(result)
+
+    def _note(self, error: StoreError) -> None:
+        """Say once that the database went away; a person hears of it when it is back."""
+        if error.code in _AWAY and not self._away:
+            self._away = True
+            self.lost_at = self.lost_at or clock.now()
+            _log.error("database-away", error_code=error.code)
 
     @staticmethod
     async def _apply(
@@ -127,32 +149,37 @@ class Database:
                 except DBAPIError as error:
                     first = error
                     raise
-        except DBAPIError:
+        except DBAPIError as error:
             # A full disk ends the whole transaction, so undoing a part of it fails as well.
-            if first is not None:
-                raise first from None
-            raise
+            if first is None or error is not first or error.connection_invalidated:
+                raise first or error from None
+            _fail(waiting, store_error(error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, who awaits the future
             _fail(waiting, error)
 
 
 @asynccontextmanager
-async def open_database(url: str, metadata: MetaData) -> AsyncIterator[Database]:
-    """Open the database at `url`, create what is missing, and write until the block ends.
+async def open_database(
+    url: str, tables: MetaData, *, sole: bool = False
+) -> AsyncIterator[Database]:
+    """Open the database at `url`, bring its tables to our version, and write until the block ends.
+
+    Args:
+        url: Of SQLAlchemy, for SQLite or PostgreSQL; without a password.
+        tables: What is kept there.
+        sole: Whether no other process may open it so meanwhile: for what works on it for long.
 
     Raises:
-        StoreError: It cannot be opened, or is damaged.
+        StoreError: It cannot be opened, or is damaged; `database-in-use`; as `postgresql_engine`
+            and `bring_up`.
     """
-    where = make_url(url)
-    if where.get_backend_name() == "sqlite":
-        engine = sqlite_engine(url, where.database or "")
-    else:
-        engine = create_async_engine(url, hide_parameters=True)  # parameters could be content
-    database = Database(engine)
-    try:
-        with _as_store_error():
-            async with engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
+    engine, name = _engine(url, tables), schema_of(tables).name
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        with as_store_error():
+            begin = await stack.enter_async_context(alone(engine, name)) if sole else None
+            await _bring_up(engine, tables, begin)
+        database = Database(engine, begin or changing(engine))
         # Not in a TaskGroup, which would wrap what the block raises; it ends with the block.
         writer = asyncio.get_running_loop().create_task(database.write_for_ever())
         try:
@@ -161,50 +188,39 @@ async def open_database(url: str, metadata: MetaData) -> AsyncIterator[Database]
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
-    finally:
-        await engine.dispose()
+
+
+def _engine(url: str, tables: MetaData) -> AsyncEngine:
+    try:
+        where = make_url(url)
+    except ArgumentError:
+        raise StoreError("database-url", "this is no URL of a database") from None
+    match where.get_backend_name():
+        case "sqlite":
+            return sqlite_engine(url, where.database or "")
+        case "postgresql":
+            return postgresql_engine(where, schema_of(tables).name)
+        case _:
+            known = "a database is sqlite+aiosqlite:///FILE or postgresql://..."
+            raise StoreError("database-url", known)
+
+
+async def _bring_up(engine: AsyncEngine, tables: MetaData, begin: Begin | None) -> None:
+    """Bring the tables up if need be; that is nothing to do beside a process at work."""
+    schema = schema_of(tables)
+    async with engine.connect() as connection:
+        if await version_in(connection, schema) == schema.newest:
+            return
+    async with AsyncExitStack() as stack:
+        if begin is None:
+            begin = await stack.enter_async_context(alone(engine, schema.name))
+        async with begin() as connection:
+            await connection.run_sync(bring_up, tables)
 
 
 def sqlite_url(path: Path) -> str:
     """Return the URL of a SQLite file."""
     return f"sqlite+aiosqlite:///{path}"
-
-
-_DAMAGED: Final = "the database is damaged: restore it from a backup"
-_REASONS: Final = (
-    ("disk is full", "disk-full", "the disk is full: nothing was kept; make room and try again"),
-    ("malformed", "database-damaged", _DAMAGED),
-    ("not a database", "database-damaged", "the file is no database: restore it from a backup"),
-    ("locked", "database-locked", "another process holds the database"),
-    ("disk i/o error", "disk-full", "the disk does not take it: nothing was kept"),
-)
-_LOST: Final = ("database-lost", "the database cannot be reached, or went away")
-_STATES: Final = (  # how PostgreSQL's SQLSTATE begins; its manual, appendix A
-    ("40", "database-conflict", "another transaction was first: nothing was kept"),
-    ("53100", "disk-full", "the database's disk is full: nothing was kept"),
-    ("08", *_LOST),
-    ("57P", *_LOST),
-)
-
-
-@contextlib.contextmanager
-def _as_store_error() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError:  # the driver meets a changed bit in a text, and lets it out bare
-        raise StoreError("database-damaged", _DAMAGED, retry="later") from None
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        for start, code, message in _STATES:
-            if state.startswith(start):
-                raise StoreError(code, message, retry="later") from None
-        text = str(error.orig).lower()
-        if error.connection_invalidated or (not state and "connection" in text):
-            raise StoreError(*_LOST, retry="later") from None
-        for part, code, message in _REASONS:
-            if part in text:
-                raise StoreError(code, message, retry="later") from None
-        raise StoreError("database-failed", "the database refused", retry="later") from error
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:

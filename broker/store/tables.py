@@ -1,5 +1,9 @@
-"""The node's tables. Whatever an alert says stands in `sealed` columns only."""
+"""The node's tables. Whatever an alert says stands in `sealed` columns only.
 
+A change here is a new version: a module in `migrations/node`, and its name in `newest`.
+"""
+
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import (
@@ -15,8 +19,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = 1
-metadata = MetaData()
+from broker.store.schema import SCHEMA, Schema
+
+SCHEMA_OF_NODE: Final = Schema("node", "0001", (Path(__file__).parent / "migrations" / "node",))
+metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
 meta = Table(
@@ -273,6 +279,18 @@ arrivals = Table(  # files of received alerts
     Column("due_ms", BigInteger, nullable=False),
     Column("told", Integer, nullable=False),  # whether the hub knows that all of it is here
     Column("sealed", LargeBinary, nullable=False),
+)
+api_tokens = Table(  # of desks; the hash of a token's secret, never the secret
+    "api_tokens",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("desk", String(31), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("scopes", String(64), nullable=False),
+    Column("types", String(1024), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("not_after_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
 )
 Index("proofs_open", proofs.c.number)
 Index("inbox_by_type", inbox.c.type, inbox.c.position)

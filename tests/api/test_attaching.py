@@ -65,8 +65,7 @@ class Desk:
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     region = make_region(("SG", "MY"), now=clock.now())
     async with running_hub(region, tmp_path / "hub") as hub, opened_node(hub, "MY", tmp_path) as my:
-        book = TokenBook(my.database.engine)
-        await book.prepare()
+        book = TokenBook(my.database)
         tokens = {
             name: (await book.add(name, scopes, types=types, now=clock.now()))[1]
             for name, (scopes, types) in DESKS.items()

@@ -31,8 +31,7 @@ async def scene(
         running_hub(region, tmp_path / "hub") as hub,
         opened_node(hub, "SG", tmp_path) as node,
     ):
-        book = TokenBook(node.database.engine)
-        await book.prepare()
+        book = TokenBook(node.database)
         _, token = await book.add("watch", frozenset({Scope.MONITOR}), now=clock.now())
         transport = httpx.ASGITransport(create_app(node, book, limits=limits))
         async with (

@@ -5,21 +5,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from broker.api import Scope, TokenBook, TokenError
+from broker.store.database import open_database
+from broker.store.tables import metadata
+from tests.support.databases import Databases
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 BOTH = frozenset({Scope.READ, Scope.SUBMIT})
 
 
 @pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[TokenBook]:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'node.db'}")
-    book = TokenBook(engine)
-    await book.prepare()
-    yield book
-    await engine.dispose()
+async def book(databases: Databases, tmp_path: Path) -> AsyncIterator[TokenBook]:
+    async with open_database(databases.url(tmp_path / "node.db"), metadata) as database:
+        yield TokenBook(database)
 
 
 async def test_a_token_names_its_desk_scopes_and_types(book: TokenBook) -> None:

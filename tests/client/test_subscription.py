@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from broker import clock
-from broker.api import Limits, Scope, TokenBook
+from broker.api import Limits, Scope
 from broker.client import (
     BadAnswer,
     BrokerError,
@@ -28,18 +28,26 @@ from broker.client import (
 from broker.client.connection import Connection, Where
 from broker.client.errors import error_of
 from schemas.desk import CursorAck, NodeStatus, Problem
+from tests.support.databases import Databases
 from tests.support.desks import Desks, Stage, offered, running_stage
 from tests.support.gateway import running_gateway
 from tests.support.hub import BOUND_S, running_hub
 from tests.support.nodes import opened_node, running_node
 from tests.support.region import make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.hub,
+    pytest.mark.usefixtures("databases_of_module"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 TYPES = ("drugs", "cyber", "drugs", "cyber", "drugs")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+async def stage(
+    databases_of_module: Databases,  # noqa: ARG001 - where its nodes keep their state
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Stage]:
     async with running_stage(tmp_path_factory.mktemp("stage")) as stage:
         await stage.arrive(*TYPES)
         yield stage
@@ -124,16 +132,18 @@ async def test_a_node_that_is_restarted_loses_no_reader_and_repeats_nothing(
         await stack.enter_async_context(running_gateway(hub))
         sg = await stack.enter_async_context(running_node(hub, "SG", tmp_path))
         socket = tmp_path / "api.sock"
-        async with opened_node(hub, "MY", tmp_path) as my:
-            await TokenBook(my.database.engine).prepare()
-            async with my.running(), offered(my, socket) as desks:
-                token = await desks.token("steady")
-                client = await stack.enter_async_context(desks.client(token))
-                stage = Stage(hub, tmp_path, sg, my)
-                sent = await stage.arrive("drugs", "cyber")
-                subscription = client.subscribe(cursor="c")
-                items = await take(subscription, 1)
-                await items[0].ack()
+        async with (
+            opened_node(hub, "MY", tmp_path) as my,
+            my.running(),
+            offered(my, socket) as desks,
+        ):
+            token = await desks.token("steady")
+            client = await stack.enter_async_context(desks.client(token))
+            stage = Stage(hub, tmp_path, sg, my)
+            sent = await stage.arrive("drugs", "cyber")
+            subscription = client.subscribe(cursor="c")
+            items = await take(subscription, 1)
+            await items[0].ack()
         async with desks.client(token, patience_s=0) as hasty:
             with pytest.raises(Unreachable) as caught:
                 await hasty.node_status()

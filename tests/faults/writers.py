@@ -209,7 +209,6 @@ def _has_read(folder: Path) -> bool:
 def _opened(folder: Path, work: Callable[[Database], object]) -> object:
     async def run() -> object:
         async with open_database(sqlite_url(folder / "node.db"), metadata) as database:
-            await TokenBook(database.engine).prepare()
             found = work(database)
             return await found if asyncio.iscoroutine(found) else found
 
@@ -222,14 +221,14 @@ def _make_database(folder: Path) -> None:
 
 def _add_token(folder: Path) -> None:
     async def add(database: Database) -> None:
-        await TokenBook(database.engine).add("desk", frozenset(Scope), now=NOW)
+        await TokenBook(database).add("desk", frozenset(Scope), now=NOW)
 
     _opened(folder, add)
 
 
 def _has_token(folder: Path) -> bool:
     async def count(database: Database) -> int:
-        return len(await TokenBook(database.engine).records())
+        return len(await TokenBook(database).records())
 
     found = _opened(folder, count)
     assert found in {0, 1}

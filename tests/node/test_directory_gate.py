@@ -37,7 +37,7 @@ from tests.support.nodes import Clock
 from tests.support.region import NOW, YEAR, TestRegion, make_region
 from tests.support.witnesses import WITNESSES, Watched, watching
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 BUNDLE = Bundle.of(roots=[b"-"], timestamp=b"", snapshot=b"", targets=b"", roles={}, files={})
 NEW_KEY, NEW_OFFICER = SignKey.generate(), SignKey.generate()

@@ -17,7 +17,7 @@ from tests.support.hub import RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, send
 from tests.support.region import TestRegion, make_region
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
 DAY = timedelta(days=1)
 SOON = timedelta(minutes=1)
 

@@ -32,7 +32,7 @@ from tests.support.envelopes import decide, delivery, make
 from tests.support.nodes import Clock
 from tests.support.witnesses import KEYS, WITNESSES, Watched, watching
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
 SECOND = timedelta(seconds=1)
 
 

@@ -19,6 +19,8 @@ from tests.ledger.growing import ORIGIN, entries
 from tests.support.nodes import Clock
 from tests.support.witnesses import KEYS, NODES, Watched, watching
 
+pytestmark = pytest.mark.usefixtures("databases")
+
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:

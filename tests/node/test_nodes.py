@@ -30,7 +30,7 @@ from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send, sign, until_over
 from tests.support.region import TestRegion, make_region
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
 
 
 @dataclass

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest_asyncio
 
 from broker.node import notices
-from broker.store.database import Database, open_database, sqlite_url
+from broker.store.database import Database, open_database
 from broker.store.tables import metadata
 from broker.transport.services import Notice
 from schemas.desk import Alarm
+from tests.support.databases import Databases
 from tests.support.region import NOW
 
 HOUR = timedelta(hours=1)
@@ -19,8 +20,8 @@ OTHER = Notice("TH", "it floods the hub", NOW + HOUR, NOW + 73 * HOUR)
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+async def database(databases: Databases, tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(databases.url(tmp_path / "node.db"), metadata) as database:
         yield database
 
 

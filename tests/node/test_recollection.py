@@ -16,10 +16,11 @@ from broker.log.witness import WitnessRequest
 from broker.node import logstate
 from broker.node.node import Node
 from tests.ledger.growing import ORIGIN, entries
+from tests.support.databases import current
 from tests.support.nodes import Clock
 from tests.support.witnesses import KEYS, Watched, watching
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
 
 
 @pytest_asyncio.fixture
@@ -32,6 +33,7 @@ async def put_back(watched: Watched, code: str, *, marked: bool) -> Node:
     """A node whose database and copy are those of the time of the backup."""
     folder = watched.folder / f"restored-{code}"
     shutil.copytree(watched.folder / "backup", folder)
+    current().put_back(watched.folder / "backup" / f"{code}.db", folder / f"{code}.db")
     node = await watched.open_node(code, folder)
     if marked:
         await mark(node)
@@ -51,6 +53,7 @@ async def backed_up(watched: Watched) -> None:
     await watched.steps()
     await watched.nodes["MY"].database.empty_journal()
     shutil.copytree(watched.folder / "nodes", watched.folder / "backup")
+    current().back_up(watched.folder / "nodes" / "MY.db", watched.folder / "backup" / "MY.db")
     await watched.grow(4)
     await watched.steps()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ from broker.cli.admin.node_place import NodeConfig, NodePlace
 from broker.node import pairs
 from broker.node.node import Node
 from broker.store import tables
-from broker.store.database import sqlite_url
 from schemas.desk import RecipientState
+from tests.support.databases import Databases
 from tests.support.gateway import running_gateway
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import opened_node, request, running_node, send, until_over
@@ -44,18 +43,9 @@ async def numbers_when(node: Node, wanted: set[tuple[int, int]]) -> set[tuple[in
             await asyncio.sleep(0.02)  # a control that arrives wakes nobody
 
 
-def restore(database: Path, backup: Path) -> None:
-    """Put the backup in the database's place, as an administrator would."""
-    for left in database.parent.glob(f"{database.name}-*"):
-        left.unlink()
-    shutil.copy(backup, database)
-
-
-def say_restored(home: Path, database: Path) -> str:
+def say_restored(home: Path, url: str) -> str:
     place = NodePlace(home)
-    config = NodeConfig(
-        member="SG", hub_url="tls://localhost:4222", database_url=sqlite_url(database)
-    )
+    config = NodeConfig(member="SG", hub_url="tls://localhost:4222", database_url=url)
     place.write(config, b"-----BEGIN CERTIFICATE-----\n")
     done = subprocess.run(
         [sys.executable, "-c", "from broker.cli import main; main()", "node", "restored"],
@@ -69,7 +59,9 @@ def say_restored(home: Path, database: Path) -> str:
     return done.stdout
 
 
-async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(tmp_path: Path) -> None:
+async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(
+    databases: Databases, tmp_path: Path
+) -> None:
     region = make_region(("SG", "MY"), now=clock.now())
     database, backup, home = tmp_path / "SG.db", tmp_path / "backup.db", tmp_path / "home"
     home.mkdir(mode=0o700)
@@ -81,11 +73,11 @@ async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(tmp_path: P
     ):
         async with running_node(hub, "SG", tmp_path) as sg:
             await deliver_one(sg, hub)
-        shutil.copy(database, backup)  # the node does not run, so one file is all of it
+        databases.back_up(database, backup)  # the node does not run, so one file is all of it
         async with running_node(hub, "SG", tmp_path) as sg:
             await deliver_one(sg, hub)
-        restore(database, backup)
-        said = await asyncio.to_thread(say_restored, home, database)
+        databases.put_back(backup, database)
+        said = await asyncio.to_thread(say_restored, home, databases.url(database))
         assert "incarnation 2" in said
         async with opened_node(hub, "SG", tmp_path) as sg, sg.running():
             assert (await sg.status()).incarnation == 2

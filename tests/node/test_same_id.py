@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from broker import clock
 from schemas.label import Sender
 from tests.support.envelopes import delivery, make
@@ -9,6 +11,7 @@ from tests.support.nodes import lonely_node
 from tests.support.region import make_region
 
 
+@pytest.mark.usefixtures("databases")
 async def test_the_second_is_set_aside_its_sender_told_and_the_lane_goes_on(tmp_path: Path) -> None:
     region = make_region(("SG", "MY", "VN"), now=clock.now())
     first = make(region, ("MY",))

@@ -25,7 +25,7 @@ from broker.node.evidence import (
     named_by_member,
 )
 from broker.node.present import SPLIT_GRACE, Present
-from broker.store.database import Database, StoreError, open_database, sqlite_url
+from broker.store.database import Database, StoreError, open_database
 from broker.store.tables import metadata
 from keys.directory.bundle import parse_bundle
 from keys.directory.client import SplitDirectoryError
@@ -35,6 +35,7 @@ from keys.primitives.hashing import sha256
 from keys.primitives.signing import VerifyKey
 from schemas.desk import Alarm
 from schemas.label import DirectoryVersion
+from tests.support.databases import Databases
 from tests.support.directory import RealRegion, found
 from tests.support.envelopes import decide, make
 from tests.support.nodes import Clock
@@ -55,8 +56,8 @@ def region(founded: RealRegion, tmp_path: Path) -> RealRegion:
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+async def database(databases: Databases, tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(databases.url(tmp_path / "node.db"), metadata) as database:
         yield database
 
 

@@ -22,7 +22,7 @@ from tests.support.hub import RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, send, until_over
 from tests.support.region import make_region
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
 
 
 @pytest_asyncio.fixture

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.database import Database, StoreError, open_database, sqlite_url
 from broker.store.tables import meta, metadata
+from tests.support.databases import Databases
 
 
 async def put(database: Database, name: str, value: str = "v") -> None:
@@ -25,8 +26,12 @@ async def count(database: Database) -> int:
         return int((await connection.execute(select(func.count()).select_from(meta))).scalar_one())
 
 
-async def test_what_was_changed_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "node.db")
+@pytest.fixture
+def url(databases: Databases, tmp_path: Path) -> str:
+    return databases.url(tmp_path / "node.db")
+
+
+async def test_what_was_changed_is_there_when_it_is_opened_again(url: str) -> None:
     async with open_database(url, metadata) as database, asyncio.TaskGroup() as group:
         for number in range(300):
             group.create_task(put(database, str(number)))
@@ -34,8 +39,8 @@ async def test_what_was_changed_is_there_when_it_is_opened_again(tmp_path: Path)
         assert await count(database) == 300
 
 
-async def test_a_change_that_fails_leaves_the_others_of_its_commit_alone(tmp_path: Path) -> None:
-    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+async def test_a_change_that_fails_leaves_the_others_of_its_commit_alone(url: str) -> None:
+    async with open_database(url, metadata) as database:
 
         async def half(connection: AsyncConnection) -> None:
             await connection.execute(insert(meta).values(name="half", value="v"))
@@ -48,15 +53,60 @@ async def test_a_change_that_fails_leaves_the_others_of_its_commit_alone(tmp_pat
         assert await count(database) == 2
 
 
+async def test_a_change_that_the_database_refuses_leaves_the_others_alone(url: str) -> None:
+    async with open_database(url, metadata) as database:
+        results = await asyncio.gather(
+            put(database, "a"), put(database, "a"), put(database, "b"), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [type(None), StoreError, type(None)]
+        assert await count(database) == 2
+
+
+async def test_a_reader_sees_one_point_in_time(url: str) -> None:
+    async with open_database(url, metadata) as database:
+        await put(database, "before")
+        query = select(func.count()).select_from(meta)
+        async with database.read() as connection:
+            assert (await connection.execute(query)).scalar_one() == 1
+            await put(database, "meanwhile")
+            assert (await connection.execute(query)).scalar_one() == 1
+        assert await count(database) == 2
+
+
+async def test_changes_of_two_processes_go_one_after_the_other(url: str) -> None:
+    """As a node and a command beside it: neither loses what the other counted."""
+
+    async def one_more(connection: AsyncConnection) -> None:
+        value = (await connection.execute(select(meta.c.value))).scalar_one()
+        await connection.execute(update(meta).values(value=str(int(value) + 1)))
+
+    async with open_database(url, metadata, sole=True) as one, open_database(url, metadata) as two:
+        await put(one, "counted", "0")
+        for _ in range(20):
+            await asyncio.gather(*(each.change(one_more) for each in (one, two, one)))
+        async with one.read() as connection:
+            assert (await connection.execute(select(meta.c.value))).scalar_one() == "60"
+
+
+async def test_a_second_process_that_would_be_alone_is_refused(url: str) -> None:
+    async with open_database(url, metadata, sole=True) as database:
+        with pytest.raises(StoreError) as caught:
+            async with open_database(url, metadata, sole=True):
+                pass
+        assert caught.value.code == "database-in-use"
+        await put(database, "still here")
+    async with open_database(url, metadata, sole=True) as database:
+        assert await count(database) == 1
+
+
 CHILD = """
 import asyncio, sys
-from pathlib import Path
 from tests.store.test_database import put
-from broker.store.database import open_database, sqlite_url
+from broker.store.database import open_database
 from broker.store.tables import metadata
 
 async def main():
-    async with open_database(sqlite_url(Path(sys.argv[1])), metadata) as database:
+    async with open_database(sys.argv[1], metadata, sole=True) as database:
         for number in range(10**6):
             await put(database, str(number))
             print(number, flush=True)
@@ -66,10 +116,9 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_no_kill_loses_what_was_acknowledged(tmp_path: Path) -> None:
-    path = tmp_path / "node.db"
+async def test_no_kill_loses_what_was_acknowledged(url: str) -> None:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(path), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", CHILD, url, stdout=asyncio.subprocess.PIPE
     )
     assert child.stdout is not None
     last = -1
@@ -80,7 +129,7 @@ async def test_no_kill_loses_what_was_acknowledged(tmp_path: Path) -> None:
         rest = (await child.stdout.read()).split()
         await child.wait()
     last = int(rest[-1]) if rest else last
-    async with open_database(sqlite_url(path), metadata) as database:
+    async with open_database(url, metadata, sole=True) as database:
         assert await count(database) >= last + 1
 
 

@@ -55,7 +55,7 @@ async def offered(
     node: Node, socket: Path, *, limits: Limits | None = None, tls: TLSPort | None = None
 ) -> AsyncIterator[Desks]:
     """The API of a node whose tokens are prepared, ended with the block."""
-    tokens = TokenBook(node.database.engine)
+    tokens = TokenBook(node.database)
     app = create_app(node, tokens, limits=limits)
     async with serving(app, unix_path=socket, tls=tls) as served:
         yield Desks(node, tokens, socket, served.port)
@@ -98,6 +98,5 @@ async def running_stage(folder: Path) -> AsyncIterator[Stage]:
             await stack.enter_async_context(opened_node(hub, code, folder)) for code in ("SG", "MY")
         ]
         for node in (sg, my):
-            await TokenBook(node.database.engine).prepare()
             await stack.enter_async_context(node.running())
         yield Stage(hub, folder, sg, my)

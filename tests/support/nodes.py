@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from broker import clock
 from broker.node.node import Node
 from broker.node.present import Present
-from broker.store.database import open_database, sqlite_url
+from broker.store.database import open_database
 from broker.store.tables import metadata
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
@@ -19,6 +19,7 @@ from keys.primitives.signing import SignKey
 from schemas.common import Alert
 from schemas.desk import AlertBody, DraftRequest, StoredDraft, Submission
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
+from tests.support.databases import url_of
 from tests.support.envelopes import an_alert
 from tests.support.hub import RunningHub
 from tests.support.region import TestRegion
@@ -59,8 +60,11 @@ async def opened_node(
     """A node that does nothing by itself; the test drives it, or runs it."""
     present = Present(code, now=now or Clock())
     present.take(hub.region.view)
-    url = sqlite_url(folder / f"{code}.db")
-    async with open_database(url, metadata) as database, Link(hub.member_credentials(code)) as link:
+    url = url_of(folder / f"{code}.db")
+    async with (
+        open_database(url, metadata, sole=True) as database,
+        Link(hub.member_credentials(code)) as link,
+    ):
         files = folder / f"{code}-attachments"
         yield Node(present, identity_of(hub.region, code), database, link, files)
 
@@ -70,7 +74,7 @@ async def lonely_node(region: TestRegion, code: str, path: Path) -> AsyncIterato
     """A node with its database in `path`, which never reaches a hub."""
     present = Present(code)
     present.take(region.view)
-    async with open_database(sqlite_url(path), metadata) as database:
+    async with open_database(url_of(path), metadata, sole=True) as database:
         files = path.with_name(f"{path.name}-attachments")
         yield Node(present, identity_of(region, code), database, Link(_NOWHERE), files)
 

@@ -219,8 +219,7 @@ async def run_node(
         place.database() as database,
         Link(place.credentials(config, identity)) as link,
     ):
-        tokens = TokenBook(database.engine)
-        await tokens.prepare()
+        tokens = TokenBook(database)
         node = Node(
             present,
             identity,

@@ -41,8 +41,7 @@ def add(
 
     async def work() -> tuple[str, str]:
         async with NodePlace(home()).database() as database:
-            book = TokenBook(database.engine)
-            await book.prepare()
+            book = TokenBook(database)
             record, secret = await book.add(
                 desk,
                 frozenset(scope or Scope),
@@ -71,8 +70,7 @@ def revoke(
 
     async def work() -> None:
         async with NodePlace(home()).database() as database:
-            book = TokenBook(database.engine)
-            await book.prepare()
+            book = TokenBook(database)
             await book.revoke(ident, now=clock.now())
 
     asyncio.run(work())
@@ -88,8 +86,7 @@ def list_(as_json: AsJSON = False) -> None:
 
     async def work() -> list[list[str]]:
         async with NodePlace(home()).database() as database:
-            book = TokenBook(database.engine)
-            await book.prepare()
+            book = TokenBook(database)
             return [
                 [
                     record.caller.token_id,

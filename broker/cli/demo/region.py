@@ -166,8 +166,7 @@ def _cluster(servers: int) -> tuple[ClusterServer, ...]:
 async def desk_token(place: NodePlace) -> str:
     """Return a token with every scope, added to the node in `place`."""
     async with place.database() as database:
-        book = TokenBook(database.engine)
-        await book.prepare()
+        book = TokenBook(database)
         _, token = await book.add("demo", frozenset(Scope), now=clock.now())
     return token
 

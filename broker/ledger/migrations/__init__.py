@@ -1,0 +1,1 @@
+"""The log's versions. One module a step; a published one never changes."""

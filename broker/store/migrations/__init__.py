@@ -1,0 +1,1 @@
+"""Steps between versions of tables, as Alembic reads them."""

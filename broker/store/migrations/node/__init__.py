@@ -1,0 +1,1 @@
+"""The node's versions. One module a step; a published one never changes."""
