@@ -87,7 +87,6 @@ _NODE: Final = (
     phrase("error-database-conflict", "another process was first; try again"),
     phrase("error-database-failed", "the database refused; call your administrator"),
     phrase("error-database-newer", "the database is of a newer version; start that one"),
-    phrase("error-database-older", "the database is of an older version; kentong node migrate"),
     phrase("error-database-unversioned", "the database holds tables of another version"),
     phrase("error-database-of-another", "the database is of another member's node"),
     phrase("error-database-missing", "there is no such database or user; make it"),

@@ -50,7 +50,7 @@ class LedgerConfig(Strict):
 
     Attributes:
         origin: The log's name: a URL without a scheme, unique in the world, and for ever.
-        database: URL of SQLAlchemy; empty for a file beside this one.
+        database: URL of SQLAlchemy, without a password; empty for a file beside this one.
         round_s: Least seconds between two checkpoints put to the witnesses.
         integrate_leaves: The log grows as soon as so many leaves wait,
         integrate_s: or the oldest has waited so many seconds,

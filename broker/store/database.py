@@ -27,7 +27,15 @@ from broker.store.postgresql import READING, postgresql_engine
 from broker.store.schema import bring_up, schema_of, version_in
 from broker.store.sqlite import emptied_journal, sqlite_engine
 
-__all__ = ["Change", "Database", "StoreError", "open_database", "sqlite_url"]
+__all__ = [
+    "Change",
+    "Database",
+    "StoreError",
+    "check_url",
+    "open_database",
+    "sqlite_url",
+    "version_at",
+]
 
 MAX_WAITING: Final = 1000  # changes; a caller beyond that waits for its turn to wait
 MAX_TOGETHER: Final = 128  # changes in one commit
@@ -216,6 +224,30 @@ async def _bring_up(engine: AsyncEngine, tables: MetaData, begin: Begin | None) 
             begin = await stack.enter_async_context(alone(engine, schema.name))
         async with begin() as connection:
             await connection.run_sync(bring_up, tables)
+
+
+def check_url(url: str, tables: MetaData) -> None:
+    """Return if a database can be opened by this URL, as far as the URL itself goes.
+
+    Raises:
+        StoreError: `database-url`; as `postgresql_engine`.
+    """
+    _engine(url, tables)
+
+
+async def version_at(url: str, tables: MetaData) -> str:
+    """Return the version that a database says it has, and change nothing; empty if it says none.
+
+    Raises:
+        StoreError: As `open_database`.
+    """
+    engine = _engine(url, tables)
+    try:
+        with as_store_error():
+            async with engine.connect() as connection:
+                return await version_in(connection, schema_of(tables))
+    finally:
+        await engine.dispose()
 
 
 def sqlite_url(path: Path) -> str:

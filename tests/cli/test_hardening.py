@@ -47,6 +47,7 @@ def test_no_setting_of_the_environment_is_a_secret() -> None:
         "home",
         "profile",
         "passphrase_file",
+        "database_password_file",
         "scrypt_log2n",
         "language",
         "log_level",

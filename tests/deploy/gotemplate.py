@@ -1,7 +1,7 @@
 """The few words of Go's templates that our chart uses, so that it renders where no helm is.
 
 `{{ .A.b }}`, `{{ $.A.b }}`, `{{ $x.b }}`, `{{ $x }}`; lines with `{{- if .A.b }}`,
-`{{- range $key, $value := .A.b }}` and `{{- end }}`. Anything else is refused: the chart then says
+`{{- if $x.b }}`, `{{- range $key, $value := .A.b }}` and `{{- end }}`. Anything else is refused: the chart then says
 more than this can check.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 _VALUE = re.compile(r"\{\{ (\$\w*)?((?:\.\w+)*) \}\}")
 _RANGE = re.compile(r"\{\{- range (\$\w+), (\$\w+) := ((?:\.\w+)+) \}\}")
-_IF = re.compile(r"\{\{- if ((?:\.\w+)+) \}\}")
+_IF = re.compile(r"\{\{- if (\$\w*)?((?:\.\w+)+) \}\}")
 _END = "{{- end }}"
 
 
@@ -37,7 +37,7 @@ def _lines(lines: list[str], scope: Mapping[str, Any]) -> Iterator[str]:
 
 def _block(head: str, body: list[str], scope: Mapping[str, Any]) -> Iterator[str]:
     if found := _IF.fullmatch(head):
-        if _value("$", found[1], scope):
+        if _value(found[1], found[2], scope):
             yield from _lines(body, scope)
         return
     found = _RANGE.fullmatch(head)

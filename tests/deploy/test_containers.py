@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from broker.cli.demo.region import LOG2N, DemoRegion, found
+from broker.store.postgresql import CREDENTIAL
 from tests.deploy.programs import DEPLOY, program, ran
 
 ROOT = DEPLOY.parent
@@ -85,6 +86,18 @@ def test_compose_confines_each_process_and_names_only_files_for_secrets() -> Non
             assert whole["secrets"][secret["source"]]["file"].startswith("./secrets/")
         for volume in service["volumes"]:
             assert volume.split(":")[0] in whole["volumes"]
+
+
+def test_composes_database_has_no_network_and_its_password_is_a_file() -> None:
+    whole = yaml.safe_load((DEPLOY / "compose.postgresql.yaml").read_text("utf-8"))
+    database, node = whole["services"]["database"], whole["services"]["node-sg"]
+    assert "node-sg" in services()
+    assert database["network_mode"] == "none"
+    assert not any("PASSWORD" in name and "FILE" not in name for name in database["environment"])
+    for service in (database, node):
+        assert service["secrets"] == [{"source": "database_password", "target": CREDENTIAL}]
+        assert all(volume.split(":")[0] in whole["volumes"] for volume in service["volumes"])
+    assert whole["secrets"]["database_password"]["file"].startswith("./secrets/")
 
 
 @pytest.mark.processes

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from broker.store.postgresql import CREDENTIAL
 from tests.deploy.gotemplate import render
 from tests.deploy.programs import DEPLOY, program, ran
 
@@ -58,6 +59,20 @@ def test_each_pod_is_confined_and_gets_its_passphrase_as_a_plain_file() -> None:
         (secret,) = (m for m in container["volumeMounts"] if m["name"] == "passphrase")
         assert secret["subPath"] == "passphrase"
         assert not any("value" in e and "passphrase" in e["value"] for e in container["env"])
+
+
+def test_a_node_with_a_database_gets_its_password_as_a_plain_file() -> None:
+    chosen = values()
+    chosen["nodes"]["sg"]["databaseSecret"] = "of-sg"
+    (pod,) = (
+        each["spec"]["template"]["spec"]
+        for each in rendered(chosen)
+        if each["kind"] == "StatefulSet" and each["metadata"]["name"].endswith("node-sg")
+    )
+    (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["name"] == CREDENTIAL)
+    assert (mount["mountPath"], mount["subPath"]) == (f"/run/credentials/{CREDENTIAL}", CREDENTIAL)
+    (volume,) = (each for each in pod["volumes"] if each["name"] == CREDENTIAL)
+    assert volume["secret"]["secretName"] == "of-sg"
 
 
 def test_a_node_is_ready_for_desks_without_its_hub() -> None:

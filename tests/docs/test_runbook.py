@@ -25,9 +25,13 @@ TEXT = page("runbook.md")
 LINES = shell_lines(TEXT)
 OURS = [line for line in LINES if "kentong" in shlex.split(line)[0].rsplit("/", 1)[-1]]
 OTHERS = {
+    "createdb",
+    "createuser",
     "curl",
     "install",
     "journalctl",
+    "pg_dump",
+    "pg_restore",
     "python",
     "python3",
     "systemctl",

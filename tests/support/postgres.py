@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,11 @@ class Postgres:
 
     programs: Path
     folder: Path
+    port: int = 5432  # of the socket's name as well
 
     def database(self, name: str) -> str:
         """The URL of a new, empty database."""
-        self._run("createdb", "-h", str(self.folder), name)
+        self._run("createdb", "-h", str(self.folder), "-p", str(self.port), name)
         return self.url(name)
 
     def url(self, name: str) -> str:
@@ -44,11 +45,11 @@ class Postgres:
 
     def copy(self, of: str, name: str) -> None:
         """Make a database like another that nobody has open."""
-        self._say(f"CREATE DATABASE {name} TEMPLATE {of}")
+        self.say(f"CREATE DATABASE {name} TEMPLATE {of}")
 
     def drop(self, name: str) -> None:
         """Take a database away, whoever has it open."""
-        self._say(f"DROP DATABASE {name} WITH (FORCE)")
+        self.say(f"DROP DATABASE {name} WITH (FORCE)")
 
     def dump(self, name: str, file: Path) -> None:
         """Back a database up while it is in use."""
@@ -94,8 +95,9 @@ class Postgres:
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(SETTINGS)
 
-    def _say(self, statement: str) -> None:
-        place = f"host={self.folder} user={USER} dbname=postgres"
+    def say(self, statement: str) -> None:
+        """Let its administrator say something."""
+        place = f"host={self.folder} port={self.port} user={USER} dbname=postgres"
         with psycopg.connect(place, autocommit=True) as connection:
             connection.execute(statement.encode())
 
@@ -128,15 +130,19 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def running_postgres(programs: Path) -> Iterator[Postgres]:
+def running_postgres(
+    programs: Path, before: Callable[[Postgres], None] | None = None, *, port: int = 5432
+) -> Iterator[Postgres]:
     """A server in a folder that its user may enter, ended and taken away at the end."""
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     try:
         if os.geteuid() == 0:
             entry = pwd.getpwnam(USER)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-        server = Postgres(programs, folder)
+        server = Postgres(programs, folder, port)
         server.create()
+        if before is not None:
+            before(server)
         server.start()
         try:
             yield server

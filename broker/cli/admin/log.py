@@ -9,6 +9,7 @@ import typer
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.log_migrate import migrate_log
 from broker.cli.admin.log_restore import restore_from
 from broker.cli.admin.log_resume import resume
 from broker.cli.admin.log_status import status
@@ -35,7 +36,7 @@ from broker.log.regional import regional_policy
 from broker.logs import configure, get_logger
 from broker.monitoring.report import SUFFIX, keep_reporting
 from broker.settings import home, settings
-from broker.store.database import open_database
+from broker.store.database import check_url, open_database
 from broker.transport.accounts import user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
@@ -59,6 +60,7 @@ app.command()(erase)
 app.command()(resume)
 app.command()(status)
 app.command("restore")(restore_from)
+app.command("migrate")(migrate_log)
 
 
 @app.callback()
@@ -72,7 +74,10 @@ def init(
         str, typer.Argument(help="Name of the log for ever, for example log.example.int/kentong.")
     ],
     database: Annotated[
-        str, typer.Option(help="URL of its database; a file of its own if not given.")
+        str,
+        typer.Option(
+            help="URL of its database, without a password; a file of its own if not given."
+        ),
     ] = "",
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
@@ -81,6 +86,8 @@ def init(
 
     Example: kentong log init log.example.int/kentong
     """
+    if database:
+        check_url(database, metadata)
     secret = passphrase(passphrase_file)
     document = found_log(home(), secret, LedgerConfig(origin=origin, database=database))
     place = LedgerPlace(home())
@@ -183,7 +190,7 @@ def run(
     async def sequence_alone() -> None:
         async with (
             Link(credentials) as link,
-            open_database(place.database_url, metadata) as database,
+            open_database(place.database_url, metadata, sole=True) as database,
         ):
             await link.wait_connected()
             committer = place.committer(database)

@@ -52,7 +52,7 @@ def restore_from(
         with place.files.written():
             async with (
                 serving(signer, place.socket),
-                open_database(place.database_url, metadata) as database,
+                open_database(place.database_url, metadata, sole=True) as database,
             ):
                 sizes.extend(await restore(place.committer(database), copy))
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
 from broker.cli import screen
+from broker.cli.admin.migrate import migrate_node
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
 from broker.cli.admin.node_records import erase, settle
 from broker.cli.admin.node_status import status
@@ -20,6 +21,8 @@ from broker.logs import configure
 from broker.node.logstate import mark_restored
 from broker.node.pairs import begin_anew
 from broker.settings import home, settings
+from broker.store.database import check_url
+from broker.store.tables import metadata
 from keys.files import make_private_folder
 from keys.home import Home
 from keys.identity import STORE_NAME, create_identity
@@ -28,6 +31,7 @@ app = typer.Typer(no_args_is_help=True)
 app.command()(status)
 app.command()(erase)
 app.command()(settle)
+app.command("migrate")(migrate_node)
 _MAX_CA_BYTES = 64 * 1024
 
 
@@ -41,10 +45,18 @@ def init(
     member: Annotated[str, typer.Option(help="Code of the member, for example SG.")],
     hub: Annotated[str, typer.Option(help="Where the hub is: tls://host:port.")],
     ca: Annotated[Path, typer.Option(help="Certificate of the hub's authority, PEM.")],
+    database: Annotated[
+        str,
+        typer.Option(
+            help="URL of its database, without a password; a file of its own if not given."
+        ),
+    ] = "",
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
     """Make a node in this home folder: its keys, if there are none yet, and its settings.
+
+    With --database postgresql://USER@HOST/NAME?sslrootcert=FILE its state is kept in PostgreSQL.
 
     Example: kentong node init --member SG --hub tls://hub.example.org:4222 --ca hub-ca.pem
     """
@@ -55,7 +67,9 @@ def init(
         authority = ca.read_bytes()[:_MAX_CA_BYTES]
     except OSError as error:
         raise BrokerError("unreadable", f"{ca} cannot be read") from error
-    config = NodeConfig(member=member, hub_url=hub)
+    if database:
+        check_url(database, metadata)
+    config = NodeConfig(member=member, hub_url=hub, database_url=database)
     make_private_folder(place.folder)
     keys = Home(home()).node_keys
     if not (keys / STORE_NAME).exists():

@@ -28,6 +28,7 @@ from broker.api.serving import PlainPort
 from broker.errors import BrokerError
 from broker.node.epochkeys import keep_keys
 from broker.node.node import Node, Quotas
+from broker.node.owner import claim
 from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
 from broker.store.tables import metadata
@@ -53,7 +54,7 @@ class NodeConfig(Strict):
     Attributes:
         member: Whose node.
         hub_url: `tls://host:port`; of a cluster, every server's, with commas between them.
-        database_url: Another database than `node.db`; empty for that one.
+        database_url: Another database than `node.db`, without its password; empty for that one.
         tls_host: Address of a TLS port for desks elsewhere; empty for none.
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
         log_compare_s: How often to read again a part of the log from the hub, drawn by lot, and
@@ -155,13 +156,17 @@ class NodePlace:
         return config.database_url or sqlite_url(self.folder / "node.db")
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[Database]:
+    async def database(self, *, sole: bool = False) -> AsyncIterator[Database]:
         """Open the node's database.
+
+        Args:
+            sole: Whether as the node itself, of which there is one.
 
         Raises:
             BrokerError: There is no node here, or its database does not open.
         """
-        async with open_database(self.database_url(self.config()), metadata) as database:
+        url = self.database_url(self.config())
+        async with open_database(url, metadata, sole=sole) as database:
             yield database
 
     def credentials(self, config: NodeConfig, identity: MemberIdentity) -> Credentials:
@@ -216,9 +221,10 @@ async def run_node(
     if (copy := directory.load_proven() or directory.load()) is not None:
         present.take(copy.view)
     async with (
-        place.database() as database,
+        place.database(sole=True) as database,
         Link(place.credentials(config, identity)) as link,
     ):
+        await database.change(lambda connection: claim(connection, config.member))
         tokens = TokenBook(database)
         node = Node(
             present,
