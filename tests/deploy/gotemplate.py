@@ -1,8 +1,8 @@
 """The few words of Go's templates that our chart uses, so that it renders where no helm is.
 
 `{{ .A.b }}`, `{{ $.A.b }}`, `{{ $x.b }}`, `{{ $x }}`; lines with `{{- if .A.b }}`,
-`{{- if $x.b }}`, `{{- range $key, $value := .A.b }}` and `{{- end }}`. Anything else is refused: the chart then says
-more than this can check.
+`{{- if $x.b }}`, `{{- range $key, $value := .A.b }}` and `{{- end }}`. Anything else is refused:
+the chart then says more than this can check.
 """
 
 import re
