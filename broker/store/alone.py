@@ -12,16 +12,24 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from broker.store.errors import StoreError
-from broker.store.postgresql import lock_number
+from broker.store.postgresql import TIMED, lock_number
 from broker.store.sqlite import CHANGING
 
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
-_WAIT_S: Final = 5  # a process that was killed may still be in the server's books so long
+_IN_USE: Final = "another process has the database to itself; end that first"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_PROMPT: Final = ", ".join(  # in SQL: how soon the server notices that a machine went away
+    f"set_config('{setting}', '{value}', false)"
+    for setting, value in (
+        ("tcp_keepalives_idle", "10s"),
+        ("tcp_keepalives_interval", "5s"),
+        ("tcp_keepalives_count", "3"),
+    )
+)
 _MODE: Final = 0o600
 
 
@@ -67,9 +75,7 @@ def _locked_file(database: str, name: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StoreError(
-                "database-in-use", "another process has the database to itself; end that first"
-            ) from None
+            raise StoreError("database-in-use", _IN_USE, retry="later") from None
         yield
     finally:
         os.close(handle)
@@ -94,16 +100,17 @@ class _OwnSession:
         await self.close()
         self._connection = connection = await self.engine.connect()
         try:
-            # Not as a change: all others would wait with this one.
-            await connection.execute(
-                text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": f"{_WAIT_S}s"}
-            )
+            # Not as a change: all others would wait with this one. Who was killed may still be in
+            # the server's books for a moment; whose machine is gone, for half a minute.
+            await connection.exec_driver_sql(f"SELECT {TIMED}, {_PROMPT}")
             number = lock_number(self.name, "alone")
             await connection.exec_driver_sql(f"SELECT pg_advisory_lock({number})")
             await connection.commit()
             _ = await connection.execution_options(**{CHANGING: True})
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if getattr(getattr(error, "orig", None), "sqlstate", "") == _LOCK_NOT_AVAILABLE:
+                raise StoreError("database-in-use", _IN_USE, retry="later") from None
             raise
         return connection
 

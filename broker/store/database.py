@@ -1,9 +1,9 @@
 """One database of a process: durable, one writer, several changes to a commit.
 
 SQLite by default, in write-ahead mode with `synchronous=FULL`: committed means on the disk; or
-PostgreSQL, by its URL. All
-changes go through one task, which commits what waits together, so that many desks share the cost
-of one synchronous write. A change that fails leaves the others of its commit alone.
+PostgreSQL, by its URL. All changes go through one task, which commits what waits together, so that
+many desks share the cost of one synchronous write. A change that fails leaves the others of its
+commit alone.
 """
 
 import asyncio
@@ -128,6 +128,11 @@ class Database:
             self._note(error)
             for waiting in batch:
                 _fail(waiting, error)
+            return
+        except Exception:  # noqa: BLE001 - the edge of the writer: else all would wait for ever
+            _log.exception("database-failed")
+            for waiting in batch:
+                _fail(waiting, StoreError("database-failed", "it broke", retry="later"))
             return
         if self._away:
             self._away = False

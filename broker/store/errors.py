@@ -38,7 +38,7 @@ _UNCONNECTED: Final = (  # libpq gives no SQLSTATE for what happens before there
 _STATES: Final = (  # how PostgreSQL's SQLSTATE begins; its manual, appendix A
     ("40", "database-conflict", "another transaction was first: nothing was kept"),
     ("53100", "disk-full", "the database's disk is full: nothing was kept"),
-    ("55P03", "database-in-use", "another process has the database to itself; end that first"),
+    ("55P03", "database-locked", "another process holds the database"),
     ("XX001", "database-damaged", _DAMAGED),
     ("XX002", "database-damaged", _DAMAGED),
     ("08", *_LOST),

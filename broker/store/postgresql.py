@@ -19,6 +19,8 @@ from broker.store.sqlite import CHANGING
 DRIVER: Final = "postgresql+psycopg"
 CREDENTIAL: Final = "database-password"  # its name in LoadCredential=
 READING: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+TIMED: Final = "set_config('lock_timeout', '5s', true)"
+"""In SQL: that this transaction waits so long for a lock, as SQLite's do."""
 _MAX_PASSWORD_BYTES: Final = 1024
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CHECKED: Final = frozenset({"verify-ca", "verify-full"})
@@ -66,9 +68,8 @@ def postgresql_engine(url: URL, name: str) -> AsyncEngine:
 
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get(CHANGING, False):
-            connection.exec_driver_sql(
-                f"SELECT pg_advisory_xact_lock({lock_number(name, 'change')})"
-            )
+            number = lock_number(name, "change")
+            connection.exec_driver_sql(f"SELECT {TIMED}, pg_advisory_xact_lock({number})")
 
     event.listen(engine.sync_engine, "begin", begin)
     return engine

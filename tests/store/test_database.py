@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,40 @@ async def test_a_second_process_that_would_be_alone_is_refused(url: str) -> None
         await put(database, "still here")
     async with open_database(url, metadata, sole=True) as database:
         assert await count(database) == 1
+
+
+async def test_whatever_breaks_a_commit_the_next_change_goes_on(url: str) -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[AsyncConnection]:
+        raise RuntimeError("of a library")
+        yield
+
+    async with open_database(url, metadata) as database:
+        whole, database.begin = database.begin, broken
+        with pytest.raises(StoreError) as caught:
+            await put(database, "broken")
+        assert (caught.value.code, caught.value.retry) == ("database-failed", "later")
+        database.begin = whole
+        await put(database, "after")
+        assert await count(database) == 1
+
+
+async def test_a_change_waits_for_another_process_only_so_long(url: str) -> None:
+    held, over = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: AsyncConnection) -> None:
+        held.set()
+        await over.wait()
+
+    async with open_database(url, metadata) as one, open_database(url, metadata) as other:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.change(hold))
+            await held.wait()
+            with pytest.raises(StoreError) as caught:
+                await put(other, "meanwhile")
+            over.set()
+        assert (caught.value.code, caught.value.retry) == ("database-locked", "later")
+        await put(other, "after")
 
 
 CHILD = """
