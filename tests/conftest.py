@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from broker.store.database import open_database
 from broker.store.tables import metadata
 from tests.support.databases import TEMPLATE, Databases, kept_in
-from tests.support.postgres import Postgres, programs, running_postgres
+from tests.support.postgres import Postgres, installed, running_postgres
 
 settings.register_profile(
     "fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -35,13 +35,7 @@ def external() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL: skipped where none is installed, a failure in CI."""
-    found = programs()
-    if found is None:
-        reason = "PostgreSQL is not installed: apt-get install postgresql"
-        if os.environ.get("CI"):  # noqa: TID251 - a test setting
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with running_postgres(found) as server:
+    with running_postgres(installed()) as server:
         yield server
 
 

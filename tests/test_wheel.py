@@ -34,6 +34,11 @@ def test_what_is_not_python_is_in_it_too(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {f"broker/cli/demo/policies/{code}.toml" for code in ("agreement", "SG", "TL")} <= names
     assert "broker/locale/kentong.pot" in names
+    steps = ("broker/store/migrations/node", "broker/ledger/migrations")
+    assert {
+        "broker/store/migrations/env.py",
+        *(f"{each}/r0001_first.py" for each in steps),
+    } <= names
     assert not [name for name in names if name.endswith(".pyc") or "/tests/" in name]
 
 

@@ -61,18 +61,19 @@ def test_each_pod_is_confined_and_gets_its_passphrase_as_a_plain_file() -> None:
         assert not any("value" in e and "passphrase" in e["value"] for e in container["env"])
 
 
-def test_a_node_with_a_database_gets_its_password_as_a_plain_file() -> None:
+@pytest.mark.parametrize("of", ["hub", "node-sg"])
+def test_who_has_a_database_gets_its_password_as_a_plain_file(of: str) -> None:
     chosen = values()
-    chosen["nodes"]["sg"]["databaseSecret"] = "of-sg"
+    (chosen["nodes"]["sg"] if of == "node-sg" else chosen["hub"])["databaseSecret"] = "theirs"
     (pod,) = (
         each["spec"]["template"]["spec"]
         for each in rendered(chosen)
-        if each["kind"] == "StatefulSet" and each["metadata"]["name"].endswith("node-sg")
+        if each["kind"] == "StatefulSet" and each["metadata"]["name"] == f"{RELEASE}-{of}"
     )
     (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["name"] == CREDENTIAL)
     assert (mount["mountPath"], mount["subPath"]) == (f"/run/credentials/{CREDENTIAL}", CREDENTIAL)
     (volume,) = (each for each in pod["volumes"] if each["name"] == CREDENTIAL)
-    assert volume["secret"]["secretName"] == "of-sg"
+    assert volume["secret"]["secretName"] == "theirs"
 
 
 def test_a_node_is_ready_for_desks_without_its_hub() -> None:

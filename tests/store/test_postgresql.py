@@ -15,7 +15,7 @@ from broker.settings import settings
 from broker.store.database import StoreError, check_url, open_database
 from broker.store.postgresql import postgresql_engine
 from broker.store.tables import metadata
-from tests.support.postgres import USER, Postgres, programs, running_postgres
+from tests.support.postgres import USER, Postgres, installed, running_postgres
 
 SECRET = "open-sesame-42"  # noqa: S105 - of a server that this test makes
 
@@ -85,9 +85,6 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    found = programs()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     authority = trustme.CA()
     authority_file = tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.cert_pem.write_to_path(authority_file)
@@ -110,7 +107,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         lines = "local all all trust\nhostssl all all all scram-sha-256\n"
         (server.data / "pg_hba.conf").write_text(lines)
 
-    with running_postgres(found, before, port=port) as server:
+    with running_postgres(installed(), before, port=port) as server:
         server.database("guarded")
         server.say(f"ALTER USER {USER} PASSWORD '{SECRET}'")
         yield Guarded(port, authority_file)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+import pytest
 
 PACKAGES: Final = Path("/usr/lib/postgresql")  # where Debian puts them, by version
 USER: Final = "postgres"  # the server refuses to run as root
@@ -119,6 +120,17 @@ class Postgres:
             timeout=60,
         )
         return done.stdout or b""
+
+
+def installed() -> Path:
+    """The programs of a server: a skip where there is none, a failure in CI."""
+    found = programs()
+    if found is None:
+        reason = "PostgreSQL is not installed: apt-get install postgresql"
+        if os.environ.get("CI"):  # noqa: TID251 - a test setting
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
 
 
 def programs() -> Path | None:
