@@ -99,7 +99,7 @@ def verify_decision(decision: Decision, view: DirectoryView) -> None:
 def encode_delivery(delivered: bytes, decision: Decision, member: str) -> bytes:
     """Return what lands in the inbox of `member`."""
     shown = decision.for_recipient(member).to_bytes()
-    return canonical.encode([DELIVERY_VERSION, delivered, shown])
+    return canonical.pack([DELIVERY_VERSION, delivered, shown])
 
 
 def parse_delivery(raw: bytes) -> Delivery:

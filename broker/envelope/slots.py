@@ -43,7 +43,7 @@ class Slot:
     hash: bytes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hash", sha256(SLOT_CONTEXT, canonical.encode(self.to_wire())))
+        object.__setattr__(self, "hash", sha256(SLOT_CONTEXT, canonical.pack(self.to_wire())))
 
     def to_wire(self) -> list[canonical.Value]:
         """Return the wire value."""
