@@ -54,9 +54,14 @@ Entry: TypeAlias = Slot | bytes
 """A slot in clear, or a bare hash: a dummy, or a slot that this reader may not see."""
 
 
-def hash_of(entry: Entry) -> bytes:
-    """Return the slot hash of `entry`."""
-    return entry.hash if isinstance(entry, Slot) else entry
+def hashes_of(entries: tuple[Entry, ...]) -> list[bytes]:
+    """Return the slot hashes of `entries`, in their order."""
+    return [entry if isinstance(entry, bytes) else entry.hash for entry in entries]
+
+
+def slots_in(entries: tuple[Entry, ...]) -> tuple[Slot, ...]:
+    """Return the slots in clear, in their order."""
+    return tuple([entry for entry in entries if isinstance(entry, Slot)])
 
 
 def to_wire(entries: tuple[Entry, ...]) -> list[canonical.Value]:
@@ -66,7 +71,7 @@ def to_wire(entries: tuple[Entry, ...]) -> list[canonical.Value]:
 
 def routing_root(entries: tuple[Entry, ...]) -> bytes:
     """Return SHA-256(count || all slot hashes in order); the count is one byte."""
-    return sha256(bytes([len(entries)]), *(hash_of(entry) for entry in entries))
+    return sha256(bytes([len(entries)]), *hashes_of(entries))
 
 
 def count_for(recipients: int) -> int:
@@ -88,10 +93,10 @@ def parse_entries(wire: canonical.Value) -> tuple[Entry, ...]:
     """
     if not isinstance(wire, list) or len(wire) not in SLOT_COUNTS:
         raise EnvelopeError("bad-slots", "an envelope has 16 or 32 slots")
-    entries = tuple(_parse_entry(item) for item in wire)
-    if len({hash_of(entry) for entry in entries}) != len(entries):
+    entries = tuple([_parse_entry(item) for item in wire])
+    if len({*hashes_of(entries)}) != len(entries):
         raise EnvelopeError("bad-slots", "a slot stands twice")
-    named = [entry.recipient for entry in entries if isinstance(entry, Slot)]
+    named = [slot.recipient for slot in slots_in(entries)]
     if len(set(named)) != len(named):
         raise EnvelopeError("duplicate-recipient", "a recipient stands in two slots")
     return entries
