@@ -173,21 +173,25 @@ class Decision:
 
     def for_recipient(self, recipient: str) -> "Decision":
         """Return the same decision showing the record about `recipient` alone."""
-        shown = tuple(
-            opening if opening is not None and opening.record.recipient == recipient else None
-            for opening in self.openings
-        )
-        return replace(self, openings=shown)
+        return replace(self, openings=self._shown_to(recipient))
 
-    def to_bytes(self) -> bytes:
-        """Return the wire form."""
+    def to_bytes(self, *, recipient: str | None = None) -> bytes:
+        """Return the wire form; for a recipient, that of `for_recipient`."""
+        shown = self.openings if recipient is None else self._shown_to(recipient)
         openings: list[canonical.Value] = [
-            None if opening is None else [opening.salt, opening.record_bytes]
-            for opening in self.openings
+            None if opening is None else [opening.salt, opening.record_bytes] for opening in shown
         ]
         signed: list[canonical.Value] = [self.kid, self.signature]
         salts: list[canonical.Value] = [self.salts.route, self.salts.body]
         return canonical.pack([DECISION_VERSION, self.header_bytes, signed, openings, salts])
+
+    def _shown_to(self, recipient: str) -> tuple[Opening | None, ...]:
+        return tuple(
+            [
+                opening if opening is not None and opening.record.recipient == recipient else None
+                for opening in self.openings
+            ]
+        )
 
 
 def parse_decision(raw: bytes) -> Decision:

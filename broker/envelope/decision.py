@@ -99,7 +99,7 @@ def verify_decision(decision: Decision, view: DirectoryView) -> None:
 
 def encode_delivery(delivered: bytes, decision: Decision, member: str) -> bytes:
     """Return what lands in the inbox of `member`."""
-    shown = decision.for_recipient(member).to_bytes()
+    shown = decision.to_bytes(recipient=member)
     return canonical.pack([DELIVERY_VERSION, delivered, shown])
 
 
