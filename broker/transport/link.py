@@ -302,8 +302,7 @@ class Link:
         self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
     ) -> None:
         client = self._ready()
-        extra = sum(len(name) + len(value) + 4 for name, value in (headers or {}).items())
-        if len(payload) + extra + _HEADER_BYTES > client.max_payload:
+        if len(payload) + _header_bytes(headers) > client.max_payload:
             raise Refused(0, "too large for the hub")  # the server would close the connection
         try:
             await client.publish(subject, payload, reply=reply, headers=headers)
@@ -390,3 +389,10 @@ class Link:
 
     async def _on_error(self, error: Exception) -> None:
         _log.warning("nats-error", error=type(error).__name__)
+
+
+def _header_bytes(headers: Mapping[str, str] | None) -> int:
+    """Return the size of the library's encoding of `headers`, or a little more."""
+    if not headers:
+        return 0
+    return _HEADER_BYTES + len("".join([*headers, *headers.values()])) + 4 * len(headers)
