@@ -50,6 +50,8 @@ class Strict(BaseModel):
 
 
 def _in_utc_milliseconds(value: datetime) -> datetime:
+    if value.tzinfo is UTC and not value.microsecond % 1000 and value >= _EPOCH:
+        return value  # as every label has it that was read
     if value.tzinfo is None:
         raise ValueError("a time needs its offset from UTC")
     value = value.astimezone(UTC)
@@ -324,20 +326,21 @@ _READERS: Final[dict[str, tuple[type, Callable[[Any], object]]]] = {
     "purposes": (list, _all_by_code(Purpose)),
     "rel_to": (list, tuple),
 }
-_NOT_READ: Final = (type(None), lambda value: value)
 
 
 def _from_wire(wire: dict[str, canonical.Value]) -> dict[str, object]:
-    return {name: _field(name, value) for name, value in wire.items()}
-
-
-def _field(name: str, value: canonical.Value) -> object:
-    if type(value) is dict:
-        return _from_wire(value)
-    wire_type, read = _READERS.get(name, _NOT_READ)
-    if type(value) is not wire_type:
-        return value  # what it must be is checked with the whole label
-    try:
-        return read(value)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise SchemaError("bad-label", "the value or code is not known", field=name) from None
+    found: dict[str, object] = {}
+    for name, value in wire.items():
+        reader = _READERS.get(name)
+        if type(value) is dict:
+            found[name] = _from_wire(value)
+        elif reader is None or type(value) is not reader[0]:
+            found[name] = value  # what it must be is checked with the whole label
+        else:
+            try:
+                found[name] = reader[1](value)
+            except (KeyError, TypeError, ValueError, OverflowError):
+                raise SchemaError(
+                    "bad-label", "the value or code is not known", field=name
+                ) from None
+    return found
