@@ -107,9 +107,7 @@ class Statement:
     def sign(self, key: SignKey) -> "SignedStatement":
         """Return it signed by a gateway's decision key."""
         raw = self.to_bytes()
-        signed = SignedStatement(self, key.sign(LEAF_CONTEXT + raw))
-        object.__setattr__(signed, "_bytes", raw + _TAIL.pack(_ED25519, signed.signature))
-        return signed
+        return SignedStatement(self, key.sign(LEAF_CONTEXT + raw))
 
 
 @dataclass(frozen=True)
@@ -118,8 +116,6 @@ class SignedStatement:
 
     statement: Statement
     signature: bytes = field(repr=False)
-    # As signed here, where they are asked for three times; else empty.
-    _bytes: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def verify(self, key: VerifyKey) -> None:
         """Return if the gateway with `key` signed it.
@@ -134,7 +130,7 @@ class SignedStatement:
 
     def to_bytes(self) -> bytes:
         """Return the layout up to the stream."""
-        return self._bytes or self.statement.to_bytes() + _TAIL.pack(_ED25519, self.signature)
+        return self.statement.to_bytes() + _TAIL.pack(_ED25519, self.signature)
 
     def found_at(self, stream: bytes, stream_seq: int) -> "Leaf":
         """Return the leaf that the sequencer appends."""

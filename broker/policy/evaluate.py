@@ -17,7 +17,7 @@ from schemas.label import Intent
 from schemas.policy import Direction, PolicyDocument, Rule
 from schemas.policynames import Names, Unknown
 
-MAX_ANSWERED: Final = 4096  # about two megabytes; a sender may vary what it likes
+MAX_ANSWERED: Final = 4096  # less than five megabytes; a sender may vary what it likes
 Stage: TypeAlias = Literal["export", "agreement", "import"]
 
 
