@@ -5,6 +5,7 @@ was dropped. An exception is written as its class and code, never its text: libr
 """
 
 import contextlib
+import json
 import logging
 import re
 import sys
@@ -94,6 +95,8 @@ ALLOWED: Final = frozenset(
         "worker",
     }
 )
+_ENCODER: Final = json.JSONEncoder(sort_keys=True)  # `dumps` makes one for each line
+_PLAIN: Final = (bool, int, float, type(None))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_.:/+@-]{0,159}")
 
 
@@ -107,7 +110,7 @@ def configure(process: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _name_errors,
             _only_allowed,
-            structlog.processors.JSONRenderer(sort_keys=True),
+            structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Lines(),
@@ -150,12 +153,16 @@ def _name_errors(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _as_json(event: EventDict, **_: object) -> str:
+    return _ENCODER.encode(event)
+
+
 def _only_allowed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     kept: EventDict = {}
     for name, value in event.items():
         if name not in ALLOWED:
             continue
-        if value is None or isinstance(value, bool | int | float):
+        if isinstance(value, _PLAIN):
             kept[name] = value
         elif isinstance(value, bytes):
             kept[name] = value.hex()[:64]

@@ -64,15 +64,15 @@ class VerdictRecord:
 
     def to_bytes(self) -> bytes:
         """Return the canonical encoding."""
-        return canonical.encode(
+        return canonical.pack(
             {
-                "slot": self.slot,
-                "recipient": self.recipient,
-                "pair_seq": list(self.pair_seq),
-                "verdict": "accepted" if self.accepted else "refused",
                 "code": self.code,
-                "rule": self.rule,
+                "pair_seq": list(self.pair_seq),
                 "policy": self.policy,
+                "recipient": self.recipient,
+                "rule": self.rule,
+                "slot": self.slot,
+                "verdict": "accepted" if self.accepted else "refused",
             }
         )
 
@@ -109,26 +109,24 @@ class DecisionHeader:
     def to_bytes(self) -> bytes:
         """Return the canonical encoding."""
         wire: dict[str, canonical.Value] = {
-            "v": DECISION_VERSION,
-            "digest": self.digest,
-            "sender": self.sender,
+            "code": self.code,
             "decided_at": milliseconds(self.decided_at),
-            "gateway": self.gateway,
+            "digest": self.digest,
             "dir": {
+                "hash": self.dir.hash,
                 "root": self.dir.root,
                 "snapshot": self.dir.snapshot,
-                "hash": self.dir.hash,
             },
-            "code": self.code,
-            "slots": list(self.slots),
+            "gateway": self.gateway,
+            "id": None if self.id is None else self.id.bytes,
+            "kind": None if self.kind is None else str(self.kind),
+            "sender": self.sender,
+            "slots": [*self.slots],
+            "status": None if self.status is None else str(self.status),
+            "v": DECISION_VERSION,
         }
-        if self.id is not None:
-            wire["id"] = self.id.bytes
-        if self.status is not None:
-            wire["status"] = str(self.status)
-        if self.kind is not None:
-            wire["kind"] = str(self.kind)
-        return canonical.encode(wire)
+        # Of the fields, three may be absent, and none is nil.
+        return canonical.pack({name: item for name, item in wire.items() if item is not None})
 
 
 @dataclass(frozen=True)
@@ -175,21 +173,25 @@ class Decision:
 
     def for_recipient(self, recipient: str) -> "Decision":
         """Return the same decision showing the record about `recipient` alone."""
-        shown = tuple(
-            opening if opening is not None and opening.record.recipient == recipient else None
-            for opening in self.openings
-        )
-        return replace(self, openings=shown)
+        return replace(self, openings=self._shown_to(recipient))
 
-    def to_bytes(self) -> bytes:
-        """Return the wire form."""
+    def to_bytes(self, *, recipient: str | None = None) -> bytes:
+        """Return the wire form; for a recipient, that of `for_recipient`."""
+        shown = self.openings if recipient is None else self._shown_to(recipient)
         openings: list[canonical.Value] = [
-            None if opening is None else [opening.salt, opening.record_bytes]
-            for opening in self.openings
+            None if opening is None else [opening.salt, opening.record_bytes] for opening in shown
         ]
         signed: list[canonical.Value] = [self.kid, self.signature]
         salts: list[canonical.Value] = [self.salts.route, self.salts.body]
-        return canonical.encode([DECISION_VERSION, self.header_bytes, signed, openings, salts])
+        return canonical.pack([DECISION_VERSION, self.header_bytes, signed, openings, salts])
+
+    def _shown_to(self, recipient: str) -> tuple[Opening | None, ...]:
+        return tuple(
+            [
+                opening if opening is not None and opening.record.recipient == recipient else None
+                for opening in self.openings
+            ]
+        )
 
 
 def parse_decision(raw: bytes) -> Decision:

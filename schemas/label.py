@@ -4,8 +4,10 @@ Source: schemas/SPEC.md section 3. The wire form is a canonical map of exactly t
 optional ones left out; identifiers are 16 raw bytes and times are milliseconds since 1970 UTC.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Self
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import (
@@ -48,6 +50,8 @@ class Strict(BaseModel):
 
 
 def _in_utc_milliseconds(value: datetime) -> datetime:
+    if value.tzinfo is UTC and not value.microsecond % 1000 and value >= _EPOCH:
+        return value  # as every label has it that was read
     if value.tzinfo is None:
         raise ValueError("a time needs its offset from UTC")
     value = value.astimezone(UTC)
@@ -240,8 +244,7 @@ def parse_label(raw: bytes) -> Label:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SchemaError("bad-label", first["msg"], field=where) from None
-    if label.to_bytes() != raw:  # a list out of order, or an optional field sent as nil
-        raise SchemaError("bad-label", "the label is not in its one canonical form")
+    _check_one_form(label, wire)
     return label
 
 
@@ -274,38 +277,70 @@ def _to_wire(value: object) -> canonical.Value:
     raise TypeError(type(value).__name__)
 
 
-_UUIDS: Final = frozenset({"id", "alert_id", "thread"})
-_MOMENTS: Final = frozenset({"created", "expires", "review_by", "delete_by"})
-_ENUMS: Final = {
-    "kind": Kind,
-    "status": Status,
-    "precedence": Precedence,
-    "tlp": TLP,
-    "pap": PAP,
-    "judicial_use": JudicialUse,
-    "level": Level,
+def _check_one_form(label: Label, wire: dict[str, canonical.Value]) -> None:
+    """Return if the map, whose encoding is canonical, is the one that `label` is written as.
+
+    That leaves a list out of order, an optional field sent as nil, and a default left out.
+    """
+    whole = (
+        None not in wire.values()
+        and label.classification.model_fields_set == Classification.model_fields.keys()
+        and all(
+            name not in wire or list(getattr(label, name)) == wire[name]
+            for name in ("handling", "purposes", "rel_to")
+        )
+    )
+    if not whole:
+        raise SchemaError("bad-label", "the label is not in its one canonical form")
+
+
+def _by_code(codes: type[StrEnum]) -> Callable[[str], StrEnum]:
+    return {str(code): code for code in codes}.__getitem__
+
+
+def _all_by_code(codes: type[StrEnum]) -> Callable[[list[canonical.Value]], tuple[StrEnum, ...]]:
+    one = _by_code(codes)
+    return lambda items: tuple([one(item) for item in items])  # type: ignore[arg-type] # or KeyError
+
+
+def _uuid_of(raw: bytes) -> UUID:
+    return UUID(bytes=raw)
+
+
+def _moment_of(wire: int) -> datetime:
+    return _EPOCH + wire * _MILLISECOND
+
+
+# By the name of a field: the wire type that is read, and how. Asked for every field of every label.
+_READERS: Final[dict[str, tuple[type, Callable[[Any], object]]]] = {
+    **dict.fromkeys(("id", "alert_id", "thread"), (bytes, _uuid_of)),
+    **dict.fromkeys(("created", "expires", "review_by", "delete_by"), (int, _moment_of)),
+    "kind": (str, _by_code(Kind)),
+    "status": (str, _by_code(Status)),
+    "precedence": (str, _by_code(Precedence)),
+    "tlp": (str, _by_code(TLP)),
+    "pap": (str, _by_code(PAP)),
+    "judicial_use": (str, _by_code(JudicialUse)),
+    "level": (str, _by_code(Level)),
+    "handling": (list, _all_by_code(Handling)),
+    "purposes": (list, _all_by_code(Purpose)),
+    "rel_to": (list, tuple),
 }
-_ENUM_LISTS: Final = {"handling": Handling, "purposes": Purpose}
 
 
 def _from_wire(wire: dict[str, canonical.Value]) -> dict[str, object]:
-    return {name: _field(name, value) for name, value in wire.items()}
-
-
-def _field(name: str, value: canonical.Value) -> object:  # noqa: PLR0911 - one line per wire type
-    try:
-        if isinstance(value, dict):
-            return _from_wire(value)
-        if name in _UUIDS and isinstance(value, bytes):
-            return UUID(bytes=value)
-        if name in _MOMENTS and isinstance(value, int) and not isinstance(value, bool):
-            return _EPOCH + value * _MILLISECOND
-        if name in _ENUMS and isinstance(value, str):
-            return _ENUMS[name](value)
-        if name in _ENUM_LISTS and isinstance(value, list):
-            return tuple(_ENUM_LISTS[name](str(item)) for item in value)
-        if isinstance(value, list):
-            return tuple(value)
-    except (ValueError, OverflowError):
-        raise SchemaError("bad-label", "the value or code is not known", field=name) from None
-    return value
+    found: dict[str, object] = {}
+    for name, value in wire.items():
+        reader = _READERS.get(name)
+        if type(value) is dict:
+            found[name] = _from_wire(value)
+        elif reader is None or type(value) is not reader[0]:
+            found[name] = value  # what it must be is checked with the whole label
+        else:
+            try:
+                found[name] = reader[1](value)
+            except (KeyError, TypeError, ValueError, OverflowError):
+                raise SchemaError(
+                    "bad-label", "the value or code is not known", field=name
+                ) from None
+    return found

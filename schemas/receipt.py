@@ -107,7 +107,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
     match receipt:
         case DecisionReceipt(decision, copies):
             pairs: list[canonical.Value] = [[code, str(where)] for code, where in copies]
-            return canonical.encode([RECEIPT_VERSION, "decision", decision, pairs])
+            return canonical.pack([RECEIPT_VERSION, "decision", decision, pairs])
         case TemporaryRefusal(id=ident, digest=digest, code=code, retry_after_s=after):
             return canonical.encode(
                 [RECEIPT_VERSION, "temporary", ident.bytes, digest, code, after]

@@ -58,6 +58,18 @@ def test_any_bytes_decode_to_their_own_encoding_or_are_refused(raw: bytes) -> No
         pytest.param(b"\x01\x01", id="trailing bytes"),
         pytest.param(b"\xcf" + b"\xff" * 8, id="integer beyond 63 bits"),
         pytest.param(b"\x91" * 9 + b"\x01", id="nine levels"),
+        pytest.param(b"\x81\xa1a" * 9 + b"\x01", id="nine maps"),
+        pytest.param(b"\x92\x01\xcb" + bytes(8), id="float in a list"),
+        pytest.param(b"\x92\x01\xca" + bytes(4), id="short float in a list"),
+        pytest.param(b"\x81\xa1a\xcb" + bytes(8), id="float in a map"),
+        pytest.param(b"\x81\xa1a\x91\xd4\x01\x00", id="extension type in a list in a map"),
+        pytest.param(b"\x91\xd6\xff" + bytes(4), id="timestamp in a list"),
+        pytest.param(b"\x92\x01\xcf" + b"\xff" * 8, id="integer beyond 63 bits in a list"),
+        pytest.param(b"\x81\xa1a\xcf\x80" + bytes(7), id="integer beyond 63 bits in a map"),
+        pytest.param(b"\x81\xc4\x01a\x01", id="key of bytes"),
+        pytest.param(b"\x82\xa1a\x01\xc4\x01b\x01", id="key of bytes beside a string"),
+        pytest.param(b"\x91\x82\xa1b\x01\xa1a\x02", id="keys out of order in a list"),
+        pytest.param(b"\x81\xa1a\x82\xa1b\x01\xa1b\x02", id="repeated key in a map"),
         pytest.param(b"\x91" * 2000 + b"\x01", id="two thousand levels"),
         pytest.param(b"\xa1\xff", id="not UTF-8"),
         pytest.param(b"", id="nothing"),
@@ -66,6 +78,12 @@ def test_any_bytes_decode_to_their_own_encoding_or_are_refused(raw: bytes) -> No
 def test_another_encoding_of_the_same_value_is_refused(raw: bytes) -> None:
     with pytest.raises(CanonicalError):
         canonical.decode(raw, max_bytes=1 << 20)
+
+
+@given(values.filter(lambda value: depth(value) <= canonical.MAX_DEPTH))
+def test_what_was_read_is_packed_as_it_stood(value: canonical.Value) -> None:
+    raw = canonical.encode(value)
+    assert canonical.pack(canonical.unpack(raw)) == raw
 
 
 def test_a_float_has_no_encoding() -> None:

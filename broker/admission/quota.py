@@ -1,6 +1,6 @@
 """How much one member may submit: a token bucket, as pure arithmetic."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -61,5 +61,5 @@ class Bucket:
         elapsed_s = max(0.0, (now - self.at).total_seconds())
         tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
         if tokens >= 1:
-            return replace(self, tokens=tokens - 1, at=max(now, self.at)), 0
+            return Bucket(self.rate_per_s, self.burst, tokens - 1, max(now, self.at)), 0
         return self, max(1, round((1 - tokens) / self.rate_per_s))

@@ -12,7 +12,7 @@ from typing import Final
 
 from broker.envelope.delivered import Delivered, parse_delivered
 from broker.envelope.errors import EnvelopeError, as_envelope_error
-from broker.envelope.slots import Entry, hash_of
+from broker.envelope.slots import Entry, hashes_of
 from keys.directory.view import DirectoryView
 from keys.errors import SignatureError
 from keys.primitives.hashing import hmac_sha256, random_bytes
@@ -46,7 +46,7 @@ class Delivery:
 
 
 def commitments(
-    entries: Sequence[Entry], records: Mapping[bytes, VerdictRecord]
+    entries: tuple[Entry, ...], records: Mapping[bytes, VerdictRecord]
 ) -> tuple[tuple[bytes, ...], tuple[Opening | None, ...]]:
     """Return one hash for each position, and the openings of those that have a record.
 
@@ -54,13 +54,14 @@ def commitments(
         entries: Of the envelope, in order.
         records: By slot hash; positions without one get a random hash.
     """
-    hashes: list[bytes] = []
-    openings: list[Opening | None] = []
-    for entry in entries:
-        record = records.get(hash_of(entry))
-        opening = None if record is None else Opening.of(record, random_bytes(SALT_BYTES))
-        openings.append(opening)
-        hashes.append(random_bytes(SALT_BYTES) if opening is None else verdict_hash(opening))
+    random = random_bytes(SALT_BYTES * len(entries))  # for each position its salt, or its hash
+    salts = [random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)]
+    hashes = list(salts)
+    openings: list[Opening | None] = [None] * len(salts)
+    for position, slot_hash in enumerate(hashes_of(entries)):
+        if (record := records.get(slot_hash)) is not None:
+            openings[position] = opening = Opening.of(record, salts[position])
+            hashes[position] = verdict_hash(opening)
     return tuple(hashes), tuple(openings)
 
 
@@ -98,8 +99,8 @@ def verify_decision(decision: Decision, view: DirectoryView) -> None:
 
 def encode_delivery(delivered: bytes, decision: Decision, member: str) -> bytes:
     """Return what lands in the inbox of `member`."""
-    shown = decision.for_recipient(member).to_bytes()
-    return canonical.encode([DELIVERY_VERSION, delivered, shown])
+    shown = decision.to_bytes(recipient=member)
+    return canonical.pack([DELIVERY_VERSION, delivered, shown])
 
 
 def parse_delivery(raw: bytes) -> Delivery:

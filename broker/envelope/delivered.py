@@ -13,7 +13,7 @@ from broker.envelope.chunks import attachments_key
 from broker.envelope.errors import EnvelopeError
 from broker.envelope.officer import check_officer
 from broker.envelope.signed import COMMIT_CONTEXT, Frame, frame, stanza_info
-from broker.envelope.slots import Slot, hash_of, parse_entries, parse_slot
+from broker.envelope.slots import Slot, hashes_of, parse_entries, parse_slot
 from broker.envelope.submitted import STANZA_BYTES
 from keys.directory.entries import OfficerEntry
 from keys.directory.view import DirectoryView
@@ -85,7 +85,7 @@ def parse_delivered(raw: bytes) -> Delivered:
         case _:
             raise EnvelopeError("bad-envelope", "not a delivered envelope")
     parts = frame(suite, label_bytes, commit, entries, ciphertext, signed)
-    if slot.hash not in {hash_of(entry) for entry in entries}:
+    if slot.hash not in hashes_of(entries):
         raise EnvelopeError("wrong-slot", "the copy's own slot is not among those signed")
     if len(stanza) != STANZA_BYTES or sha256(stanza) != slot.stanza_digest:
         raise EnvelopeError("stanza-mismatch", "the stanza is not the one its slot names")

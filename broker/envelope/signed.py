@@ -1,7 +1,7 @@
 """What the sending node signs, the same for both forms. Source: schemas/SPEC.md section 6."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -42,12 +42,11 @@ class Frame:
     kid: bytes
     signature: bytes
     digest: bytes
+    _signed: bytes = field(repr=False)
 
     def signed_bytes(self) -> bytes:
         """Return the bytes under the node's signature."""
-        return signed_bytes(
-            self.suite, self.kid, self.label_bytes, self.commit, self.entries, self.ciphertext
-        )
+        return self._signed
 
     def verify(self, view: DirectoryView, *, at: datetime, decided: bool = False) -> None:
         """Return if the sender named in the label signed these bytes with a key that held.
@@ -69,7 +68,7 @@ class Frame:
             else:
                 key = view.verification_key(member, self.kid, at=at)
         try:
-            key.verify(self.signature, self.signed_bytes())
+            key.verify(self.signature, self._signed)
         except SignatureError as error:
             raise EnvelopeError("bad-signature", "the signature does not verify") from error
 
@@ -104,8 +103,19 @@ def frame(  # noqa: PLR0917 - in the order of the wire
         raise EnvelopeError("unknown-label-version", str(error)) from error
     except SchemaError as error:
         raise EnvelopeError("bad-label", str(error)) from error
-    digest = sha256(signed_bytes(suite, kid, label_bytes, commit, entries, ciphertext))
-    return Frame(suite, label, label_bytes, commit, entries, ciphertext, kid, signature, digest)
+    message = signed_bytes(suite, kid, label_bytes, commit, entries, ciphertext)
+    return Frame(
+        suite,
+        label,
+        label_bytes,
+        commit,
+        entries,
+        ciphertext,
+        kid,
+        signature,
+        sha256(message),
+        message,
+    )
 
 
 def signed_bytes(  # noqa: PLR0917 - in the order of the wire

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from broker.envelope import wire
 from broker.envelope.errors import EnvelopeError
 from broker.envelope.signed import Frame, frame
-from broker.envelope.slots import Entry, PairSeq, Slot, hash_of, parse_entries, to_wire
+from broker.envelope.slots import Entry, PairSeq, Slot, hashes_of, parse_entries, slots_in, to_wire
 from keys.primitives.hashing import sha256
 from keys.primitives.sealing import OVERHEAD_BYTES
 from schemas import canonical
@@ -27,11 +27,11 @@ class Submitted:
 
     frame: Frame
     stanzas: Mapping[str, bytes] = field(repr=False)
+    slots: tuple[Slot, ...] = field(init=False, repr=False, compare=False)
+    """Of the recipients, in the order of their positions."""
 
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The slots of the recipients, in the order of their positions."""
-        return tuple(entry for entry in self.frame.entries if isinstance(entry, Slot))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", slots_in(self.frame.entries))
 
     def recipients(self) -> tuple[str, ...]:
         """Return the recipients, in the order of their slots."""
@@ -82,7 +82,7 @@ def deliver(submitted: Submitted, member: str) -> bytes:
     parts = submitted.frame
     slot = submitted.slot_of(member)
     shown = parts.label.disclose_recipients
-    hashes: list[canonical.Value] = [hash_of(entry) for entry in parts.entries]
+    hashes: list[canonical.Value] = [*hashes_of(parts.entries)]
     return wire.join(
         [
             wire.WIRE_VERSION,
@@ -99,7 +99,7 @@ def deliver(submitted: Submitted, member: str) -> bytes:
 
 
 def _match(entries: tuple[Entry, ...], stanzas: list[canonical.Value]) -> dict[str, bytes]:
-    slots = [entry for entry in entries if isinstance(entry, Slot)]
+    slots = slots_in(entries)
     if not slots or len(slots) != len(stanzas):
         raise EnvelopeError("bad-slots", "there is not one stanza for each slot")
     matched: dict[str, bytes] = {}

@@ -56,10 +56,7 @@ def _check_canonical(
     ciphertext: bytes,
     signed: list[canonical.Value],
 ) -> None:
-    try:
-        before, after = _around(head, len(ciphertext), signed)
-    except CanonicalError as error:
-        raise EnvelopeError("not-canonical", "a value has no canonical encoding") from error
+    before, after = _around(head, len(ciphertext), signed)
     whole = len(before) + len(ciphertext) + len(after) == len(raw)
     if not (whole and raw.startswith(before) and raw.endswith(after)):
         raise EnvelopeError("not-canonical", "the bytes are not the canonical encoding")
@@ -69,9 +66,9 @@ def _around(
     head: list[canonical.Value], size: int, signed: list[canonical.Value]
 ) -> tuple[bytes, bytes]:
     """Return the encoding before and after a ciphertext of `size` bytes."""
-    items = canonical.encode(head)[1:]  # without its own one-byte list header
+    items = canonical.pack(head)[1:]  # without its own one-byte list header
     before = bytes([0x90 | len(head) + 2]) + items + _bin_header(size)
-    return before, canonical.encode(signed)
+    return before, canonical.pack(signed)
 
 
 def _bin_header(size: int) -> bytes:

@@ -1,9 +1,11 @@
 """What one gateway worker counts: verdicts by code, places, times. Never whose, never what."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as Metric
 
 from schemas.decision import Decision
 from schemas.receipt import Where
@@ -21,31 +23,31 @@ class Counts:
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry()
-        self._envelopes = Counter(
+        self._envelopes = Metric(
             "kentong_gateway_envelopes",
             "Envelopes carried through, by outcome; again if a worker died in between",
             ("traffic", "outcome", "code"),
             registry=self.registry,
         )
-        self._copies = Counter(
+        self._copies = Metric(
             "kentong_gateway_copies",
             "Verdicts on copies, one for each recipient, by code; code none where accepted",
             ("traffic", "verdict", "code"),
             registry=self.registry,
         )
-        self._placed = Counter(
+        self._placed = Metric(
             "kentong_gateway_placed",
             "Accepted copies by where they went: stored, held, bounced, expired",
             ("traffic", "where"),
             registry=self.registry,
         )
-        self._failures = Counter(
+        self._failures = Metric(
             "kentong_gateway_failures",
             "Submissions not carried through, to come again, by error code",
             ("code",),
             registry=self.registry,
         )
-        self._moved = Counter(
+        self._moved = Metric(
             "kentong_gateway_held_moved",
             "Held copies that found their place in an inbox",
             registry=self.registry,
@@ -65,9 +67,9 @@ class Counts:
             "refused" if not accepted else "accepted" if accepted == len(records) else "partly"
         )
         self._envelopes.labels(traffic, outcome, decision.header.code or "none").inc()
-        for record in records:
-            verdict = "accepted" if record.accepted else "refused"
-            self._copies.labels(traffic, verdict, record.code or "none").inc()
+        for code, count in Counter(record.code for record in records).items():
+            verdict = "refused" if code else "accepted"
+            self._copies.labels(traffic, verdict, code or "none").inc(count)
 
     def refused_unread(self, code: str) -> None:
         """Count a submission whose label nobody could read."""
@@ -79,8 +81,8 @@ class Counts:
 
     def placed(self, places: Iterable[Where], *, lane: Lane) -> None:
         """Count where the copies of one envelope went."""
-        for where in places:
-            self._placed.labels(_traffic(lane), str(where)).inc()
+        for where, count in Counter(places).items():
+            self._placed.labels(_traffic(lane), str(where)).inc(count)
 
     def failed(self, code: str) -> None:
         """Count a submission that was left un-acked."""

@@ -6,7 +6,6 @@ work of a dead one leaves no second copy inside the server's window, and the rec
 leaves none after it.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +13,14 @@ from typing import Final
 from uuid import UUID
 
 from broker.gateway import record
-from broker.transport.errors import StreamFull
 from broker.transport.link import Link
-from broker.transport.message import EXPIRES_HEADER, SENDER_HEADER, UNREAD_AT_MOST
+from broker.transport.message import (
+    EXPIRES_HEADER,
+    ID_HEADER,
+    SENDER_HEADER,
+    UNREAD_AT_MOST,
+    Outgoing,
+)
 from keys.primitives.signing import SignKey
 from schemas.label import Label
 from schemas.receipt import (
@@ -58,13 +62,7 @@ class Dispatcher:
         Raises:
             BrokerError: The outcome of a publish is unknown: do not acknowledge the submission.
         """
-        async with asyncio.TaskGroup() as group:
-            placing = [
-                group.create_task(self._place(label, digest, copy, now=now)) for copy in copies
-            ]
-        placed = tuple(
-            (copy.recipient, task.result()) for copy, task in zip(copies, placing, strict=True)
-        )
+        placed = await self._place(label, digest, copies, now=now)
         for recipient, where in placed:
             if where is Where.BOUNCED:
                 await self.notify(
@@ -72,25 +70,39 @@ class Dispatcher:
                 )
         return placed
 
-    async def _place(self, label: Label, digest: bytes, copy: Copy, *, now: datetime) -> Where:
-        token = f"{digest.hex()}.{copy.recipient}"
+    async def _place(
+        self, label: Label, digest: bytes, copies: Sequence[Copy], *, now: datetime
+    ) -> tuple[tuple[str, Where], ...]:
+        """Try every inbox at one time, then the hub's own keeping for those that took nothing."""
         leaves_ms = int(min(label.expires, now + UNREAD_AT_MOST).timestamp() * 1000)
-        headers = {EXPIRES_HEADER: str(leaves_ms), SENDER_HEADER: label.sender.member}
-        inbox = f"deliver.{copy.recipient}.{label.lane}.{label.id}"
-        held = f"held.{copy.recipient}.{label.sender.member}.{label.lane}.{label.id}"
-        for subject, where in ((inbox, Where.STORED), (held, Where.HELD)):
-            try:
-                await self.link.publish_acked(
-                    subject,
+        sender, rest = label.sender.member, f"{label.lane}.{label.id}"
+        left, placed = list(copies), dict.fromkeys((c.recipient for c in copies), Where.BOUNCED)
+        for prefix, by_sender, where in (
+            ("deliver", "", Where.STORED),
+            ("held", f"{sender}.", Where.HELD),
+        ):
+            outgoing = [
+                Outgoing(
+                    f"{prefix}.{copy.recipient}.{by_sender}{rest}",
                     copy.payload,
-                    msg_id=token,
-                    headers=headers,
-                    timeout_s=PUBLISH_TIMEOUT_S,
+                    {
+                        EXPIRES_HEADER: str(leaves_ms),
+                        SENDER_HEADER: sender,
+                        ID_HEADER: f"{digest.hex()}.{copy.recipient}",
+                    },
                 )
-            except StreamFull:
-                continue
-            return where
-        return Where.BOUNCED
+                for copy in left
+            ]
+            if not outgoing:
+                break
+            taken = await self.link.publish_all(outgoing, timeout_s=PUBLISH_TIMEOUT_S)
+            tried, left = left, []
+            for copy, fits in zip(tried, taken, strict=True):
+                if fits:
+                    placed[copy.recipient] = where
+                else:
+                    left.append(copy)
+        return tuple(placed.items())
 
     async def notify(
         self,

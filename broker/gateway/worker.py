@@ -23,6 +23,7 @@ from broker.gateway.counts import Counts
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Copy, Dispatcher
+from broker.gateway.lane import run_lane
 from broker.log.audited import Audited, parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
@@ -36,11 +37,9 @@ from schemas.decision import Decision
 from schemas.receipt import TemporaryRefusal
 from schemas.vocabulary import Kind, Lane
 
-BATCH: Final = 64  # judged together; a worker that dies leaves this many to be judged again
-PULL_TIMEOUT_S: Final = 3.0
 TRUSTED_ATTEMPTS: Final = 3  # a submission that came more often is tried in a child first
 HELD_S: Final = 30  # an operator has to look into it first
-PAUSE_S: Final = 1.0  # after an error, before the lane is pulled again
+PAUSE_S: Final = 1.0  # after an error, before a record is written again
 _SUBJECT_PARTS: Final = 4
 _log = get_logger()
 
@@ -71,17 +70,7 @@ class Worker:
 
     async def run_lane(self, member: str, lane: Lane) -> None:
         """Serve one lane of one member for ever."""
-        while True:
-            try:
-                batch = await self.link.pull(
-                    f"SUBMIT_{member}", f"GATEWAY-{lane}", batch=BATCH, timeout_s=PULL_TIMEOUT_S
-                )
-                async with asyncio.TaskGroup() as group:
-                    for message in batch:
-                        group.create_task(self._serve(message, member))
-            except BrokerError as error:
-                _log.warning("lane-paused", member=member, lane=str(lane), error_code=error.code)
-                await asyncio.sleep(PAUSE_S)
+        await run_lane(self.link, member, lane, self._serve)
 
     async def _serve(self, message: Message, member: str) -> None:
         """Carry one submission through; un-acked, it comes again."""

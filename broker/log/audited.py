@@ -42,7 +42,7 @@ class Audited:
 
     def to_bytes(self) -> bytes:
         """Return the wire form."""
-        return canonical.encode(
+        return canonical.pack(
             [AUDITED_VERSION, self.signed.to_bytes(), self.decision_bytes, self.sealed]
         )
 

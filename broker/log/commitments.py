@@ -12,7 +12,7 @@ from typing import Final
 
 from broker.log.errors import LogError
 from broker.log.leaf import TIME_STEP_S, LeafKind, Statement
-from broker.log.merkle import Frontier, leaf_hash
+from broker.log.merkle import small_root
 from keys.primitives.hashing import hmac_sha256
 from schemas.decision import ROUTE_CONTEXT, Decision
 from schemas.vocabulary import Status
@@ -23,7 +23,7 @@ BODY_CONTEXT: Final = b"kentong/body/1\0"
 def route_of(decision: Decision) -> bytes:
     """Return `c_route` of a decision, for all who were shown any part of it."""
     header = hmac_sha256(decision.salts.route, ROUTE_CONTEXT + decision.header_bytes)
-    return Frontier().append(map(leaf_hash, (header, *decision.header.slots))).root()
+    return small_root((header, *decision.header.slots))
 
 
 def body_of(decision: Decision) -> bytes:

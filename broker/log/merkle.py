@@ -89,6 +89,18 @@ def tree_root(size: int, lookup: NodeLookup) -> bytes:
     return Frontier.of(size, lookup).root()
 
 
+def small_root(entries: Sequence[bytes]) -> bytes:
+    """Return the root of a tree of these entries, made for each decision, so without a frontier."""
+    row = [sha256(b"\x00", entry) for entry in entries]
+    while len(row) > 1:
+        pairs = [
+            sha256(b"\x01", left, right) for left, right in zip(row[::2], row[1::2], strict=False)
+        ]
+        # The odd one out moves up as it is: the largest power of two stays on the left.
+        row = pairs + row[len(row) & ~1 :]
+    return row[0] if row else EMPTY_ROOT
+
+
 def inclusion_proof(index: int, size: int, lookup: NodeLookup) -> tuple[bytes, ...]:
     """Return PATH(index, D[size]), the leaf's sibling first (RFC 6962 section 2.1.1)."""
     check_index(index, size)

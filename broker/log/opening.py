@@ -59,7 +59,7 @@ class OpeningSealer:
         """
         hour = self._hour_key(to, decision.header.decided_at)
         sealed = gcm_seal(_key_of(hour.key, signed), decision.to_bytes(), aad=b"")
-        return canonical.encode([hour.kid, hour.sealed, sealed])
+        return canonical.pack([hour.kid, hour.sealed, sealed])
 
     def _hour_key(self, to: tuple[bytes, SealKey], at: datetime) -> _HourKey:
         kid, key = to

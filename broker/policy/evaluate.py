@@ -8,8 +8,8 @@ the one that forbids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
 from broker.policy.table import Request, Table
 from keys.directory.view import DirectoryView
@@ -17,6 +17,7 @@ from schemas.label import Intent
 from schemas.policy import Direction, PolicyDocument, Rule
 from schemas.policynames import Names, Unknown
 
+MAX_ANSWERED: Final = 4096  # less than five megabytes; a sender may vary what it likes
 Stage: TypeAlias = Literal["export", "agreement", "import"]
 
 
@@ -62,6 +63,8 @@ class Policies:
     _exports: Mapping[str, _Policy]
     _imports: Mapping[str, _Policy]
     _agreement: _Policy
+    # Alerts differ less than their ids do: what was answered once is answered again.
+    _answered: dict[Request, Verdict] = field(default_factory=dict, compare=False, repr=False)
 
     def evaluate(self, intent: Intent, recipients: Sequence[str]) -> dict[str, Verdict]:
         """Return the verdict on each recipient.
@@ -70,15 +73,24 @@ class Policies:
             intent: A label, or what is known of one before sealing.
             recipients: Member codes; one not in the directory is refused.
         """
-        return {recipient: self._evaluate(intent, recipient) for recipient in recipients}
+        verdicts: dict[str, Verdict] = {}
+        for recipient in recipients:
+            request = Request.of(intent, recipient)
+            found = self._answered.get(request)
+            if found is None:
+                found = self._evaluate(request)
+                if len(self._answered) >= MAX_ANSWERED:
+                    self._answered.clear()
+                self._answered[request] = found
+            verdicts[recipient] = found
+        return verdicts
 
-    def _evaluate(self, intent: Intent, recipient: str) -> Verdict:
-        exporter = self._exports.get(intent.sender.member)
-        importer = self._imports.get(recipient)
+    def _evaluate(self, request: Request) -> Verdict:
+        exporter = self._exports.get(request.sender)
+        importer = self._imports.get(request.recipient)
         if exporter is None or importer is None:
-            missing = intent.sender.member if exporter is None else recipient
+            missing = request.sender if exporter is None else request.recipient
             return Verdict(False, "unknown-member", f"{missing} is no member", b"", "agreement")
-        request = Request.of(intent, recipient)
         stages = (exporter, self._agreement, importer)
         for policy in stages:
             if policy.unknown is not None:

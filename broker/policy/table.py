@@ -2,37 +2,53 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.label import Facts, Intent
 from schemas.policy import UNKNOWN, Direction, Effect, PolicyDocument, Rule
 from schemas.registry import known
+from schemas.vocabulary import TLP, Handling, Level, Purpose, Status
 
 ALL_TRUE: Final = Facts(personal_data=True, victim=True, minor=True, biometrics=True)
 Groups = Mapping[str, frozenset[str]]
 _HIGHEST: Final = 99  # above the rank of every level
 
 
-@dataclass(frozen=True)
-class Request:
-    """One envelope and one recipient, as the rules see them.
+class Request(NamedTuple):
+    """All of one envelope and one recipient that a rule can ask about, and nothing else.
 
     Attributes:
         type: `unknown` where this software does not read the type and version.
         facts: All true for an unknown type.
     """
 
-    intent: Intent
-    type: str
-    facts: Facts
+    sender: str
+    agency: str
     recipient: str
+    type: str
+    status: Status
+    tlp: TLP
+    level: Level
+    handling: tuple[Handling, ...]
+    purposes: tuple[Purpose, ...]
+    facts: Facts
 
     @classmethod
     def of(cls, intent: Intent, recipient: str) -> "Request":
         """Return the request of `intent` to `recipient`."""
-        if (intent.type, intent.type_version) in known():
-            return cls(intent, intent.type, intent.facts, recipient)
-        return cls(intent, UNKNOWN, ALL_TRUE, recipient)
+        read = (intent.type, intent.type_version) in known()
+        return cls(
+            intent.sender.member,
+            intent.sender.agency,
+            recipient,
+            intent.type if read else UNKNOWN,
+            intent.status,
+            intent.tlp,
+            intent.classification.level,
+            intent.handling,
+            intent.purposes,
+            intent.facts if read else ALL_TRUE,
+        )
 
 
 Condition = Callable[[Request], bool]
@@ -107,14 +123,14 @@ def _sides(
     if recipients is not None:
         yield lambda request: request.recipient in recipients
     if senders is not None:
-        yield lambda request: request.intent.sender.member in senders
+        yield lambda request: request.sender in senders
 
 
 def _kinds(rule: Rule) -> Iterator[Condition]:
     if (types := rule.types) is not None:
         yield lambda request: request.type in types
     if (status := rule.status) is not None:
-        yield lambda request: request.intent.status in status
+        yield lambda request: request.status in status
     if (facts := rule.facts) is not None:
         yield lambda request: facts.hold(request.facts)
 
@@ -131,25 +147,25 @@ def _levels(rule: Rule) -> Iterator[Condition]:
 
 
 def _tlp_within(lowest: int, highest: int) -> Condition:
-    return lambda request: lowest <= request.intent.tlp.rank <= highest
+    return lambda request: lowest <= request.tlp.rank <= highest
 
 
 def _classified_within(lowest: int, highest: int) -> Condition:
-    return lambda request: lowest <= request.intent.classification.level.rank <= highest
+    return lambda request: lowest <= request.level.rank <= highest
 
 
 def _lists(rule: Rule) -> Iterator[Condition]:
     if rule.handling_only is not None:
         handling_only = frozenset(rule.handling_only)
-        yield lambda request: handling_only.issuperset(request.intent.handling)
+        yield lambda request: handling_only.issuperset(request.handling)
     if rule.handling_any is not None:
         handling_any = frozenset(rule.handling_any)
-        yield lambda request: not handling_any.isdisjoint(request.intent.handling)
+        yield lambda request: not handling_any.isdisjoint(request.handling)
     if rule.purposes_only is not None:
         purposes_only = frozenset(rule.purposes_only)
-        yield lambda request: purposes_only.issuperset(request.intent.purposes)
+        yield lambda request: purposes_only.issuperset(request.purposes)
     if rule.purposes_any is not None:
         purposes_any = frozenset(rule.purposes_any)
-        yield lambda request: not purposes_any.isdisjoint(request.intent.purposes)
+        yield lambda request: not purposes_any.isdisjoint(request.purposes)
     if (agencies := rule.agencies) is not None:
-        yield lambda request: request.intent.sender.agency in agencies
+        yield lambda request: request.agency in agencies

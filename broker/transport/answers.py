@@ -16,6 +16,7 @@ NOT_FOUND: Final = 10037
 _FULL: Final = frozenset({10077, 10122, 10023})  # bytes or messages exceeded; storage short
 _CONFLICT: Final = 10071
 _LEADERLESS: Final = frozenset({10004, 10005, 10008})  # a cluster that agrees on nothing for now
+_STORED: Final = b'{"stream":"'
 _UNREADABLE: Final = "an answer that cannot be read"
 
 
@@ -44,6 +45,18 @@ def ack_of(message: Msg) -> Ack:
             return Ack(stream, seq, bool(answer.get("duplicate")))
         case _:
             raise Refused(0, _UNREADABLE)
+
+
+def check_stored(message: Msg) -> None:
+    """Return if the server stored what was published; where, nobody asks.
+
+    Raises:
+        TransportError: As `ack_of`.
+    """
+    # What the hub's own server writes, five times for each decision; all else is read.
+    if message.data.startswith(_STORED) and b'"error"' not in message.data:
+        return
+    ack_of(message)
 
 
 def answer_in(raw: bytes) -> dict[str, Any]:

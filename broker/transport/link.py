@@ -7,10 +7,9 @@ and a task of this class replaces a closed client, waiting longer each time, wit
 
 import asyncio
 import contextlib
-import itertools
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,24 +18,26 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
 from broker.logs import get_logger
+from broker.transport.acks import AckMultiplexer
 from broker.transport.answers import (
     NO_RESPONDERS,
     NOT_FOUND,
     ack_of,
     answer_in,
     check_status,
+    check_stored,
     stored,
 )
 from broker.transport.credentials import Credentials
 from broker.transport.dialling import CLOSE_S, CONNECT_TIMEOUT_S, opened, taken_over, thrown_away
-from broker.transport.errors import Refused, TransportError, Unreachable
-from broker.transport.message import Ack, Message, Stored
+from broker.transport.errors import Refused, StreamFull, TransportError, Unreachable
+from broker.transport.message import ID_HEADER, Ack, Message, Outgoing, Stored
+from broker.transport.pulling import Puller
 
 REQUEST_TIMEOUT_S: Final = 5.0
 MIN_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 15.0
-PULL_MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
-MAX_UNANSWERED: Final = 10_000  # publishes that wait for the server at one time
+MAX_UNANSWERED: Final = 10_000  # publishes, or groups of them, that wait for the server
 MAX_WAITING_BYTES: Final = 128 * 1024 * 1024  # the library's own bound, for each subscription
 _HEADER_BYTES: Final = 32  # the version line of headers and their end
 _log = get_logger()
@@ -57,12 +58,11 @@ class Link:
         self._lost = asyncio.Event()
         self._settled = asyncio.Event()  # Not connecting at this moment.
         self._settled.set()
-        self._acks: dict[str, asyncio.Future[Msg]] = {}  # Owned by this loop, one for each publish.
+        self._acks = AckMultiplexer()
+        self._pullers: dict[tuple[str, str], Puller] = {}  # Of this connection, by consumer.
         self._served: list[tuple[str, Answer, int]] = []
-        self._prefix = ""
         self._generation = 0
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
-        self._tokens = itertools.count()
 
     @property
     def generation(self) -> int:
@@ -135,10 +135,36 @@ class Link:
             Unreachable: No connection, or no answer in time.
             Refused: Any other error of the server.
         """
-        sent = {**(headers or {}), "Nats-Msg-Id": msg_id}
+        sent = {**(headers or {}), ID_HEADER: msg_id}
         if expect_last_subject_seq is not None:
             sent["Nats-Expected-Last-Subject-Sequence"] = str(expect_last_subject_seq)
         return ack_of(await self._ask(subject, payload, sent, timeout_s))
+
+    async def publish_all(
+        self, outgoing: Sequence[Outgoing], *, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> list[bool]:
+        """Store each message in the stream of its subject; false where that stream is full.
+
+        Args:
+            outgoing: Each with `ID_HEADER`; written one after the other, in no order for the
+                server.
+            timeout_s: After it the outcome is unknown.
+
+        Raises:
+            SequenceConflict: Against an expectation in a header.
+            Unreachable: No connection, or one was not answered in time; others may be stored.
+            Refused: Any other error of the server, likewise.
+        """
+        taken: list[bool] = []
+        for answer in await self._ask_all(outgoing, timeout_s):
+            if answer is None:
+                raise Unreachable
+            try:
+                check_stored(answer)
+                taken.append(True)
+            except StreamFull:
+                taken.append(False)
+        return taken
 
     async def request(
         self, subject: str, payload: bytes, *, timeout_s: float = REQUEST_TIMEOUT_S
@@ -162,11 +188,12 @@ class Link:
             Unreachable: No connection, or it was lost meanwhile.
             Refused: There is no such consumer, or this account may not use it.
         """
-        found = await self._pull(stream, durable, {"batch": batch, "no_wait": True}, 2.0, batch)
-        if found:
-            return found
-        waiting = {"batch": 1, "expires": int(timeout_s * 1e9)}
-        return await self._pull(stream, durable, waiting, timeout_s, 1)
+        client = self._ready()
+        puller = self._pullers.get((stream, durable))
+        if puller is None:
+            puller = self._pullers[stream, durable] = Puller(client, stream, durable)
+        found = await self._pulled(puller.at_once(batch))
+        return found or await self._pulled(puller.next(timeout_s))
 
     async def get_last(self, stream: str, subject: str) -> Stored | None:
         """Return the last message on `subject`, from the stream's leader; None if there is none.
@@ -232,57 +259,41 @@ class Link:
     async def _ask(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout_s: float
     ) -> Msg:
-        """Return the answer, through the one inbox of this connection.
+        """Return the answer.
 
         The library's own request may swallow a cancellation that meets its answer.
         """
-        loop = asyncio.get_running_loop()
-        token = str(next(self._tokens))  # behind the prefix of a connection, which nobody guesses
-        answer: asyncio.Future[Msg] = loop.create_future()
+        (answer,) = await self._ask_all((Outgoing(subject, payload, headers),), timeout_s)
+        if answer is None:
+            raise Unreachable
+        return answer
+
+    async def _ask_all(self, outgoing: Sequence[Outgoing], timeout_s: float) -> list[Msg | None]:
+        """Return the answer to each, through the one inbox of this connection; None for none."""
         async with self._room:
-            self._acks[token] = answer
-            # A timer of the loop: `asyncio.timeout` costs several times as much.
-            timer = loop.call_later(timeout_s, _give_up, answer)
+            asked = self._acks.ask(len(outgoing))
             try:
-                await self._publish(subject, payload, f"{self._prefix}.{token}", headers)
-                return await answer
+                for (subject, payload, headers), reply in zip(outgoing, asked.replies, strict=True):
+                    await self._publish(subject, payload, reply, headers)
+                await asked.wait(timeout_s)
             finally:
-                timer.cancel()
-                del self._acks[token]
+                self._acks.forget(asked)
+            return asked.answers
 
-    async def _pull(
-        self, stream: str, durable: str, body: Mapping[str, Any], limit_s: float, batch: int
-    ) -> list[Message]:
-        client = self._ready()
-        inbox = client.new_inbox()
-        found: list[Message] = []
+    async def _pulled(self, pull: Awaitable[tuple[list[Msg], Msg | None]]) -> list[Message]:
+        """Return the messages of a pull, or none if the server says that there are none."""
         try:
-            subscription = await client.subscribe(inbox, max_msgs=batch + 2)
-            try:
-                async with asyncio.timeout(limit_s + PULL_MARGIN_S):
-                    subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
-                    await client.publish(subject, json.dumps(body).encode(), reply=inbox)
-                    while len(found) < batch:
-                        message = await subscription.next_msg(timeout=None)
-                        if not message.reply or not message.reply.startswith("$JS.ACK"):
-                            check_status(message)
-                            break
-                        found.append(self._message(message))
-            except TimeoutError:
-                if not found and not self.connected:
-                    raise Unreachable from None
-            finally:
-                await subscription.unsubscribe()
+            found, said = await pull
         except (NATSError, OSError) as error:
-            if found:
-                return found
             raise Unreachable from error
-        return found
-
-    def _message(self, message: Msg) -> Message:
-        return Message.of(
-            message.subject, bytes(message.data), message.headers, message.reply, self._reply
-        )
+        if said is not None and not found:
+            check_status(said)
+        elif not found and not self.connected:
+            raise Unreachable
+        return [
+            Message.of(each.subject, each.data, each.headers, each.reply, self._reply)
+            for each in found
+        ]
 
     async def _reply(self, subject: str, payload: bytes) -> None:
         await self._publish(subject, payload, "", None)
@@ -291,8 +302,7 @@ class Link:
         self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
     ) -> None:
         client = self._ready()
-        extra = sum(len(name) + len(value) + 4 for name, value in (headers or {}).items())
-        if len(payload) + extra + _HEADER_BYTES > client.max_payload:
+        if len(payload) + _header_bytes(headers) > client.max_payload:
             raise Refused(0, "too large for the hub")  # the server would close the connection
         try:
             await client.publish(subject, payload, reply=reply, headers=headers)
@@ -333,14 +343,16 @@ class Link:
             await thrown_away(client)  # a failed attempt leaves its socket open
             raise
         self._client = client
+        self._pullers.clear()
         self._generation += 1
         self._connected.set()
         _log.info("connected", server=self._credentials.name)
 
     async def _open(self, client: Client) -> None:
         await opened(client, self._credentials, on_error=self._on_error, on_lost=self._on_lost)
-        self._prefix = client.new_inbox()
-        await client.subscribe(f"{self._prefix}.*", cb=self._on_ack)
+        inbox = client.new_inbox()
+        self._acks.opened(inbox)
+        await client.subscribe(f"{inbox}.*", cb=self._on_ack)
         for served in self._served:
             await self._subscribe(client, *served)
         await taken_over(client)
@@ -366,20 +378,21 @@ class Link:
         await client.subscribe(subject, cb=reply, pending_bytes_limit=waiting_bytes)
 
     async def _on_ack(self, message: Msg) -> None:
-        waiting = self._acks.get(message.subject.rpartition(".")[2])
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
+        self._acks.arrived(message)
 
     async def _on_lost(self) -> None:
         self._lost.set()
-        for waiting in self._acks.values():
-            if not waiting.done():
-                waiting.set_exception(Unreachable("the connection was lost"))
+        self._acks.lost()
+        for puller in self._pullers.values():
+            puller.lost()
+        self._pullers.clear()
 
     async def _on_error(self, error: Exception) -> None:
         _log.warning("nats-error", error=type(error).__name__)
 
 
-def _give_up(answer: "asyncio.Future[Msg]") -> None:
-    if not answer.done():
-        answer.set_exception(Unreachable())
+def _header_bytes(headers: Mapping[str, str] | None) -> int:
+    """Return the size of the library's encoding of `headers`, or a little more."""
+    if not headers:
+        return 0
+    return _HEADER_BYTES + len("".join([*headers, *headers.values()])) + 4 * len(headers)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from broker.transport.errors import Refused
 
@@ -11,6 +11,8 @@ _SHORT: Final = 9  # $JS.ACK.stream.consumer.delivered.sequence.consumer sequenc
 _LONG: Final = 11  # the same with domain and account hash before the stream
 _NANOSECONDS: Final = 1_000_000_000
 _MAX_DIGITS: Final = 14  # year 5138
+ID_HEADER: Final = "Nats-Msg-Id"
+"""A stream drops a second message with the same one within its window."""
 EXPIRES_HEADER: Final = "Kentong-Expires"
 """Milliseconds since 1970: until then the hub keeps a copy for its reader."""
 SENDER_HEADER: Final = "Kentong-Sender"
@@ -81,6 +83,14 @@ class Message:
     async def in_progress(self) -> None:
         """Ask for more time before it is handed out again."""
         await self._publish(self._reply, b"+WPI")
+
+
+class Outgoing(NamedTuple):
+    """What is published: with the header `ID_HEADER` if a stream is to store it once."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,7 @@ def sha256(*parts: bytes) -> bytes:
 
     Callers fix the length of every part but the last, or prefix it, so that no two inputs collide.
     """
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(part)
-    return state.digest()
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:

@@ -187,6 +187,13 @@ def _label(parts: Wire, **changes: canonical.Value) -> Wire:
     return [*parts[:2], canonical.encode({**label, **changes}), *parts[3:]]
 
 
+def _slot(parts: Wire, field: int, value: canonical.Value) -> Wire:
+    slots = list(parts[4])
+    place = next(n for n, slot in enumerate(slots) if isinstance(slot, list))
+    slots[place] = [*slots[place][:field], value, *slots[place][field + 1 :]]
+    return [*parts[:4], slots, *parts[5:]]
+
+
 FORMS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "wire version": (lambda p: [2, *p[1:]], "unknown-wire-version"),
     "a version that is no number": (lambda p: [None, *p[1:]], "unknown-wire-version"),
@@ -198,6 +205,23 @@ FORMS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "short kid": (lambda p: [*p[:7], [p[7][0][:15], p[7][1]]], "bad-envelope"),
     "a field more": (lambda p: [*p[:7], b"", p[7]], "bad-envelope"),
     "fifteen slots": (lambda p: [*p[:4], p[4][:15], *p[5:]], "bad-slots"),
+    "a hash of 31 bytes": (lambda p: [*p[:4], [bytes(31), *p[4][1:]], *p[5:]], "bad-slots"),
+    "a slot that is a number": (lambda p: [*p[:4], [7, *p[4][1:]], *p[5:]], "bad-slots"),
+    "a slot of four fields": (
+        lambda p: [*p[:4], [[b"", b"", b"", b""], *p[4][1:]], *p[5:]],
+        "bad-slots",
+    ),
+    "no recipient": (lambda p: _slot(p, 0, ""), "bad-slots"),
+    "a recipient too long": (lambda p: _slot(p, 0, "X" * 17), "bad-slots"),
+    "a recipient of bytes": (lambda p: _slot(p, 0, b"MY"), "bad-slots"),
+    "a short key id": (lambda p: _slot(p, 1, bytes(15)), "bad-slots"),
+    "one number for two": (lambda p: _slot(p, 2, [1]), "bad-slots"),
+    "no numbers": (lambda p: _slot(p, 2, []), "bad-slots"),
+    "a bool for a number": (lambda p: _slot(p, 2, [1, True]), "bad-slots"),
+    "a negative number": (lambda p: _slot(p, 2, [-1, 1]), "bad-slots"),
+    "numbers of text": (lambda p: _slot(p, 2, ["1", "1"]), "bad-slots"),
+    "a short stanza digest": (lambda p: _slot(p, 3, bytes(31)), "bad-slots"),
+    "a long salt": (lambda p: _slot(p, 4, bytes(33)), "bad-slots"),
     "no stanza": (lambda p: [*p[:5], p[5][:1], *p[6:]], "bad-slots"),
     "stanzas swapped": (_swap_stanzas, "stanza-mismatch"),
     "stanzas of another": (_foreign_stanza, "stanza-mismatch"),

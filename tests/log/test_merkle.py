@@ -22,12 +22,13 @@ from broker.log.merkle import (
     inclusion_proof,
     leaf_hash,
     node_hash,
+    small_root,
     tree_root,
     verify_consistency,
     verify_inclusion,
 )
 from broker.log.tiles import Tile, parse_path
-from tests.log.trees import definition, flipped, leaves, lookup
+from tests.log.trees import definition, entry, flipped, leaves, lookup
 
 LARGEST = 130  # every tree up to here; some of the larger ones
 TALLEST = 600
@@ -106,6 +107,7 @@ def test_the_root_is_the_definition_s_however_the_leaves_were_cut_into_batches()
     for size in range(LARGEST + 1):
         assert Frontier().append(leaves(size)).root() == definition(0, size)
         assert tree_root(size, lookup) == definition(0, size)
+        assert small_root([entry(index) for index in range(size)]) == definition(0, size)
         for cut in range(size + 1):
             grown = Frontier.of(cut, lookup).append(leaves(size)[cut:])
             assert grown == Frontier.of(size, lookup)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.policy import Policies, compile_policies
+from broker.policy.evaluate import MAX_ANSWERED
 from schemas.errors import SchemaError
 from schemas.label import Classification, Sender
 from schemas.policy import Direction, Effect, PolicyDocument, Rule, parse_policy
@@ -217,3 +218,26 @@ def test_one_rule_more_that_forbids_never_permits_more(
 
 def make_after(agreement: PolicyDocument) -> Policies:
     return compile_policies(replace(REGION.view, agreement=agreement))
+
+
+def test_an_answer_is_given_again_to_the_same_question_and_to_no_other() -> None:
+    policies = compile_policies(REGION.view)
+    asked = [
+        intent(sender=Sender(member=sender, agency="HQ"), type=kind, tlp=tlp, facts=facts)
+        for sender in ASEAN
+        for kind in ("drugs", "cyber", "wildlife")
+        for tlp in TLP
+        for facts in (NOTHING, PERSONAL, VICTIM, MINOR)
+    ]
+    first = [policies.evaluate(each, ASEAN) for each in asked]
+    assert [policies.evaluate(each, ASEAN) for each in reversed(asked)] == first[::-1]
+    fresh = [compile_policies(REGION.view).evaluate(each, ASEAN) for each in asked[::40]]
+    assert fresh == first[::40]
+
+
+def test_a_sender_that_varies_everything_fills_no_memory() -> None:
+    policies = compile_policies(REGION.view)
+    for number in range(MAX_ANSWERED + 10):
+        varied = intent(sender=Sender(member="SG", agency=f"A{number}"))
+        assert policies.evaluate(varied, ["MY"]) == POLICIES.evaluate(varied, ["MY"])
+        assert len(policies._answered) <= MAX_ANSWERED

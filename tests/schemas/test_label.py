@@ -209,6 +209,9 @@ def test_an_absent_option_is_left_out_and_never_nil(name: str) -> None:
         {"sender": {"member": "SG", "agency": "SPF", "unit": "x"}},
         {"facts": {"personal_data": 1, "victim": False, "minor": False, "biometrics": False}},
         {"classification": {"scheme": "SG", "level": "cosmic"}},
+        {"classification": {"scheme": "SG"}},  # a default is written out
+        {"classification": {"level": "none"}},
+        {"classification": {}},
         {"created": 0},
         {"created": -1},
         {"expires": 2**63 - 1},

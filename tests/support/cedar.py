@@ -26,21 +26,20 @@ def allowed(
 
 
 def _request(request: Request, groups: Mapping[str, frozenset[str]]) -> dict[str, Any]:
-    intent = request.intent
-    sender, recipient = intent.sender.member, request.recipient
+    sender, recipient = request.sender, request.recipient
     context = {
         "type": request.type,
         "sender": sender,
         "recipient": recipient,
         "sender_groups": [name for name, codes in groups.items() if sender in codes],
         "recipient_groups": [name for name, codes in groups.items() if recipient in codes],
-        "status": str(intent.status),
-        "tlp": intent.tlp.rank,
-        "level": intent.classification.level.rank,
-        "handling": [str(code) for code in intent.handling],
-        "purposes": [str(code) for code in intent.purposes],
+        "status": str(request.status),
+        "tlp": request.tlp.rank,
+        "level": request.level.rank,
+        "handling": [str(code) for code in request.handling],
+        "purposes": [str(code) for code in request.purposes],
         "facts": request.facts.model_dump(),
-        "agency": intent.sender.agency,
+        "agency": request.agency,
     }
     return {
         "principal": 'Member::"x"',

@@ -3,13 +3,17 @@
 import pytest
 from nats.aio.msg import Msg
 
-from broker.transport.answers import ack_of
-from broker.transport.errors import Refused, StreamFull, TransportError
+from broker.transport.answers import ack_of, check_stored
+from broker.transport.errors import Refused, StreamFull, TransportError, Unreachable
 from broker.transport.message import Ack
 
 
+def message(raw: bytes) -> Msg:
+    return Msg(_client=None, data=raw)  # type: ignore[arg-type] # it never answers
+
+
 def read(raw: bytes) -> Ack:
-    return ack_of(Msg(_client=None, data=raw))  # type: ignore[arg-type] # it never answers
+    return ack_of(message(raw))
 
 
 def test_an_acknowledgement_and_a_refusal_are_told_apart() -> None:
@@ -37,3 +41,18 @@ def test_what_is_no_answer_is_an_error_of_ours(raw: bytes) -> None:
     with pytest.raises(TransportError) as caught:
         read(raw)
     assert isinstance(caught.value, Refused)
+
+
+def test_a_refusal_is_never_taken_for_stored() -> None:
+    check_stored(message(b'{"stream":"S", "seq":7}'))
+    check_stored(message(b'{"stream":"S", "seq":7,"duplicate": true}'))
+    for refused in (
+        b'{"error":{"err_code":10077,"description":"full"}}',
+        b'{"stream":"S","error":{"err_code":10077,"description":"full"},"seq":0}',
+        b'{"error":{"err_code":10077},"stream":"S","seq":0}',
+    ):
+        with pytest.raises(StreamFull):
+            check_stored(message(refused))
+    no_responders = Msg(_client=None, headers={"Status": "503"})  # type: ignore[arg-type] # likewise
+    with pytest.raises(Unreachable):
+        check_stored(no_responders)
