@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 from broker import clock
+from broker.ledger.lastbefore import keep_before_directory
 from broker.ledger.quorum import Quorum
 from broker.ledger.standings import Standings
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
@@ -25,7 +26,14 @@ from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import lookup_in, parse_path
 from broker.log.witness import WitnessRequest
 from broker.logs import get_logger
-from broker.store.tilefiles import CHECKPOINT, COSIGNED, TileFiles, older_name, older_size
+from broker.store.tilefiles import (
+    CHECKPOINT,
+    COSIGNED,
+    TileFiles,
+    older_name,
+    older_size,
+    over_number,
+)
 from broker.store.witnessed import WitnessedAt
 from broker.transport.limited import Limited
 from broker.transport.link import Link
@@ -234,6 +242,8 @@ class Cosigning:
         if not self.policy().quorum_met(current.lines.keys()):
             return
         note = current.note.signed_also(tuple(current.lines.values())).to_bytes()
+        if not current.met.is_set():
+            await asyncio.to_thread(keep_before_directory, self.files, current.checkpoint.size)
         await asyncio.to_thread(self.files.publish_note, COSIGNED, note)
         if not current.met.is_set():
             current.met.set()
@@ -247,6 +257,8 @@ class Cosigning:
 
     def _file(self, subject: str, payload: bytes) -> bytes:
         path = asked_file(subject)
+        if (number := over_number(path)) is not None:
+            return piece_of(self.files.oldest_over(number), asked_offset(payload))
         if path not in {CHECKPOINT, COSIGNED} and older_size(path) is None:
             parse_path(path)
         return piece_of(self.files.raw(path), asked_offset(payload))

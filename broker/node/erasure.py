@@ -17,6 +17,7 @@ from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import (
     envelopes,
+    held,
     inbox,
     outbox,
     proofs,
@@ -51,7 +52,7 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
 
 async def _destroy(connection: AsyncConnection, ident: str) -> int:
     count = 0
-    for table in (proofs, inbox, outbox, repeatable):
+    for table in (proofs, inbox, outbox, repeatable, held):
         count += (await connection.execute(delete(table).where(table.c.id == ident))).rowcount
     drafted = select(envelopes.c.submission_id).where(envelopes.c.id == ident)
     emptied = (

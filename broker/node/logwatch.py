@@ -17,6 +17,7 @@ from broker.logs import get_logger
 from broker.node import proofs
 from broker.node.cosigner import Cosigner
 from broker.node.directorygate import DirectoryGate
+from broker.node.held import HeldMail
 from broker.node.ids import from_ms
 from broker.node.logevidence import LogEvidence
 from broker.node.logstate import copied_of, seen_of
@@ -45,6 +46,7 @@ class LogWatch:
         folder: Where the copy of the log lies.
         gate: Lets a newer directory count once the copy proves it.
         compare_s: Seconds between two looks at whether the hub still shows what it showed.
+        held: Mail that is opened on the log's word alone.
         waiting: Decisions about our mail that have no proof yet.
     """
 
@@ -55,6 +57,7 @@ class LogWatch:
     folder: Path
     gate: DirectoryGate
     compare_s: float = COMPARE_S
+    held: HeldMail | None = None
     waiting: int = 0
     _compared_at: float = -math.inf  # By the loop's clock.
     _proved_to: proofs.Place = proofs.FIRST  # Where the next look at unproved mail begins.
@@ -76,7 +79,7 @@ class LogWatch:
             try:
                 await self.link.wait_connected()
                 await self.step()
-                waits = self.waiting or self.present.candidate is not None
+                waits = self._owed() or self.present.candidate is not None
                 pause_s = HASTE_S if waits else min(POLL_S, self.compare_s)
             except (BrokerError, SchemaError, KeysError) as error:
                 _log.info("log-watch-paused", error_code=error.code)
@@ -102,11 +105,17 @@ class LogWatch:
         await self.mirror.follow()
         await self.gate.settle()
         await self.prove()
+        if self.held is not None:
+            await self.held.settle()
         await self._compare_if_due()
         await self.cosigner.exchange()
         if self.present.has_directory and self.present.view.hub.log is not None:
             copied, _ = await self.mirror.sizes(self.present.view.hub.log.origin)
             await self.suspects.check(copied)
+
+    def _owed(self) -> int:
+        """Return how many decisions about our mail wait for the log."""
+        return self.waiting + (0 if self.held is None else self.held.waiting)
 
     async def _compare_if_due(self) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -161,6 +161,16 @@ quarantine = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("raw", LargeBinary, nullable=False),
 )
+held = Table(  # mail under a key stolen since, until the log shows when it was decided
+    "held",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("said", Integer, nullable=False),  # whether an alarm says that it waits
+    Column("raw", LargeBinary, nullable=False),
+)
 cursors = Table(
     "cursors",
     metadata,
