@@ -23,6 +23,7 @@ from broker.store.tables import (
     proofs,
     repeatable,
     submissions,
+    unproven,
     uploads,
 )
 
@@ -52,7 +53,7 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
 
 async def _destroy(connection: AsyncConnection, ident: str) -> int:
     count = 0
-    for table in (proofs, inbox, outbox, repeatable, held):
+    for table in (proofs, inbox, outbox, repeatable, unproven, held):
         count += (await connection.execute(delete(table).where(table.c.id == ident))).rowcount
     drafted = select(envelopes.c.submission_id).where(envelopes.c.id == ident)
     emptied = (

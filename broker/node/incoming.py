@@ -206,6 +206,8 @@ class Incoming:
 
         async def change(connection: AsyncConnection) -> bool:
             if not await receiving.is_new(connection, label.id, digest, "delivered"):
+                # It may have been decided anew, by a hub that lost its record.
+                await receiving.expect_proof(connection, self.present, delivery)
                 return False
             if await receiving.is_taken(connection, label.id):  # by other bytes, perhaps of another
                 raise EnvelopeError("id-reused", "another alert is here under this id")
@@ -260,6 +262,7 @@ class Incoming:
 
         async def change(connection: AsyncConnection) -> None:
             if not await receiving.is_new(connection, label.id, digest, "control"):
+                await receiving.expect_proof(connection, self.present, delivery)
                 return
             await receiving.note(connection, self.present, delivery)
             await hear(connection, self.present, label, message)

@@ -76,7 +76,7 @@ async def prove(
     now: datetime,
     after: Place = FIRST,
 ) -> tuple[int, Place]:
-    """Prove what can be proved by now; return how many decisions have no proof, and where to go on.
+    """Prove what can be proved by now; return how many proofs are due soon, and where to go on.
 
     So many at once; what cannot be proved keeps its place in the round and hinders nobody.
 
@@ -121,7 +121,9 @@ async def prove(
         )
     await _say_overdue(connection, now=now)
     waiting = await connection.execute(
-        select(func.count()).select_from(proofs).where(proofs.c.number.is_(None))
+        select(func.count())
+        .select_from(proofs)
+        .where(proofs.c.number.is_(None), proofs.c.overdue != _SAID)  # what is late needs no haste
     )
     place = (rows[-1].id, rows[-1].about) if len(rows) == _AT_ONCE else FIRST
     return int(waiting.scalar_one()), place

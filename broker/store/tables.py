@@ -96,6 +96,13 @@ repeatable = Table(  # decided and accepted: handed in again if a peer says that
     Column("raw", LargeBinary, nullable=False),
     Column("until_ms", BigInteger, nullable=False, index=True),
 )
+unproven = Table(  # of those, what the log has not proved yet: handed in again by and by
+    "unproven",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False, index=True),
+)
 sent = Table(
     "sent",
     metadata,
