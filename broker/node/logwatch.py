@@ -19,6 +19,7 @@ from broker.node.cosigner import Cosigner
 from broker.node.directorygate import DirectoryGate
 from broker.node.held import HeldMail
 from broker.node.ids import from_ms
+from broker.node.lending import Lending
 from broker.node.logevidence import LogEvidence
 from broker.node.logstate import copied_of, seen_of
 from broker.node.mirror import Mirror, is_damage
@@ -68,7 +69,13 @@ class LogWatch:
         self.files = TileFiles(self.folder)
         self.suspects = Suspects(self.present, self.database, self.files, evidence)
         self.cosigner = Cosigner(
-            self.present, self.database, self.link, self.seed, evidence, self.suspects
+            self.present,
+            self.database,
+            self.link,
+            self.seed,
+            evidence,
+            self.suspects,
+            Lending(self.files),
         )
         self.mirror = Mirror(self.present, self.database, self.link, self.files, evidence)
 
