@@ -171,6 +171,9 @@ class Cosigner:
             done = await _move(connection, log.origin, seen, moved)
             if done:
                 await logstate.forget_restored(connection)
+            if done and seen.root is None:
+                tree = accepted.checkpoint
+                await logstate.note_first(connection, log.origin, tree.size, tree.root)
             return done
 
         if not await self.database.change(change):

@@ -21,7 +21,7 @@ from broker.node.held import HeldMail
 from broker.node.ids import from_ms
 from broker.node.lending import Lending
 from broker.node.logevidence import LogEvidence
-from broker.node.logstate import copied_of, seen_of
+from broker.node.logstate import copied_of, first_of, seen_of
 from broker.node.mirror import Mirror, is_damage
 from broker.node.present import Present
 from broker.node.suspects import Suspects
@@ -153,6 +153,7 @@ class LogWatch:
         async with self.database.read() as connection:
             seen, _ = await seen_of(connection, origin)
             copy = await copied_of(connection, origin)
+            first = await first_of(connection, origin)
             counted = await connection.execute(
                 select(func.count(tables.proofs.c.number), func.count(tables.proofs.c.id))
             )
@@ -181,6 +182,8 @@ class LogWatch:
             witnessed_at=from_ms(newest * 1000) if newest else None,
             own_proved=int(proved),
             own_waiting=int(known) - int(proved),
+            first_size=first[0],
+            first_root=first[1],
         )
 
     async def _prove_alone(self) -> None:
