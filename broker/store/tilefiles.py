@@ -294,11 +294,7 @@ def older_name(size: int) -> str:
 
 def older_size(name: str) -> int | None:
     """Return the size that a name of `older_name` says, or None for any other name."""
-    folder, _, digits = name.partition("/")
-    if folder != _OLDER or not digits.isascii() or not digits.isdecimal():
-        return None
-    size = int(digits[:_MAX_DIGITS])
-    return size if older_name(size) == name else None
+    return _number_under(_OLDER, name)
 
 
 def over_name(number: int) -> str:
@@ -308,16 +304,21 @@ def over_name(number: int) -> str:
 
 def over_number(path: str) -> int | None:
     """Return the number that a path of `over_name` says, or None for any other path."""
-    folder, _, digits = path.rpartition("/")
-    if folder != _OVER or not digits.isascii() or not digits.isdecimal():
-        return None
-    number = int(digits[:_MAX_DIGITS])
-    return number if over_name(number) == path else None
+    return _number_under(_OVER, path)
 
 
 def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
     """Return the hashes that the signer is told."""
     return [leaf_hash(entry) for entry in entries]
+
+
+def _number_under(folder: str, path: str) -> int | None:
+    """Return the number that `path` names in `folder`, if that is all of it and its one form."""
+    found, _, digits = path.rpartition("/")
+    if found != folder or not digits.isascii() or not digits.isdecimal():
+        return None
+    number = int(digits[:_MAX_DIGITS])
+    return number if path == f"{folder}/{number}" else None
 
 
 def _write(path: Path, raw: bytes) -> None:
