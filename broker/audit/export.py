@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.audit.bundle import CHECKPOINT, OLDER, OPENINGS, PROOFS, Bundle
-from broker.audit.findings import Findings, Outcome, Places
+from broker.audit.findings import Findings, Outcome
 from broker.audit.openings import Entries, Openings
 from broker.audit.proofs import LEAF_ENDS, PROOF_ENDS
 from broker.audit.walk import read_tile
@@ -157,7 +157,7 @@ class Export:
     def _check_openings(self) -> None:
         findings = Findings()
         openings = Openings(Entries(self.place, self.size), opened=lambda _: None)
-        openings.check(findings, erasures=0, refs=Places())
+        openings.check(findings)
         for line in findings.lines:
             if line.outcome is Outcome.FAIL:
                 raise BrokerError("bad-opening", f"{line.check}: {line.detail}")

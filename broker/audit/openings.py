@@ -63,20 +63,10 @@ class Openings:
     _bad: Places = field(default_factory=Places)
     _unseen: Places = field(default_factory=Places)
 
-    def check(self, findings: Findings, *, erasures: int, refs: Places, shown: bool = True) -> None:
-        """Check every opening; then say what is known of erasures.
-
-        Args:
-            findings: Where to say it.
-            erasures: How many leaves of that kind there are.
-            refs: Leaves that refer to another and must not, or do not and must.
-            shown: Whether leaves were read at all.
-        """
+    def check(self, findings: Findings) -> None:
+        """Check every opening."""
         for name in self._names():
-            if shown:
-                self._one(name)
-            else:
-                self._unseen.add(name)
+            self._one(name)
         if self._bad.count:
             said = f"{self._bad.count} do not match their leaves: {self._bad.shown}"
             findings.failed("openings", said)
@@ -87,9 +77,15 @@ class Openings:
             findings.passed("openings", f"{self._good} match their leaves")
         elif not self._bad.count and not self._unseen.count:
             findings.skipped("openings", "the bundle has none")
-        self._say_erasures(findings, erasures, refs)
 
-    def _say_erasures(self, findings: Findings, erasures: int, refs: Places) -> None:
+    def check_erasures(self, findings: Findings, *, erasures: int, refs: Places) -> None:
+        """Say what is known of erasures, once the openings were checked.
+
+        Args:
+            findings: Where to say it.
+            erasures: How many leaves of that kind there are.
+            refs: Leaves that refer to another and must not, or do not and must.
+        """
         if refs.count:
             findings.failed("erasures", f"{refs.count} leaves refer wrongly, at {refs.shown}")
         if unopened := erasures - self._erasures:

@@ -34,8 +34,10 @@ from broker.log.tiles import HASH_BYTES, TILE_WIDTH, Tile
 from keys.primitives.signing import VerifyKey
 
 _REST: Final = ("witnesses", "age", "entries", "root", "tiles", "older checkpoints", "leaves",
-                "gateway signatures", "counters", "times", "openings", "erasures", "proofs",
+                "gateway signatures", "counters", "times", "openings", "proofs", "erasures",
                 "cosignature times")  # fmt: skip
+_LEAVES: Final = _REST[6:11]
+_TILES_ONLY: Final = "tiles only"
 _ERASURE: Final = int(LeafKind.ERASURE)
 
 
@@ -88,7 +90,7 @@ class Auditor:
     Attributes:
         policy: Trusted keys and the quorum; the auditor's own.
         policy_hash: SHA-256 of the policy's file, to be told.
-        gateways: Keys under which leaves are signed; empty: leaves are not checked for them.
+        gateways: Keys under which leaves are signed; without them no log that has leaves passes.
         max_age: Since when a quorum must have cosigned; None: any time.
         tiles_only: The tiles and checkpoints of any C2SP log, its entries unread.
         processes: How many may check signatures at once.
@@ -166,13 +168,16 @@ class Auditor:
         history.compare(findings, tree.roots, proven=proven)
         audited.forks = history.forks
         if self.tiles_only:
-            for check in _REST[6:12]:
-                findings.skipped(check, "tiles only")
+            for check in _LEAVES:
+                findings.skipped(check, _TILES_ONLY)
+            proofs.check(findings, history, tree.roots)
+            findings.skipped("erasures", _TILES_ONLY)
         else:
             self._leaves(audited, walk, leaves)
             openings = Openings(entries, audited.tally.decision)
-            openings.check(findings, erasures=leaves.erasures, refs=leaves.refs)
-        proofs.check(findings, history, tree.roots)
+            openings.check(findings)
+            proofs.check(findings, history, tree.roots)
+            openings.check_erasures(findings, erasures=leaves.erasures, refs=leaves.refs)
         check_order(findings, history.all_signed())
 
     def _walk(self, walk: Walk, tree: Tree, leaves: _Leaves, tally: Tally) -> None:
@@ -190,8 +195,11 @@ class Auditor:
         if self.gateways:
             good = f"{leaves.count - leaves.forged.count} verify"
             findings.told("gateway signatures", good, leaves.forged)
+        elif leaves.count:  # who signed the leaves is a part of the whole, and nobody looked
+            said = f"0 of {leaves.count} checked: no keys of gateways were given"
+            findings.skipped("gateway signatures", said, Exit.UNMET)
         else:
-            findings.skipped("gateway signatures", "no keys of gateways were given")
+            findings.passed("gateway signatures", "there are no leaves")
         cosigned = None if signed is None else quorum_time(self.policy, signed.cosigned)
         leaves.counters.finish(findings, cosigned_s=cosigned or 0, whole=walk.read == walk.size)
         for kind in (LeafKind.STREAM, LeafKind.FAULT):

@@ -15,6 +15,7 @@ ALARMS: Final = dict(
         phrase("alarm-log-inconsistent", "the hub's log does not continue what was signed before"),
         phrase("alarm-log-not-proven", "the log does not show a decision about your mail in time"),
         phrase("alarm-log-leaf-mismatch", "the log says something else of your mail than the hub"),
+        phrase("alarm-mail-awaits-log", "mail under a stolen key waits for the log to prove it"),
         phrase("alarm-directory-split", "the hub showed two different lists of keys and rules"),
         phrase("alarm-directory-expires-soon", "a part of the directory must be signed again soon"),
         phrase("alarm-database-lost", "the node's database was away; nothing kept was lost"),

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from broker import clock
 from broker.ledger.errors import LedgerError
@@ -30,6 +31,8 @@ from broker.log.note import parse_note
 from broker.log.notekeys import VKey, verify_note
 from broker.log.tiles import lookup_in
 from broker.store.tilefiles import CHECKPOINT, TileFiles, leaf_hashes
+
+SIGNER_AHEAD: Final = "signer-ahead"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Committer:
         if size > locked.size:
             notes = await asyncio.to_thread(self.files.staged_notes, size)
             if notes is None:
-                raise LedgerError("signer-ahead", "the signer signed leaves that are not here")
+                raise LedgerError(SIGNER_AHEAD, "the signer signed leaves that are not here")
             read, taken, beside = _decode(notes)
             old_size, locked = locked.size, Locked(size, note, self._now_s())
             self._signed(locked.note, locked.size, code="bad-answer")

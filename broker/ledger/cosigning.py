@@ -14,6 +14,8 @@ from http import HTTPStatus
 from typing import Final
 
 from broker import clock
+from broker.ledger.borrowing import Borrowing
+from broker.ledger.lastbefore import keep_before_directory
 from broker.ledger.quorum import Quorum
 from broker.ledger.standings import Standings
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
@@ -25,7 +27,14 @@ from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import lookup_in, parse_path
 from broker.log.witness import WitnessRequest
 from broker.logs import get_logger
-from broker.store.tilefiles import CHECKPOINT, COSIGNED, TileFiles, older_name, older_size
+from broker.store.tilefiles import (
+    CHECKPOINT,
+    COSIGNED,
+    TileFiles,
+    older_name,
+    older_size,
+    over_number,
+)
 from broker.store.witnessed import WitnessedAt
 from broker.transport.limited import Limited
 from broker.transport.link import Link
@@ -37,6 +46,7 @@ from broker.transport.services import (
     asked_by,
     asked_file,
     asked_offset,
+    busy_answer,
     piece_of,
 )
 from keys.errors import KeysError
@@ -82,6 +92,7 @@ class Cosigning:
         """Join the parts."""
         self.standings = Standings(self.files, self.policy, self.now)
         self.quorum = Quorum(WitnessedAt(self.files.folder), AGAIN, self.now)
+        self.borrowing: Borrowing | None = None  # From a start until the witnesses agree.
 
     async def serve(self, link: Link) -> None:
         """Answer from now on, files of the log included."""
@@ -94,6 +105,7 @@ class Cosigning:
             (Witnessing.OTHERS, self.standings.others),
             (Witnessing.REPORT, self.standings.report),
             (Witnessing.REPORTED, self.standings.reported),
+            (Witnessing.LEAVES, self._lent),
         ):
             await link.serve(f"hub.*.witness.{what}", limited(_by_member(answer)))
 
@@ -109,6 +121,8 @@ class Cosigning:
             StoreError: A tile is missing, or the disk takes no more.
         """
         old = _size(body)
+        if self.borrowing is not None and (wanted := self.borrowing.next(member)) is not None:
+            return wanted
         if member not in self.standings.latest or old > self.standings.published_size():
             return TELL_LATEST
         current = await self._current()
@@ -148,12 +162,15 @@ class Cosigning:
         return TAKEN
 
     async def wait_agreed(self, size: int) -> None:
-        """Return once enough witnesses showed that what they cosigned is in a log of that size.
+        """Return once enough witnesses showed that what they cosigned is in this log.
 
         Raises:
-            LedgerError: As `Standings.compare`.
+            LedgerError: As `Standings.compare`, or `Borrowing.wait_agreed`.
         """
-        await self.standings.wait_agreed(size)
+        if self.borrowing is None:
+            await self.standings.wait_agreed(size)
+        else:
+            await self.borrowing.wait_agreed(size)
 
     async def watch_quorum(self) -> None:
         """Begin rounds for ever, asked or not, and say when the quorum is missing.
@@ -234,6 +251,8 @@ class Cosigning:
         if not self.policy().quorum_met(current.lines.keys()):
             return
         note = current.note.signed_also(tuple(current.lines.values())).to_bytes()
+        if not current.met.is_set():
+            await asyncio.to_thread(keep_before_directory, self.files, current.checkpoint.size)
         await asyncio.to_thread(self.files.publish_note, COSIGNED, note)
         if not current.met.is_set():
             current.met.set()
@@ -245,8 +264,15 @@ class Cosigning:
             name = older_name(current.checkpoint.size)
             await asyncio.to_thread(self.files.publish_note, name, note)
 
+    def _lent(self, member: bytes, body: bytes) -> bytes:
+        return REFUSED if self.borrowing is None else self.borrowing.take(member, body)
+
     def _file(self, subject: str, payload: bytes) -> bytes:
         path = asked_file(subject)
+        if self.standings.lacks:
+            return busy_answer()
+        if (number := over_number(path)) is not None:
+            return piece_of(self.files.oldest_over(number), asked_offset(payload))
         if path not in {CHECKPOINT, COSIGNED} and older_size(path) is None:
             parse_path(path)
         return piece_of(self.files.raw(path), asked_offset(payload))

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from broker import clock
 from broker.ledger import resuming
-from broker.ledger.commit import Committer, Entry
+from broker.ledger.commit import SIGNER_AHEAD, Committer, Entry
+from broker.ledger.errors import LedgerError
 from broker.ledger.holes import Holes
 from broker.ledger.intake import GatewayKey, Noticed, Witnessed
 from broker.ledger.reading import AUDIT, AuditReader, Batch
@@ -69,11 +70,12 @@ class Sequencer:
                 where it says so.
         """
         state = self.committer.state
-        size = (await self.committer.recover()).size
+        size = await self._recovered()
         _log.info("log-recovered", size=size)
         await state.keep_years(years_at(clock.now()))
         if self.agreed is not None:  # an empty log too: it may come out of its first backup
             allowed = await resuming.agreed_or_allowed(self.agreed(size), state)
+            size = (await self.committer.recover()).size  # members may have given leaves back
             size = await self.append(size, Batch(allowed.noticed), allowed.marks)
         size = await self.resume(size)
         positions = await state.positions()
@@ -85,6 +87,19 @@ class Sequencer:
         except asyncio.CancelledError:
             await self.committer.show_checkpoint()
             raise
+
+    async def _recovered(self) -> int:
+        """Return the log's size; of what the signer alone remembers, members may have the leaves.
+
+        Raises:
+            LedgerError: As `Committer.recover`.
+        """
+        try:
+            return (await self.committer.recover()).size
+        except LedgerError as error:
+            if error.code != SIGNER_AHEAD or self.agreed is None:
+                raise
+            return (await self.committer.state.locked()).size  # after the witnesses, once more
 
     async def resume(self, size: int) -> int:
         """Read anew what an operator let it read anew, and say so; return the log's new size.

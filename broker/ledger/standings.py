@@ -45,6 +45,8 @@ class Standings:
         reports: Requests under the log's signature that a witness refused, for all the others.
         wrong: Why the log must not grow on; set once.
         changed: Set together with `wrong`.
+        borrows: Whether leaves that are missing here can be had from the members.
+        lacks: Whether some are: what is here must not be shown as if it were all.
     """
 
     files: TileFiles
@@ -54,6 +56,8 @@ class Standings:
     reports: list[bytes] = field(default_factory=list)
     wrong: LedgerError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    borrows: bool = False
+    lacks: bool = False
 
     def show(self, member: bytes, body: bytes) -> bytes:
         """Take the checkpoint that `member` cosigned last; an empty body says that there is none.
@@ -150,6 +154,9 @@ class Standings:
         try:
             self._against(member, seen, self.published_size())
         except LedgerError as error:
+            if self.borrows and error.code == AHEAD:  # it is seen again after that
+                self.lacks = True
+                return
             if self.wrong is None:
                 _log.error(error.code, member=member.decode(), size=seen.size, alarm=error.code)
             self.wrong = self.wrong or error

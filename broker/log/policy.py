@@ -5,6 +5,7 @@ keys under the name of a log must have signed, since ours signs with two algorit
 one of them breaks; and no key is both a log's and a witness's.
 """
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
@@ -146,6 +147,23 @@ class Policy:
             if sum(member in witnessed for member in group.members) >= group.threshold:
                 witnessed.add(group.name)
         return self.quorum is None or self.quorum in witnessed
+
+    def quorum_by(self, cosigned: Mapping[bytes, int]) -> int | None:
+        """Return the earliest second by which enough witnesses say that they had cosigned.
+
+        Args:
+            cosigned: Name and time, as `SignedCheckpoint` has them.
+
+        Returns:
+            None if they are not enough, or if nobody need have cosigned: the log alone says no time
+            that anybody could rely on.
+        """
+        if self.quorum is None:
+            return None
+        for time_s in sorted(set(cosigned.values())):
+            if self.quorum_met({name for name, at_s in cosigned.items() if at_s <= time_s}):
+                return time_s
+        return None
 
     def _cosigned(self, verified: tuple[Verified, ...]) -> dict[bytes, int]:
         """Return who cosigned and when; time zero does not claim to have seen no larger tree."""

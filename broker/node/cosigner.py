@@ -24,6 +24,7 @@ from broker.log.regional import log_vkeys, regional_policy, witness_name
 from broker.log.witness import Acceptable, Seen, WitnessRefusal, judge, parse_request
 from broker.logs import get_logger
 from broker.node import alarms, logstate
+from broker.node.lending import Lending
 from broker.node.logevidence import LogEvidence
 from broker.node.logreading import LogReading
 from broker.node.logstate import copied_of, restored_at, seen_of
@@ -34,7 +35,13 @@ from broker.store.database import Database
 from broker.store.tables import witnessed
 from broker.store.tilefiles import COSIGNED
 from broker.transport.link import Link
-from broker.transport.services import MAX_REPORT_BYTES, TELL_LATEST, HubServices, Witnessing
+from broker.transport.services import (
+    LEND,
+    MAX_REPORT_BYTES,
+    TELL_LATEST,
+    HubServices,
+    Witnessing,
+)
 from schemas.directory import LogDocument
 
 REFUSED: Final = "log-inconsistent"
@@ -51,6 +58,7 @@ class Cosigner:
         seed: Of its ML-DSA-44 key.
         evidence: Where requests are kept that the log signed and this node refused.
         suspects: What is held against the copy of the log.
+        lending: What a hub that lost leaves is given back.
     """
 
     present: Present
@@ -59,6 +67,7 @@ class Cosigner:
     seed: bytes
     evidence: LogEvidence
     suspects: Suspects
+    lending: Lending
     _untold: list[bytes] = field(default_factory=list, repr=False)
     _heard: int = 0  # Reports of others, of this run of the hub's log.
 
@@ -78,6 +87,11 @@ class Cosigner:
         if not await self._remembers(hub, log):
             return False
         asked = await self._ask(hub, log)
+        if asked.startswith(LEND):
+            async with self.database.read() as connection:
+                seen, _ = await seen_of(connection, log.origin)
+            asked = await self.lending.lend(hub, asked, f"{seen.size}\n".encode())
+            asked = b"" if asked == TELL_LATEST else asked
         if asked:
             status, body = await self.answer(asked)
             await hub.witness(Witnessing.SUBMIT, f"{status.value} ".encode() + body)
@@ -157,6 +171,9 @@ class Cosigner:
             done = await _move(connection, log.origin, seen, moved)
             if done:
                 await logstate.forget_restored(connection)
+            if done and seen.root is None:
+                tree = accepted.checkpoint
+                await logstate.note_first(connection, log.origin, tree.size, tree.root)
             return done
 
         if not await self.database.change(change):

@@ -17,11 +17,13 @@ from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import (
     envelopes,
+    held,
     inbox,
     outbox,
     proofs,
     repeatable,
     submissions,
+    unproven,
     uploads,
 )
 
@@ -51,7 +53,7 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
 
 async def _destroy(connection: AsyncConnection, ident: str) -> int:
     count = 0
-    for table in (proofs, inbox, outbox, repeatable):
+    for table in (proofs, inbox, outbox, repeatable, unproven, held):
         count += (await connection.execute(delete(table).where(table.c.id == ident))).rowcount
     drafted = select(envelopes.c.submission_id).where(envelopes.c.id == ident)
     emptied = (

@@ -24,6 +24,7 @@ from broker.node.arrivedfiles import expect_files
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
+from broker.node.held import NEEDS_PROOF, hold
 from broker.node.ids import to_ms
 from broker.node.peerwords import hear
 from broker.node.present import Present
@@ -35,6 +36,7 @@ from broker.store.database import Database
 from broker.transport.link import Link
 from broker.transport.message import UNREAD_AT_MOST, Message
 from broker.transport.streams import inbox_of
+from keys.directory.view import DirectoryView
 from keys.errors import KeysError
 from keys.identity import MemberIdentity
 from schemas.control import ControlMessage, Told
@@ -70,6 +72,7 @@ class Incoming:
     changes: Changes
     mail: Changes
     answered: Changes  # Wakes the task that submits controls.
+    holds: bool = False  # Whether a task asks the log about mail under keys stolen since.
 
     def __post_init__(self) -> None:
         """Make the place for what is refused."""
@@ -124,12 +127,15 @@ class Incoming:
         else:
             await message.nak(delay_s=PAUSE_S * 5)
 
-    async def take(self, raw: bytes, *, final: bool = True) -> bool:
+    async def take(
+        self, raw: bytes, *, final: bool = True, view: DirectoryView | None = None
+    ) -> bool:
         """Store one delivery, or quarantine it; return whether the hub's copy is done with.
 
         Args:
             raw: Not trusted.
             final: Whether to quarantine even what a newer directory might let in.
+            view: What the log proved of it, in place of the directory: the last word on it.
 
         Raises:
             StoreError: The database did not keep it.
@@ -139,7 +145,7 @@ class Incoming:
         code = ""
         try:
             delivery = parse_delivery(raw)
-            opened = self._open(delivery)
+            opened = self.open(delivery, view or self.present.view)
         except (EnvelopeError, KeysError) as error:
             code = error.code
         await alarms.say_split(self.database, self.present)
@@ -148,6 +154,10 @@ class Incoming:
                 return False
             if delivery is not None and self.present.waits_for(delivery.decision.header.dir):
                 return False
+            if delivery is not None and view is None and self._may_be_proved(code):
+                now = self.present.now()
+                await self.database.change(lambda c: hold(c, delivery, raw, now=now))
+                return True
             await self._quarantine.put_aside(raw, delivery, code)
             return True
         if opened.control is not None:
@@ -159,8 +169,21 @@ class Incoming:
             await self._quarantine.put_aside(raw, delivery, error.code)
         return True
 
-    def _open(self, delivery: Delivery) -> Opened:
-        view, member = self.present.view, self.present.member
+    def _may_be_proved(self, code: str) -> bool:
+        """Return whether the log can tell that it was decided before its key was stolen."""
+        return self.holds and code in NEEDS_PROOF and self.present.view.hub.log is not None
+
+    def open(self, delivery: Delivery, view: DirectoryView) -> Opened:
+        """Return what a delivery says, every check done and nothing kept.
+
+        Args:
+            delivery: As parsed.
+            view: The directory, or what the log proved of it for this delivery.
+
+        Raises:
+            EnvelopeError: Any code that can be.
+        """
+        member = self.present.member
         decided_at = check_accepted(delivery, view, member=member)
         named = delivery.decision.header.dir
         self.present.meet(named, named_by_gateway(delivery.decision))
@@ -183,6 +206,8 @@ class Incoming:
 
         async def change(connection: AsyncConnection) -> bool:
             if not await receiving.is_new(connection, label.id, digest, "delivered"):
+                # It may have been decided anew, by a hub that lost its record.
+                await receiving.expect_proof(connection, self.present, delivery)
                 return False
             if await receiving.is_taken(connection, label.id):  # by other bytes, perhaps of another
                 raise EnvelopeError("id-reused", "another alert is here under this id")
@@ -237,6 +262,7 @@ class Incoming:
 
         async def change(connection: AsyncConnection) -> None:
             if not await receiving.is_new(connection, label.id, digest, "control"):
+                await receiving.expect_proof(connection, self.present, delivery)
                 return
             await receiving.note(connection, self.present, delivery)
             await hear(connection, self.present, label, message)

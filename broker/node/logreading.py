@@ -7,6 +7,7 @@ from broker.log.errors import LogError
 from broker.log.leaf import ZERO
 from broker.log.merkle import consistency_proof, verify_consistency
 from broker.log.tiles import TILE_WIDTH, Tile, lookup_in, parse_bundle, parse_hashes
+from broker.store.tilefiles import over_name
 from broker.transport.services import HubServices
 
 MAX_NOTE_BYTES: Final = 1_000_000
@@ -27,6 +28,14 @@ class LogReading:
             BrokerError: The hub does not answer.
         """
         return await self.hub.log_file(name, max_bytes=MAX_NOTE_BYTES)
+
+    async def note_over(self, number: int) -> bytes | None:
+        """Return the oldest note that the hub keeps over leaf `number`, or None if it has none.
+
+        Raises:
+            BrokerError: The hub does not answer.
+        """
+        return await self.note(over_name(number))
 
     async def tile(self, tile: Tile) -> bytes:
         """Return a tile.

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.log.witness import Seen
 from broker.store.tables import meta, mirrors, witnessed
+from keys.primitives.hashing import sha256
 
 RESTORED: Final = "witness-restored"
 """In `meta`: since when, in seconds, this node must first find out what it cosigned last."""
@@ -42,6 +43,28 @@ async def copied_of(connection: AsyncConnection, origin: str) -> Copied:
     found = await connection.execute(select(mirrors).where(mirrors.c.origin == origin))
     row = found.one_or_none()
     return Copied() if row is None else Copied(int(row.size), int(row.proven), row.note)
+
+
+async def first_of(connection: AsyncConnection, origin: str) -> tuple[int, str]:
+    """Return size and root, in hexadecimal, of what was trusted on first use; 0 and "" if nothing.
+
+    Nothing but a look at what other members trusted tells whether it was the right one.
+    """
+    found = await connection.execute(select(meta.c.value).where(meta.c.name == _first(origin)))
+    size, _, root = (found.scalar_one_or_none() or "0 ").partition(" ")
+    return int(size), root
+
+
+async def note_first(connection: AsyncConnection, origin: str, size: int, root: bytes) -> None:
+    """Keep what was trusted on first use, to be shown from then on."""
+    known = await connection.execute(select(meta.c.name).where(meta.c.name == _first(origin)))
+    if known.first() is None:
+        value = f"{size} {root.hex()}"
+        await connection.execute(insert(meta).values(name=_first(origin), value=value))
+
+
+def _first(origin: str) -> str:
+    return f"first/{sha256(origin.encode()).hex()[:32]}"  # a name in `meta` has 64 characters
 
 
 async def restored_at(connection: AsyncConnection) -> int | None:

@@ -17,9 +17,11 @@ from broker.logs import get_logger
 from broker.node import proofs
 from broker.node.cosigner import Cosigner
 from broker.node.directorygate import DirectoryGate
+from broker.node.held import HeldMail
 from broker.node.ids import from_ms
+from broker.node.lending import Lending
 from broker.node.logevidence import LogEvidence
-from broker.node.logstate import copied_of, seen_of
+from broker.node.logstate import copied_of, first_of, seen_of
 from broker.node.mirror import Mirror, is_damage
 from broker.node.present import Present
 from broker.node.suspects import Suspects
@@ -45,6 +47,7 @@ class LogWatch:
         folder: Where the copy of the log lies.
         gate: Lets a newer directory count once the copy proves it.
         compare_s: Seconds between two looks at whether the hub still shows what it showed.
+        held: Mail that is opened on the log's word alone.
         waiting: Decisions about our mail that have no proof yet.
     """
 
@@ -55,6 +58,7 @@ class LogWatch:
     folder: Path
     gate: DirectoryGate
     compare_s: float = COMPARE_S
+    held: HeldMail | None = None
     waiting: int = 0
     _compared_at: float = -math.inf  # By the loop's clock.
     _proved_to: proofs.Place = proofs.FIRST  # Where the next look at unproved mail begins.
@@ -65,7 +69,13 @@ class LogWatch:
         self.files = TileFiles(self.folder)
         self.suspects = Suspects(self.present, self.database, self.files, evidence)
         self.cosigner = Cosigner(
-            self.present, self.database, self.link, self.seed, evidence, self.suspects
+            self.present,
+            self.database,
+            self.link,
+            self.seed,
+            evidence,
+            self.suspects,
+            Lending(self.files),
         )
         self.mirror = Mirror(self.present, self.database, self.link, self.files, evidence)
 
@@ -76,7 +86,7 @@ class LogWatch:
             try:
                 await self.link.wait_connected()
                 await self.step()
-                waits = self.waiting or self.present.candidate is not None
+                waits = self._owed() or self.present.candidate is not None
                 pause_s = HASTE_S if waits else min(POLL_S, self.compare_s)
             except (BrokerError, SchemaError, KeysError) as error:
                 _log.info("log-watch-paused", error_code=error.code)
@@ -102,11 +112,17 @@ class LogWatch:
         await self.mirror.follow()
         await self.gate.settle()
         await self.prove()
+        if self.held is not None:
+            await self.held.settle()
         await self._compare_if_due()
         await self.cosigner.exchange()
         if self.present.has_directory and self.present.view.hub.log is not None:
             copied, _ = await self.mirror.sizes(self.present.view.hub.log.origin)
             await self.suspects.check(copied)
+
+    def _owed(self) -> int:
+        """Return how many decisions about our mail wait for the log."""
+        return self.waiting + (0 if self.held is None else self.held.waiting)
 
     async def _compare_if_due(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -137,6 +153,7 @@ class LogWatch:
         async with self.database.read() as connection:
             seen, _ = await seen_of(connection, origin)
             copy = await copied_of(connection, origin)
+            first = await first_of(connection, origin)
             counted = await connection.execute(
                 select(func.count(tables.proofs.c.number), func.count(tables.proofs.c.id))
             )
@@ -165,6 +182,8 @@ class LogWatch:
             witnessed_at=from_ms(newest * 1000) if newest else None,
             own_proved=int(proved),
             own_waiting=int(known) - int(proved),
+            first_size=first[0],
+            first_root=first[1],
         )
 
     async def _prove_alone(self) -> None:

@@ -19,6 +19,7 @@ from broker.node.controls import Controls
 from broker.node.directorygate import DEFAULT_WAIT, DirectoryGate
 from broker.node.drafts import Drafts
 from broker.node.evidence import EvidenceFolder
+from broker.node.held import HeldMail
 from broker.node.inbox import Inbox
 from broker.node.incoming import Incoming
 from broker.node.logwatch import COMPARE_S, LogWatch
@@ -139,15 +140,19 @@ class Node(NodeService):
     def _log_watch(self) -> LogWatch | None:
         if self.log_folder is None:
             return None
-        return LogWatch(
-            self.present,
-            self.database,
-            self.link,
+        present, database, link = self.present, self.database, self.link
+        watch = LogWatch(
+            present,
+            database,
+            link,
             self.identity.witness_seed,
             self.log_folder,
             self.gate,
             self.log_compare_s,
         )
+        watch.held = HeldMail(present, database, link, watch.files, self.incoming)
+        self.incoming.holds = True
+        return watch
 
     @property
     @override

@@ -4,7 +4,7 @@ Everything that the node sent or received must have a leaf under a cosigned chec
 minutes; what has none raises an alarm, for then the hub told us what it does not stand by.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from broker.node.ids import to_ms
 from broker.node.logstate import Copied, copied_of
 from broker.store.tables import leaves, proofs
 from broker.store.tilefiles import TileFiles
+from keys.directory.proving import proved
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError
 from schemas.decision import Decision, parse_decision
@@ -75,7 +76,7 @@ async def prove(
     now: datetime,
     after: Place = FIRST,
 ) -> tuple[int, Place]:
-    """Prove what can be proved by now; return how many decisions have no proof, and where to go on.
+    """Prove what can be proved by now; return how many proofs are due soon, and where to go on.
 
     So many at once; what cannot be proved keeps its place in the round and hinders nobody.
 
@@ -104,9 +105,11 @@ async def prove(
         .limit(_AT_ONCE)
     )
     rows = found.all()
+    # Whether a gateway's key was stolen since is another question than what the log says.
+    believed = proved(view, by=datetime.min.replace(tzinfo=UTC)) if rows else view
     for row in rows:
         try:
-            path = _path(row.number, copied, parse_decision(row.decision), files, view)
+            path = _path(row.number, copied, parse_decision(row.decision), files, believed)
         except (LogError, KeysError):
             if row.overdue != _SAID_MISMATCH:
                 await _say(connection, MISMATCH, row.id, row.about, _SAID_MISMATCH, now=now)
@@ -118,7 +121,9 @@ async def prove(
         )
     await _say_overdue(connection, now=now)
     waiting = await connection.execute(
-        select(func.count()).select_from(proofs).where(proofs.c.number.is_(None))
+        select(func.count())
+        .select_from(proofs)
+        .where(proofs.c.number.is_(None), proofs.c.overdue != _SAID)  # what is late needs no haste
     )
     place = (rows[-1].id, rows[-1].about) if len(rows) == _AT_ONCE else FIRST
     return int(waiting.scalar_one()), place

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -148,7 +148,7 @@ class Receipts:
             ).one_or_none()
         if row is None or row.decided:
             if row is not None:
-                await repeats.settled(connection, UUID(row.id))
+                await self._decided_again(connection, row, decision)
                 await self._moved(connection, row.submission_id, copies)
             return
         ident = UUID(row.id)
@@ -161,7 +161,8 @@ class Receipts:
             connection, ident, accepted, [peer for peer in sent_to if peer not in accepted]
         )
         if accepted:
-            await repeats.keep(connection, ident, now=self.present.now())
+            logged = self.present.view.hub.log is not None
+            await repeats.keep(connection, ident, now=self.present.now(), logged=logged)
         await forget(connection, ident)
         await decided_upload(connection, ident, accepted=bool(accepted))
         if row.submission_id is not None:
@@ -171,6 +172,25 @@ class Receipts:
             await self.controls.decided(connection, ident, code)
         else:
             await self.controls.decided(connection, ident, "")
+
+    async def _decided_again(
+        self,
+        connection: AsyncConnection,
+        row: Any,  # noqa: ANN401 - a row of `envelopes`
+        decision: Decision,
+    ) -> None:
+        """Take the answer to what was handed in again: as a rule, what stands.
+
+        Where the hub lost its record, another one about the same bytes: let the log prove that.
+        """
+        ident = UUID(row.id)
+        accepted = any(record.accepted for record in decision.records)
+        if accepted and self.present.view.hub.log is not None:
+            raw = b"" if row.submission_id is None else await _waiting_bytes(connection, ident)
+            await expect(connection, ident, decision, sent=True, envelope=raw)
+        if not accepted:
+            await repeats.given_up(connection, ident)
+        await repeats.settled(connection, ident)
 
     async def _outcomes(
         self,
@@ -210,7 +230,7 @@ class Receipts:
             .where(table.c.id == str(refusal.id), table.c.digest == refusal.digest)
             .values(next_ms=due_ms)
         )
-        if changed.rowcount and (ident := await _submission_of(connection, refusal.id)):
+        if changed.rowcount and (ident := await _undecided_of(connection, refusal.id)):
             submission = await submissions.find(connection, ident)
             told = {"waiting_for": refusal.code, "retry_at": from_ms(due_ms)}
             await submissions.save(connection, submission.model_copy(update=told))
@@ -262,6 +282,15 @@ async def _peers_of(connection: AsyncConnection, ident: UUID) -> list[str]:
     table = tables.sent
     found = await connection.execute(select(table.c.peer).where(table.c.id == str(ident)))
     return list(found.scalars())
+
+
+async def _undecided_of(connection: AsyncConnection, ident: UUID) -> UUID | None:
+    """Return the submission of an envelope that waits for its first decision."""
+    table = tables.envelopes
+    waits = (table.c.id == str(ident)) & (table.c.decided == 0)
+    found = await connection.execute(select(table.c.submission_id).where(waits))
+    value = found.scalar_one_or_none()
+    return None if value is None else UUID(value)
 
 
 async def _submission_of(connection: AsyncConnection, ident: UUID) -> UUID | None:

@@ -3,28 +3,47 @@
 A node restored from a backup lacks what came after it, and says so in its pair-states. The same
 envelope again needs no new decision: the gateway finds the standing one, and carries that out once
 more. Whoever has the envelope already, drops the second copy by its id and digest.
+
+What was accepted and has no proof from the log in time is handed in again by itself: a hub that
+lost its record then decides about the same bytes anew, and that decision gets its leaf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.admission.judge import MAX_AGE
 from broker.logs import get_logger
 from broker.node.ids import to_ms
-from broker.store.tables import outbox, repeatable, sent
+from broker.node.proofs import PROVEN_WITHIN
+from broker.store.tables import outbox, proofs, repeatable, sent, unproven
 from schemas.control import Missing
 
 KEPT: Final = timedelta(days=14)  # an older backup than that does not get its mail back
+KEPT_UNPROVEN: Final = MAX_AGE  # after that every gateway refuses it as too old
 MAX_AT_ONCE: Final = 256  # handed in again for one pair-state; the next one asks for the rest
+LOOK_EVERY_S: Final = 60.0
+FIRST_AFTER: Final = PROVEN_WITHIN  # when the alarm says so, too; the next wait is twice as long
+LAST_AFTER: Final = timedelta(days=1)  # no wait is longer
+UNPROVEN_AT_ONCE: Final = 32  # in each look: a log that stands still must not double all traffic
 _log = get_logger()
 
 
-async def keep(connection: AsyncConnection, ident: UUID, *, now: datetime) -> None:
-    """Keep what waits in the outbox, whose decision accepted it."""
+async def keep(
+    connection: AsyncConnection, ident: UUID, *, now: datetime, logged: bool = False
+) -> None:
+    """Keep what waits in the outbox, whose decision accepted it.
+
+    Args:
+        connection: Of the change in which the decision is kept.
+        ident: Of the envelope.
+        now: The node's clock.
+        logged: Whether a log must prove the decision.
+    """
     known = await connection.execute(select(repeatable.c.id).where(repeatable.c.id == str(ident)))
     if known.first() is not None:
         return
@@ -32,14 +51,22 @@ async def keep(connection: AsyncConnection, ident: UUID, *, now: datetime) -> No
         outbox.c.id == str(ident)
     )
     row = (await connection.execute(found)).one_or_none()
-    if row is not None:
-        until_ms = to_ms(now + KEPT)
-        await connection.execute(insert(repeatable).values((*row, until_ms)))
+    if row is None:
+        return
+    await connection.execute(insert(repeatable).values((*row, to_ms(now + KEPT))))
+    if logged:
+        next_ms = to_ms(now + FIRST_AFTER)
+        await connection.execute(insert(unproven).values(id=row.id, tries=0, next_ms=next_ms))
 
 
 async def settled(connection: AsyncConnection, ident: UUID) -> None:
     """Take what was handed in again out of the outbox: its receipt came a second time."""
     await connection.execute(delete(outbox).where(outbox.c.id == str(ident)))
+
+
+async def given_up(connection: AsyncConnection, ident: UUID) -> None:
+    """Repeat it no more for want of a proof: decided anew, it was refused for good."""
+    await connection.execute(delete(unproven).where(unproven.c.id == str(ident)))
 
 
 async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missing]) -> int:
@@ -73,6 +100,62 @@ async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missin
         (await connection.execute(select(outbox.c.id).where(outbox.c.id.in_(wanted)))).scalars()
     )
     rows = await connection.execute(select(repeatable).where(repeatable.c.id.in_(wanted)))
+    count = await _put(connection, (row for row in rows.all() if row.id not in waiting))
+    if count:
+        _log.info("handed-in-again", peer=peer, count=count)
+    return count
+
+
+async def unproven_due(connection: AsyncConnection, now: datetime) -> int:
+    """Put back into the outbox what the log should have proved by now; return how many envelopes.
+
+    Args:
+        connection: Of a change.
+        now: The node's clock.
+    """
+    proved = select(proofs.c.id).where(proofs.c.sent == 1, proofs.c.number.is_not(None))
+    await connection.execute(delete(unproven).where(unproven.c.id.in_(proved)))
+    found = await connection.execute(
+        select(repeatable, unproven.c.tries)
+        .join(unproven, unproven.c.id == repeatable.c.id)
+        .where(
+            unproven.c.next_ms <= to_ms(now),
+            repeatable.c.id.not_in(select(outbox.c.id)),
+        )
+        .order_by(unproven.c.next_ms)
+        .limit(UNPROVEN_AT_ONCE)
+    )
+    rows = found.all()
+    for row in rows:
+        wait = min(FIRST_AFTER * 2 ** (row.tries + 1), LAST_AFTER)
+        await connection.execute(
+            update(unproven)
+            .where(unproven.c.id == row.id)
+            .values(tries=row.tries + 1, next_ms=to_ms(now + wait))
+        )
+    count = await _put(connection, rows)
+    if count:
+        _log.warning("repeated-unproven", count=count)
+    return count
+
+
+async def forget(connection: AsyncConnection, now_ms: int) -> None:
+    """Drop what is past its time; what the log has not proved is kept for longer."""
+    too_old_ms = now_ms - round((KEPT_UNPROVEN - KEPT).total_seconds() * 1000)
+    proved_or_never = repeatable.c.id.not_in(select(unproven.c.id))
+    await connection.execute(
+        delete(repeatable).where(
+            or_(
+                and_(repeatable.c.until_ms <= now_ms, proved_or_never),
+                repeatable.c.until_ms <= too_old_ms,
+            )
+        )
+    )
+    kept = select(repeatable.c.id)
+    await connection.execute(delete(unproven).where(unproven.c.id.not_in(kept)))
+
+
+async def _put(connection: AsyncConnection, rows: Iterable[Any]) -> int:
     put = [
         {
             "id": row.id,
@@ -83,14 +166,7 @@ async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missin
             "next_ms": 0,
         }
         for row in rows
-        if row.id not in waiting
     ]
     if put:
         await connection.execute(insert(outbox), put)
-        _log.info("handed-in-again", peer=peer, count=len(put))
     return len(put)
-
-
-async def forget(connection: AsyncConnection, now_ms: int) -> None:
-    """Drop what is past its time."""
-    await connection.execute(delete(repeatable).where(repeatable.c.until_ms <= now_ms))

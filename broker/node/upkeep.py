@@ -161,6 +161,14 @@ class Upkeep:
             await self.database.change(lambda c: alarms.raise_alarm(c, alarms.LOST, now=since))
             self.database.lost_at = None
 
+    async def repeat_unproven(self) -> int:
+        """Hand in again what was accepted and the log does not prove; return how many envelopes."""
+        now = self.present.now()
+        count = await self.database.change(lambda c: repeats.unproven_due(c, now))
+        if count:
+            self.submitted.happened()
+        return count
+
     async def forget(self) -> None:
         """Erase what is past its time."""
         now_ms = to_ms(self.present.now())
@@ -178,6 +186,7 @@ class Upkeep:
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
             group.create_task(self._every(OUTAGE_EVERY_S, self.say_outage))
+            group.create_task(self._every(repeats.LOOK_EVERY_S, self.repeat_unproven))
             group.create_task(self._every(ANSWERS_EVERY_S, self.answer_again))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from broker.store.schema import SCHEMA, Schema
 
-SCHEMA_OF_NODE: Final = Schema("node", "0001", (Path(__file__).parent / "migrations" / "node",))
+SCHEMA_OF_NODE: Final = Schema("node", "0002", (Path(__file__).parent / "migrations" / "node",))
 metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
@@ -102,6 +102,13 @@ repeatable = Table(  # decided and accepted: handed in again if a peer says that
     Column("raw", LargeBinary, nullable=False),
     Column("until_ms", BigInteger, nullable=False, index=True),
 )
+unproven = Table(  # of those, what the log has not proved yet: handed in again by and by
+    "unproven",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False, index=True),
+)
 sent = Table(
     "sent",
     metadata,
@@ -165,6 +172,16 @@ quarantine = Table(
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("code", String(64), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+held = Table(  # mail under a key stolen since, until the log shows when it was decided
+    "held",
+    metadata,
+    Column("number", _POSITION, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("said", Integer, nullable=False),  # whether an alarm says that it waits
     Column("raw", LargeBinary, nullable=False),
 )
 cursors = Table(

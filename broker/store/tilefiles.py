@@ -36,6 +36,7 @@ CHECKPOINT: Final = "checkpoint"
 SEEN: Final = "seen"  # in a member's copy: the note that this member itself cosigned last
 COSIGNED: Final = "cosigned"  # the newest note that a quorum of witnesses cosigned
 _OLDER: Final = "checkpoints"
+_OVER: Final = "checkpoints/over"
 NOTES: Final = "notes.json"  # what the sequencer keeps beside a staged growth
 _STAGING: Final = "staging"
 _UNFINISHED: Final = "unfinished"
@@ -88,6 +89,20 @@ class TileFiles:
                 return file.read(_MAX_BYTES)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
+
+    def oldest_over(self, number: int) -> bytes | None:
+        """Return the oldest kept note that a quorum cosigned over leaf `number`, if there is one.
+
+        Args:
+            number: Of a leaf, from 0.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        folder = self.folder / _OLDER
+        names = (f"{_OLDER}/{each.name}" for each in folder.iterdir()) if folder.is_dir() else ()
+        sizes = [size for size in map(older_size, names) if size is not None and size > number]
+        return self.raw(older_name(min(sizes)) if sizes else COSIGNED)
 
     def publish_note(self, name: str, note: bytes) -> None:
         """Show a note under `name`, in place of the one that is there.
@@ -279,16 +294,31 @@ def older_name(size: int) -> str:
 
 def older_size(name: str) -> int | None:
     """Return the size that a name of `older_name` says, or None for any other name."""
-    folder, _, digits = name.partition("/")
-    if folder != _OLDER or not digits.isascii() or not digits.isdecimal():
-        return None
-    size = int(digits[:_MAX_DIGITS])
-    return size if older_name(size) == name else None
+    return _number_under(_OLDER, name)
+
+
+def over_name(number: int) -> str:
+    """Return the path by which a member asks for the oldest kept note over leaf `number`."""
+    return f"{_OVER}/{number}"
+
+
+def over_number(path: str) -> int | None:
+    """Return the number that a path of `over_name` says, or None for any other path."""
+    return _number_under(_OVER, path)
 
 
 def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
     """Return the hashes that the signer is told."""
     return [leaf_hash(entry) for entry in entries]
+
+
+def _number_under(folder: str, path: str) -> int | None:
+    """Return the number that `path` names in `folder`, if that is all of it and its one form."""
+    found, _, digits = path.rpartition("/")
+    if found != folder or not digits.isascii() or not digits.isdecimal():
+        return None
+    number = int(digits[:_MAX_DIGITS])
+    return number if path == f"{folder}/{number}" else None
 
 
 def _write(path: Path, raw: bytes) -> None:

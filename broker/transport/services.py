@@ -23,6 +23,7 @@ MAX_ANSWER_BYTES: Final = 512 * 1024
 MAX_REPORT_BYTES: Final = 512 * 1024  # a request to a witness has about ten kibibytes
 REQUEST_TIMEOUT_S: Final = 5.0
 TELL_LATEST: Final = b"latest\n"
+LEND: Final = b"lend "  # before the path of a file of the asking node's copy
 TAKEN: Final = b"taken\n"
 REFUSED: Final = b"refused\n"
 MISSING: Final = "missing"
@@ -41,6 +42,7 @@ class Witnessing(StrEnum):
     OTHERS = "others"
     REPORT = "report"
     REPORTED = "reported"
+    LEAVES = "leaves"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class HubServices:
             what: `NEXT` asks what to cosign and tells the size cosigned last; `SUBMIT` hands in a
                 status and a body; `LATEST` hands in the note cosigned last; `OTHERS` asks for those
                 of all witnesses; `REPORT` hands in a request that was refused although the log had
-                signed it; `REPORTED` asks for the one of that number, from 0.
+                signed it; `REPORTED` asks for the one of that number, from 0; `LEAVES` hands in a
+                file that the answer to `NEXT` asked for, its path and a line feed before it.
             body: As `broker.log.witness`.
 
         Raises:

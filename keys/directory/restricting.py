@@ -69,6 +69,7 @@ def _standing(old: Standing, new: Standing) -> Standing:
         first.revoked_at,
         first.reason,
         old.stolen or new.stolen,
+        old.disowned or new.disowned,
     )
 
 

@@ -1,6 +1,6 @@
 """Whether a key may be relied on at a given time. Pure rules; the caller names the time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -22,6 +22,7 @@ class Standing:
         revoked_at: From when it is revoked, the earlier of what its member and the region said.
         reason: Why, of the earlier revocation.
         stolen: Whether any revocation says that others may hold the key.
+        disowned: Whether that is said of the member as a whole: then no time bounds the theft.
     """
 
     not_before: datetime
@@ -29,6 +30,7 @@ class Standing:
     revoked_at: datetime | None = None
     reason: RevocationReason | None = None
     stolen: bool = False
+    disowned: bool = False
 
     @classmethod
     def of(
@@ -49,8 +51,8 @@ class Standing:
         reasons = {reason, suspended[1] if suspended else None}
         if suspended and (revoked_at is None or suspended[0] < revoked_at):
             revoked_at, reason = suspended
-        stolen = stolen or bool(reasons & STOLEN)
-        return cls(entry.not_before, entry.not_after, revoked_at, reason, stolen)
+        any_stolen = stolen or bool(reasons & STOLEN)
+        return cls(entry.not_before, entry.not_after, revoked_at, reason, any_stolen, stolen)
 
     def check(self, *, at: datetime, subject: Subject = "key") -> None:
         """Return if it holds at `at`.
@@ -79,6 +81,15 @@ class Standing:
             raise DirectoryError(
                 f"{subject}-revoked-since", f"the {subject} was lost or compromised since"
             )
+
+    def proved(self, *, by: datetime) -> "Standing":
+        """Return the standing for what certainly existed at `by`: no later theft can have made it.
+
+        Where the whole member is in other hands, so may be the roles that certified its keys, for
+        nobody knows how long: then nothing is proved by time.
+        """
+        before = self.revoked_at is not None and by <= self.revoked_at
+        return replace(self, stolen=False) if before and not self.disowned else self
 
     def ended_since(self, *, at: datetime) -> bool:
         """Return whether it held at `at` and stands revoked from a later time: to be shown."""

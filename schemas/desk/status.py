@@ -55,6 +55,9 @@ class LogShown(Strict):
         witnessed_at: The newest time among them.
         own_proved: Decisions about this node's mail that are proved.
         own_waiting: Those that are not, yet.
+        first_size: Leaves of the first tree that this node trusted, unseen; 0 for none, or if that
+            was before it was noted.
+        first_root: Of that tree, in hexadecimal: compare it with other members'.
     """
 
     origin: str
@@ -68,6 +71,8 @@ class LogShown(Strict):
     witnessed_at: Moment | None
     own_proved: int
     own_waiting: int
+    first_size: int = 0
+    first_root: str = ""
 
 
 class NodeStatus(Strict):

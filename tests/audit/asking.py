@@ -21,6 +21,9 @@ class Desk:
         return self.ask("verify", str(bundle), "--gateways", str(self.gateways()), *words,
                         quorum=quorum)  # fmt: skip
 
+    def report(self, bundle: Path, *words: str) -> tuple[int, str]:
+        return self.ask("report", str(bundle), "--gateways", str(self.gateways()), *words)
+
     def told(self, bundle: Path, *words: str, quorum: int | None = None) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.verify(bundle, "--json", *words, quorum=quorum)[1])
         return found

@@ -68,7 +68,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_numbers_by_month_verdict_code_and_country(desk: Desk, log: Path) -> None:
-    code, output = desk.ask("report", str(log), "--json")
+    code, output = desk.report(log, "--json")
     assert code == 0, output
     told = json.loads(output)
     now = REAL.header.decided_at.strftime("%Y-%m")
@@ -92,7 +92,7 @@ def test_numbers_by_month_verdict_code_and_country(desk: Desk, log: Path) -> Non
 
 
 def test_a_table_names_countries(desk: Desk, log: Path) -> None:
-    code, output = desk.ask("report", str(log))
+    code, output = desk.report(log)
     assert code == 0
     assert "Openings show 4 of 7 decisions and 1 of 5 exercises" in output
     assert re.search(r"MY +Malaysia +2 +1", output)
@@ -101,7 +101,7 @@ def test_a_table_names_countries(desk: Desk, log: Path) -> None:
 
 def test_csv_starts_no_formula(desk: Desk, log: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.csv"
-    assert desk.ask("report", str(log), "--format", "csv", "--out", str(out))[0] == 0
+    assert desk.report(log, "--format", "csv", "--out", str(out))[0] == 0
     rows = list(csv.DictReader(io.StringIO(out.read_text())))
     assert {"table": "recipient", "item": "MY", "detail": "", "real": "2", "exercise": "1"} in rows
     assert f"'{FORMULA}" in {row["item"] for row in rows}
@@ -131,7 +131,7 @@ def test_a_page_is_whole_in_itself_and_escapes_everything(
     desk: Desk, log: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "report.html"
-    assert desk.ask("report", str(log), "--format", "html", "--out", str(out))[0] == 0
+    assert desk.report(log, "--format", "html", "--out", str(out))[0] == 0
     raw = out.read_text("utf-8")
     page = Page()
     page.feed(raw)
@@ -145,18 +145,18 @@ def test_a_page_is_whole_in_itself_and_escapes_everything(
     assert HOSTILE in page.text
     assert HOSTILE not in raw
     assert "Malaysia" in page.text
-    again = desk.ask("report", str(log), "--format", "html")[1]
+    again = desk.report(log, "--format", "html")[1]
     assert again == raw
 
 
 def test_a_log_without_openings_has_its_months(desk: Desk, tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", OLD)
-    code, output = desk.ask("report", str(log))
+    code, output = desk.report(log)
     assert (code, "Verdicts" in output) == (0, False)
     assert "Openings show 0 of 3 decisions" in output
     empty = write_log(tmp_path / "empty", [])
     for form in ("table", "csv", "html"):
-        assert desk.ask("report", str(empty), "--format", form)[0] == 0
+        assert desk.report(empty, "--format", form)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_what_does_not_verify_is_not_reported_on(
     else:
         put(log, spoil, b"rubbish")
     out = tmp_path / "report"
-    code, output = desk.ask("report", str(log), "--out", str(out))
+    code, output = desk.report(log, "--out", str(out))
     assert code == wanted
     assert "FAIL" in output
     assert not out.exists()
-    told = json.loads(desk.ask("report", str(log), "--json")[1])
+    told = json.loads(desk.report(log, "--json")[1])
     assert (told["ok"], told["exit"]) == (False, wanted)
 
 
@@ -188,5 +188,5 @@ def test_a_report_overwrites_nothing(desk: Desk, log: Path, tmp_path: Path) -> N
     out = tmp_path / "report"
     out.write_text("mine")
     with pytest.raises(AssertionError, match="exists already"):
-        desk.ask("report", str(log), "--out", str(out))
+        desk.report(log, "--out", str(out))
     assert out.read_text() == "mine"

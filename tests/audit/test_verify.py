@@ -78,16 +78,19 @@ def bundle(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-def run(made: Path, bundle: Path, *words: str, policy: str = "policy") -> tuple[int, str]:
+def run(
+    made: Path, bundle: Path, *words: str, policy: str = "policy", gateways: bool = True
+) -> tuple[int, str]:
     asked = ["audit", "verify", str(bundle), "--policy", str(made / policy), *words]
+    asked += ["--gateways", str(made / "gateways")] if gateways else []
     result = RUNNER.invoke(build(chosen="audit"), asked)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 
 
 def test_a_whole_log_passes_wherever_it_lies(made: Path, bundle: Path, tmp_path: Path) -> None:
-    with_gateways = ("--gateways", str(made / "gateways"), "--since", str(made / "log.older"))
-    code, output = run(made, bundle, *with_gateways)
+    since = ("--since", str(made / "log.older"))
+    code, output = run(made, bundle, *since)
     assert code == 0, output
     assert "FAIL" not in output
     assert "1 of 1 lead to the newest" in output
@@ -95,9 +98,28 @@ def test_a_whole_log_passes_wherever_it_lies(made: Path, bundle: Path, tmp_path:
     assert "This does not prove" in output
     with tarfile.open(tmp_path / "log.tar", "w") as archive:
         archive.add(bundle, ".")
-    assert run(made, tmp_path / "log.tar", *with_gateways)[0] == 0
+    assert run(made, tmp_path / "log.tar", *since)[0] == 0
     told = json.loads(run(made, bundle, "--json")[1])
     assert (told["ok"], told["size"], told["kinds"]) == (True, LATER, {"decision": LATER})
+
+
+def test_without_the_gateways_keys_it_is_no_success(made: Path, bundle: Path) -> None:
+    code, output = run(made, bundle, gateways=False)
+    said = f"SKIP gateway signatures: 0 of {LATER} checked: no keys of gateways were given"
+    assert (code, said in output, "FAIL" in output) == (3, True, False)
+    assert run(made, bundle, "--tiles-only", gateways=False)[0] == 0  # nobody asked about leaves
+    assert not json.loads(run(made, bundle, "--json", gateways=False)[1])["ok"]
+    flip(bundle / "tile/entries/000")
+    assert run(made, bundle, gateways=False)[0] == 1  # what is worse, wins
+
+
+def test_the_checks_are_said_in_the_order_of_the_specification(made: Path, bundle: Path) -> None:
+    order = ["policy", "checkpoint", "witnesses", "age", "entries", "root", "tiles",
+             "older checkpoints", "leaves", "gateway signatures", "counters", "times", "openings",
+             "proofs", "erasures", "cosignature times"]  # fmt: skip
+    for words in ((), ("--tiles-only",)):
+        told = json.loads(run(made, bundle, "--json", *words)[1])
+        assert [each["check"] for each in told["checks"]] == order
 
 
 def flip(path: Path, place: int = 40) -> None:
@@ -189,7 +211,7 @@ def test_leaves_that_no_gateway_signed_or_that_are_none(made: Path, tmp_path: Pa
     rubbish = Entry(b"no leaf", Number("x", 0, 0))
     forged = entry(1, SignKey.generate())
     asyncio.run(grow(place, [[entry(0), forged, rubbish]]))
-    code, output = run(made, place / "tiles", "--gateways", str(made / "gateways"))
+    code, output = run(made, place / "tiles")
     assert code == 1
     assert "FAIL leaves: 1 do not, at 2" in output
     assert "FAIL gateway signatures: 1 do not, at 1" in output
@@ -244,7 +266,8 @@ def test_a_compressed_tar_is_told_to_be_unpacked(made: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["", "nonsense", "witness.example+00000000+AAAA"])
 def test_keys_of_gateways_that_are_none_are_told(made: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "keys").write_text(text)
-    assert run(made, made / "log.bundle", "--gateways", str(tmp_path / "keys"))[0] == 2
+    asked = ("--gateways", str(tmp_path / "keys"))
+    assert run(made, made / "log.bundle", *asked, gateways=False)[0] == 2
 
 
 def proof_of(made: Path, index: int) -> InclusionProof:

@@ -41,9 +41,15 @@ async def said(region: DemoRegion, word: str, *, after: int) -> None:
         await asyncio.sleep(0.2)
 
 
+async def put_back(region: DemoRegion, backup: Path) -> None:
+    shutil.rmtree(region.hub / "log")
+    shutil.copytree(backup, region.hub / "log")
+
+
 async def test_a_hub_put_back_from_a_backup_signs_nothing_until_a_member_gave_it_the_leaves(
     tmp_path: Path,
 ) -> None:
+    """The nodes by themselves, or a person with a member's copy, while the hub stands still."""
     async with (
         asyncio.timeout(220),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
@@ -57,13 +63,17 @@ async def test_a_hub_put_back_from_a_backup_signs_nothing_until_a_member_gave_it
         await send(clients["SG"], 1)
         await all_proved(clients)
         await stop_hub(processes)
-        shutil.rmtree(folder)
-        shutil.copytree(backup, folder)
+        before = LedgerPlace(region.hub).files.checkpoint()
+        await put_back(region, backup)
         already = (region.folder / "hub.log").stat().st_size
         await processes.start_hub()
         await said(region, '"witness-ahead"', after=already)
-        await send(clients["SG"], 2)  # traffic goes on
+        await said(region, '"log-restored"', after=already)
+        await send(clients["SG"], 2)
+        await all_proved(clients)
         await stop_hub(processes)
+        assert LedgerPlace(region.hub).files.checkpoint() != before
+        await put_back(region, backup)
         copy = region.home("SG") / "node" / "log"
         done = run(region, region.hub, "log", "restore", "--from", str(copy), "--json")
         assert done.returncode == 0, done.stderr

@@ -178,3 +178,24 @@ def test_what_has_no_clear_meaning_is_no_policy() -> None:
         with pytest.raises(LogError) as caught:
             Policy(logs, witnesses, groups, quorum)
         assert caught.value.code == "bad-policy"
+
+
+@pytest.mark.parametrize(
+    ("who", "by"),
+    [
+        ({}, None),
+        ({"X1": 1, "X2": 2, "X3": 3}, None),
+        ({"X1": 9, "X2": 2, "Y1": 5}, 9),
+        ({"X1": 9, "X2": 2, "X3": 3, "Y1": 5, "Y2": 4}, 4),
+        ({"X1": 1, "X2": 1, "Y1": 1, "X3": 9}, 1),
+        ({"X1": 1, "X2": 1, "else": 1}, None),
+    ],
+)
+def test_a_quorum_stood_by_the_time_of_the_last_witness_that_it_needs(
+    who: dict[str, int], by: int | None
+) -> None:
+    assert POLICY.quorum_by({name.encode(): at_s for name, at_s in who.items()}) == by
+
+
+def test_where_nobody_need_cosign_nobody_says_when() -> None:
+    assert Policy(LOGS, WITNESSES, (), None).quorum_by({b"X1": 1}) is None

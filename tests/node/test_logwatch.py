@@ -9,7 +9,7 @@ import pytest
 
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
-from broker.log.checkpoint import Checkpoint
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, consistency_proof, leaf_hash
 from broker.log.note import parse_note
@@ -40,11 +40,13 @@ async def test_a_quorum_of_nodes_cosigns_and_each_copies_what_was_cosigned(
     assert note is not None
     assert await watched.watch("MY").mirror.follow()
     assert await watched.watch("MY").mirror.sizes(ORIGIN) == (300, 300)
+    first = parse_checkpoint(parse_note(note).text)
     await watched.grow(40)
     await watched.rounds(*NODES)
     assert await watched.watch("MY").mirror.follow()
     shown = await watched.watch("MY").shown()
     assert shown is not None
+    assert (shown.first_size, shown.first_root) == (300, first.root.hex())  # on first use
     assert (shown.copied, shown.proven, shown.cosigned_size) == (340, 340, 340)
     assert shown.cosigned_by == ("MY", "SG", "VN")
     assert not await watched.watch("MY").mirror.follow()

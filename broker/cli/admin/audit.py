@@ -94,7 +94,13 @@ def export(
                 "No checkpoint has a quorum of witnesses yet; this is the newest of all.",
             )
         )
-    screen.line(say("exported-next", "Next: kentong audit verify {out} --policy POLICY", out=out))
+    screen.line(
+        say(
+            "exported-next",
+            "Next: kentong audit verify {out} --policy POLICY --gateways GATEWAYS",
+            out=out,
+        )
+    )
 
 
 @app.command()
@@ -116,7 +122,8 @@ def verify(
     """Verify a log with nothing but its files and your own policy.
 
     Ends with 0 if all holds, 1 if the log is broken, 2 if it cannot be read, 3 if it is whole but
-    too few witnesses or files are there, 4 if its owner signed two histories.
+    too few witnesses or files are there, or no keys of gateways were given to hold its leaves
+    against, 4 if its owner signed two histories.
 
     Example: kentong audit verify log-2026-11.tar --policy trust.policy --gateways gateways.vkeys
     """
@@ -144,7 +151,7 @@ def report(
     Exercises are counted apart. A log that does not verify has no report: the command then ends
     as `kentong audit verify` does.
 
-    Example: kentong audit report log-2026-11.tar --policy trust.policy --format html --out log.html
+    Example: kentong audit report log.tar --policy trust.policy --gateways gateways.vkeys
     """
     audited, _ = Question(policy, gateways, since, max_age, processes).answer(bundle)
     if audited.findings.exit is not Exit.PASS:

@@ -148,7 +148,9 @@ async def _made(ident: str) -> Evidence:
     async with place.database() as database, database.read() as connection:
         row = (
             await connection.execute(
-                select(table).where(table.c.id == ident, table.c.envelope != b"")
+                select(table)
+                .where(table.c.id == ident, table.c.envelope != b"")
+                .order_by(table.c.number.is_(None))  # decided twice, by a hub that lost the first
             )
         ).first()
         copied = await copied_of(connection, origin)

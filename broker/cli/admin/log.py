@@ -21,6 +21,7 @@ from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.hub.children import keep_running, kentong_command
 from broker.hub.place import HubPlace
+from broker.ledger.borrowing import Borrowing
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import GatewayKey, Witnessed
@@ -200,6 +201,7 @@ def run(
             named = latest.view().hub.log is not None  # Else no member knows of the log yet.
             cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)
             if named:
+                cosigning.borrowing = Borrowing(cosigning.standings, committer, trust)
                 await cosigning.serve(link)
             screen.line(say("log-ready", "The log runs."))
             pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None

@@ -25,6 +25,7 @@ LOG_ALARMS = (
     "log-leaf-mismatch",
     "log-stalled",
     "log-copy-damaged",
+    "mail-awaits-log",
     "witness-restored",
     "directory-unproven",
 )
@@ -112,6 +113,10 @@ def _show(log: LogShown) -> None:
             (
                 say("witness-newest", "newest"),
                 log.witnessed_at.isoformat() if log.witnessed_at else never,
+            ),
+            (
+                say("witness-first", "trusted unseen"),
+                f"{log.first_size}: {log.first_root}" if log.first_size else never,
             ),
             (say("witness-own", "own mail proved"), str(log.own_proved)),
             (say("witness-waiting", "not proved yet"), str(log.own_waiting)),

@@ -1,10 +1,10 @@
-"""A column, an index and a table more than the node's first version."""
+"""A column, an index and a table more than the newest version of a node."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "test2"
-down_revision = "0001"
+down_revision = "0002"
 
 
 def upgrade() -> None:
