@@ -197,8 +197,9 @@ async def test_a_database_without_a_version_is_taken_if_its_tables_are_ours(bare
     bare.do(lambda c: c.execute(insert(tables.meta).values(name="kept", value="v")))
     async with open_database(url, tables.metadata) as database, database.read() as connection:
         assert len((await connection.execute(select(tables.meta))).all()) == 1
-    version = schema_of(tables.metadata).version_table
-    assert bare.do(lambda c: c.execute(select(version.c.version_num)).scalar_one()) == schema_of(ours).newest
+    schema = schema_of(tables.metadata)
+    version = select(schema.version_table.c.version_num)
+    assert bare.do(lambda c: c.execute(version).scalar_one()) == schema.newest
 
 
 async def test_a_database_without_a_version_is_refused_if_its_tables_are_others(
