@@ -1,5 +1,6 @@
 """`kentong node init --database` and `migrate`: what an operator says and reads of a database."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,17 +10,20 @@ from pathlib import Path
 import pytest
 import trustme
 
+from broker.cli.admin.node_place import NodePlace
+from broker.cli.demo.region import found
 from broker.node.owner import claim
 from broker.store.database import StoreError, open_database, sqlite_url
 from broker.store.tables import metadata
 from tests.support.databases import Databases
 
+START = "from broker.cli import main; main()"
 SECRET = "open-sesame-42"  # noqa: S105 - no server has it
 
 
 def kentong(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-c", "from broker.cli import main; main()", *words],
+        [sys.executable, "-c", START, *words],
         env={**os.environ, "KENTONG_HOME": str(home)},  # noqa: TID251 - handed on to a child
         capture_output=True,
         text=True,
@@ -72,6 +76,37 @@ def test_an_operator_asks_for_versions_reads_the_steps_and_has_them_done(
     told = json.loads(again.stdout)
     assert told["ok"]
     assert told["before"] == told["newest"]
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(240)
+async def test_two_nodes_never_work_on_one_database(databases: Databases, tmp_path: Path) -> None:
+    region = await asyncio.to_thread(found, tmp_path / "r", nodes=("SG", "MY"))
+    url = databases.url(tmp_path / "both.db")
+    for code in ("SG", "MY"):
+        place = NodePlace(region.home(code))
+        config = place.config().model_copy(update={"database_url": url})
+        place.write(config, place.authority_file.read_bytes())
+    passphrase = ("--passphrase-file", str(region.passphrase_file))
+    first = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", START, "node", "run", *passphrase),
+        env={**os.environ, "KENTONG_HOME": str(region.home("SG"))},  # noqa: TID251 - to a child
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert first.stdout is not None
+    async with asyncio.timeout(120):
+        try:
+            assert b"Ready" in await first.stdout.readline()
+            refused = await asyncio.to_thread(
+                kentong, region.home("MY"), "node", "run", *passphrase
+            )
+        finally:
+            first.terminate()
+            await first.wait()
+        assert (refused.returncode, "[database-in-use]" in refused.stderr) == (5, True)
+        refused = await asyncio.to_thread(kentong, region.home("MY"), "node", "run", *passphrase)
+        assert (refused.returncode, "[database-of-another]" in refused.stderr) == (5, True)
 
 
 async def test_another_members_database_is_refused(databases: Databases, tmp_path: Path) -> None:
