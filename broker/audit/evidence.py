@@ -22,12 +22,14 @@ from broker.envelope.signed import Frame
 from broker.envelope.submitted import parse_submitted
 from broker.errors import BrokerError
 from broker.log.commitments import check_opening
+from broker.log.cosignature import instant_after
 from broker.log.errors import LogError
 from broker.log.leaf import parse_leaf
 from broker.log.merkle import leaf_hash
 from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.proof import parse_proof
 from keys.directory.bundle import parse_bundle
+from keys.directory.proving import proved as proved_by
 from keys.directory.trust import TrustedDirectory
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError
@@ -118,11 +120,12 @@ def verify_evidence(evidence: Evidence, policy: Policy, *, pinned_root: bytes) -
     """
     proved = Proved()
     view = _checked(proved, "directory", lambda: _view(evidence.directory, pinned_root))
-    decision = _checked(proved, "decision", lambda: _decision(evidence.decision, view))
-    _checked(proved, "leaf", lambda: _about(evidence.leaf, decision, view))
     proved.signed = _checked(
         proved, "log", lambda: parse_proof(evidence.proof).verify(leaf_hash(evidence.leaf), policy)
     )
+    view = _by_then(view, policy, proved.signed)
+    decision = _checked(proved, "decision", lambda: _decision(evidence.decision, view))
+    _checked(proved, "leaf", lambda: _about(evidence.leaf, decision, view))
     proved.frame = _checked(proved, "envelope", lambda: _frame(evidence.envelope, decision, view))
     proved.decision = decision
     given = evidence.disclosure
@@ -151,6 +154,17 @@ def _checked(proved: Proved, name: str, check: Callable[[], ResultT]) -> ResultT
 
 def _view(raw: bytes, pinned_root: bytes) -> DirectoryView:
     return TrustedDirectory(parse_bundle(raw), pinned_root=pinned_root).view()
+
+
+def _by_then(
+    view: DirectoryView | None, policy: Policy, signed: SignedCheckpoint | None
+) -> DirectoryView | None:
+    """Return the directory as it counts for what witnesses saw in the log by then.
+
+    A key that was stolen later may have signed it; that the leaf is about it is checked besides.
+    """
+    by_s = None if signed is None else policy.quorum_by(signed.cosigned)
+    return view if view is None or by_s is None else proved_by(view, by=instant_after(by_s))
 
 
 def _decision(raw: bytes, view: DirectoryView | None) -> Decision:

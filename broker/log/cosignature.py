@@ -12,6 +12,7 @@ is neither made nor accepted where there are any: whoever read them would take t
 
 import struct
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from broker.log.checkpoint import Checkpoint
@@ -107,6 +108,17 @@ def subtree_message(
         (_LABEL, _name(cosigner), _TIME.pack(time_s), _name(origin), struct.pack(">QQ", start, end),
          root)
     )  # fmt: skip
+
+
+def instant_after(time_s: int) -> datetime:
+    """Return the first instant that certainly is not before a stated time: it was rounded down.
+
+    A time that no calendar has is the end of all.
+    """
+    try:
+        return datetime.fromtimestamp(time_s + 1, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def check_time(time_s: int) -> None:

@@ -15,12 +15,12 @@ from broker.log.commitments import check_opening, route_of
 from broker.log.errors import LogError
 from broker.log.leaf import parse_leaf
 from broker.log.merkle import inclusion_proof, leaf_hash, tree_root, verify_inclusion
-from broker.log.tiles import TILE_WIDTH, Tile, lookup_in
+from broker.log.tiles import HASH_BYTES, TILE_WIDTH, Tile, lookup_in
 from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.ids import to_ms
 from broker.node.logstate import Copied, copied_of
-from broker.store.tables import leaves, proofs
+from broker.store.tables import leaves, proof_notes, proofs
 from broker.store.tilefiles import TileFiles
 from keys.directory.proving import proved
 from keys.directory.view import DirectoryView
@@ -119,6 +119,7 @@ async def prove(
             .where(proofs.c.id == row.id, proofs.c.about == row.about)
             .values(number=row.number, size=size, path=path)
         )
+        await _keep_note(connection, copied)
     await _say_overdue(connection, now=now)
     waiting = await connection.execute(
         select(func.count())
@@ -127,6 +128,29 @@ async def prove(
     )
     place = (rows[-1].id, rows[-1].about) if len(rows) == _AT_ONCE else FIRST
     return int(waiting.scalar_one()), place
+
+
+async def first_proof(
+    connection: AsyncConnection, size: int, path: bytes
+) -> tuple[tuple[bytes, ...], bytes] | None:
+    """Return hashes and note of what proved a decision first; None if the note was not kept.
+
+    Args:
+        connection: For reading.
+        size: As its row has it.
+        path: Likewise.
+    """
+    found = await connection.execute(select(proof_notes.c.note).where(proof_notes.c.size == size))
+    note = found.scalar_one_or_none()
+    hashes = (path[at : at + HASH_BYTES] for at in range(0, len(path), HASH_BYTES))
+    return None if note is None else (tuple(hashes), note)
+
+
+async def _keep_note(connection: AsyncConnection, copied: Copied) -> None:
+    """Keep the checkpoint under which something of ours is proved: its witnesses say when."""
+    same = proof_notes.c.size == copied.proven
+    if (await connection.execute(select(proof_notes.c.size).where(same))).first() is None:
+        await connection.execute(insert(proof_notes).values(size=copied.proven, note=copied.note))
 
 
 async def _say_overdue(connection: AsyncConnection, *, now: datetime) -> None:

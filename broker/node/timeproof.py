@@ -7,10 +7,11 @@ members would have to lie. The decision's own time is the gateway's word alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from broker.log.commitments import check_opening
+from broker.log.cosignature import instant_after
 from broker.log.errors import LogError
 from broker.log.leaf import parse_leaf
 from broker.log.merkle import inclusion_proof, leaf_hash, verify_inclusion
@@ -26,7 +27,6 @@ from keys.errors import KeysError
 from schemas.decision import Decision
 
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
-_PART: Final = timedelta(seconds=1)  # cosignatures state whole seconds, rounded down
 
 
 @dataclass(frozen=True)
@@ -111,4 +111,4 @@ class TimeProof:
 
 
 def _instant(time_s: int | None) -> datetime | None:
-    return None if time_s is None else datetime.fromtimestamp(time_s, tz=UTC) + _PART
+    return None if time_s is None else instant_after(time_s)

@@ -260,6 +260,12 @@ proofs = Table(  # every decision about what this node sent or received
     Column("path", LargeBinary),
     Column("overdue", Integer, nullable=False, default=0),
 )
+proof_notes = Table(  # the cosigned checkpoints of those sizes, as they were when they proved
+    "proof_notes",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", LargeBinary, nullable=False),
+)
 attachments = Table(  # files that desks hand over; their chunks lie in a folder
     "attachments",
     metadata,

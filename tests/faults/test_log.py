@@ -169,7 +169,8 @@ def prove_to_others(region: DemoRegion, code: str, ident: str, folder: Path) -> 
     home, file, trust = region.home(code), folder / f"{code}.evidence", folder / "trust.policy"
     view = PublishedDirectory.at(region.hub).view()
     trust.write_bytes(write_policy(regional_policy(view, at=clock.now())))
-    made = run(region, home, "evidence", ident, "--out", str(file))
+    early = ("--early",) if code == "MY" else ()
+    made = run(region, home, "evidence", ident, "--out", str(file), *early)
     assert made.returncode == 0, made.stderr
 
     def verified(raw: bytes) -> tuple[int, dict[str, Any]]:

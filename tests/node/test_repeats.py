@@ -15,9 +15,13 @@ from sqlalchemy import Select, insert, select, update
 
 from broker import clock
 from broker.ledger.sequencer import Sequencer
+from broker.log.merkle import leaf_hash
+from broker.log.proof import InclusionProof
 from broker.node import repeats
 from broker.node.ids import new_id, to_ms
+from broker.node.logstate import Copied
 from broker.node.node import Node
+from broker.node.proofs import first_proof, leaf_at
 from broker.node.repeats import FIRST_AFTER, KEPT, KEPT_UNPROVEN, LAST_AFTER, UNPROVEN_AT_ONCE
 from broker.store import tables
 from broker.store.database import Database, open_database, sqlite_url
@@ -234,3 +238,19 @@ async def test_what_the_hub_lost_before_the_log_had_it_comes_back_by_the_repetit
     status = await stage.my.status()
     assert (status.quarantined, status.gaps) == (0, ())
     assert await stage.sg.submission(submission.submission_id) == last
+    await still_proved_by_what_proved_it_first(stage)
+
+
+async def still_proved_by_what_proved_it_first(stage: Stage) -> None:
+    """The checkpoint of then is kept, whatever the log grows to."""
+    await announce(stage.own, stage.watched.region)
+    await stage.grow()
+    for node in (stage.sg, stage.my):
+        asked = select(tables.proofs).where(tables.proofs.c.number.is_not(None))
+        (row, *_) = await rows(node.database, asked)
+        async with node.database.read() as connection:
+            found = await first_proof(connection, row.size, row.path)
+        assert found is not None
+        entry = leaf_at(stage.watched.committer.files, row.number, Copied(stage.size))
+        proof = InclusionProof(row.number, *found)
+        assert proof.verify(leaf_hash(entry), stage.watched.policy()).checkpoint.size == row.size

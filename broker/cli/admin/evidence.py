@@ -27,7 +27,7 @@ from broker.errors import BrokerError
 from broker.log.policyfile import parse_policy
 from broker.log.proof import InclusionProof
 from broker.node.logstate import copied_of
-from broker.node.proofs import leaf_at, proof_path
+from broker.node.proofs import first_proof, leaf_at, proof_path
 from broker.settings import home
 from broker.store import tables
 from broker.store.tilefiles import TileFiles
@@ -65,17 +65,22 @@ def make(
     content: Annotated[
         bool, typer.Option("--content", help="Also show what the alert says. A recipient can.")
     ] = False,
+    early: Annotated[
+        bool,
+        typer.Option("--early", help="By the first checkpoint that proved it, not the newest."),
+    ] = False,
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
     """Write one file that proves who sent what label to whom, when, and the verdict.
 
     Run it where the node's home folder is. What the alert says stays sealed in it, unless a
-    recipient adds --content: that gives away the key of this one envelope, and of no other.
+    recipient adds --content: that gives away the key of this one envelope, and of no other. If a
+    key behind it was stolen since, --early shows that it was in the log before.
 
     Example: kentong evidence 0198b2f4-7a31-7c11-8f00-3d5e6a7b8c9d --out alert.evidence
     """
-    made = asyncio.run(_made(ident))
+    made = asyncio.run(_made(ident, early=early))
     if content:
         made = replace(made, disclosure=_disclosed(made.envelope, passphrase_file))
     try:
@@ -136,7 +141,7 @@ def _disclosed(envelope: bytes, passphrase_file: Path | None) -> Disclosure:
     return disclose(delivered, identity.member, identity.open_keys)
 
 
-async def _made(ident: str) -> Evidence:
+async def _made(ident: str, *, early: bool) -> Evidence:
     place = NodePlace(home())
     directory = DirectoryClient(
         Home(home()).node_directory, pinned_root=Home(home()).pinned_root()
@@ -154,13 +159,19 @@ async def _made(ident: str) -> Evidence:
             )
         ).first()
         copied = await copied_of(connection, origin)
+        kept = None
+        if early and row is not None and row.number is not None:
+            kept = await first_proof(connection, row.size, row.path)
     if row is None:
         raise BrokerError("not-found", "no decided alert has this id here")
     if row.number is None or row.number >= copied.proven:
         raise BrokerError("not-proven", "the log does not prove it yet; try again in a minute")
     files = TileFiles(place.folder / "log")
     number = int(row.number)
-    proof = InclusionProof(number, proof_path(files, number, copied), copied.note)
+    if early and kept is None:
+        raise BrokerError("not-found", "the checkpoint that proved it first was not kept")
+    hashes, note = kept or (proof_path(files, number, copied), copied.note)
+    proof = InclusionProof(number, hashes, note)
     return Evidence(
         envelope=row.envelope,
         decision=row.decision,

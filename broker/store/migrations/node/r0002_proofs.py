@@ -1,4 +1,4 @@
-"""What waits for the log: envelopes not proved yet, and mail held until it is proved."""
+"""What waits for the log, and what it proved: envelopes, held mail, the notes of its proofs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +26,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.create_index(op.f("ix_held_id"), "held", ["id"], unique=False)
+    op.create_table(
+        "proof_notes",
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("size"),
+    )
     op.create_table(
         "unproven",
         sa.Column("id", sa.String(length=36), nullable=False),
