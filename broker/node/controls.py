@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.admission.codes import retry_of
@@ -19,6 +19,7 @@ from broker.node.present import Present
 from broker.node.sealing import Sealer
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from keys.errors import KeysError
 from schemas.control import ControlMessage, encode_control, parse_control
 from schemas.label import Reference
@@ -29,6 +30,10 @@ NO_KEY_AFTER: Final = timedelta(minutes=10)
 KEPT: Final = timedelta(days=7)
 MAX_REFUSED: Final = 5
 BATCH: Final = 64
+_KEPT: Final = Statement(insert(tables.controls))
+_DONE: Final = Statement(
+    delete(tables.controls).where(tables.controls.c.envelope_id == bindparam("of_envelope"))
+)
 _log = get_logger()
 
 
@@ -64,18 +69,17 @@ class Controls:
             except KeysError as error:  # its peer has no key now
                 _log.warning("not-confirmed", error_code=error.code, id=str(ref.id))
                 due = now + NO_KEY_AFTER
-        await connection.execute(
-            insert(tables.controls).values(
-                envelope_id=None if ident is None else str(ident),
-                peer=to,
-                ref_id=str(ref.id),
-                ref_digest=ref.digest,
-                status=str(status),
-                message=encode_control(message),
-                refused=0,
-                kept_ms=to_ms(now),
-                due_ms=to_ms(due),
-            )
+        await _KEPT.run(
+            connection,
+            envelope_id=None if ident is None else str(ident),
+            peer=to,
+            ref_id=str(ref.id),
+            ref_digest=ref.digest,
+            status=str(status),
+            message=encode_control(message),
+            refused=0,
+            kept_ms=to_ms(now),
+            due_ms=to_ms(due),
         )
 
     async def decided(self, connection: AsyncConnection, ident: UUID, code: str) -> None:
@@ -87,14 +91,14 @@ class Controls:
             code: Why it was refused; empty if it was accepted.
         """
         table = tables.controls
-        mine = table.c.envelope_id == str(ident)
         if retry_of(code) == "new-id":
+            mine = table.c.envelope_id == str(ident)
             due_ms = to_ms(self.present.now() + AGAIN_AFTER)
             values = {"envelope_id": None, "refused": table.c.refused + 1, "due_ms": due_ms}
             await connection.execute(
                 update(table).where(mine, table.c.refused < MAX_REFUSED).values(values)
             )
-        await connection.execute(delete(table).where(mine))
+        await _DONE.run(connection, of_envelope=str(ident))
 
     async def seal_due(self) -> int:
         """Seal again what is due; return how many are on their way now."""

@@ -1,9 +1,10 @@
 """What a desk drafts and its officer signs: kept for a day, then queued, or forgotten."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node import drafting, submissions
@@ -17,6 +18,7 @@ from broker.node.staging import Staging
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from keys.errors import DirectoryError, SignatureError
 from keys.primitives.hashing import sha256
 from schemas.desk import (
@@ -32,6 +34,19 @@ from schemas.desk import (
 from schemas.directory import OfficerRole
 from schemas.label import Strict
 from schemas.vocabulary import Status
+
+_drafts: Final = tables.drafts
+_KEPT: Final = Statement(insert(_drafts))
+_FOUND: Final = Statement(select(_drafts).where(_drafts.c.id == bindparam("of_id")))
+_USED: Final = Statement(
+    update(_drafts)
+    .where(_drafts.c.id == bindparam("of_id"))
+    .values(used_by=bindparam("by"), sealed=b"")
+)
+_ASKED: Final = Statement(insert(tables.idempotency))
+_SAME: Final = Statement(
+    select(tables.idempotency).where(tables.idempotency.c.key == bindparam("of_key"))
+)
 
 
 class _Draft(Strict):
@@ -71,11 +86,8 @@ class Drafts:
         sealed = self.vault.seal(draft.model_dump_json().encode(), name=name)
 
         async def change(connection: AsyncConnection) -> None:
-            await connection.execute(
-                insert(tables.drafts).values(
-                    id=str(stored.draft_id), expires_ms=to_ms(stored.expires_at), sealed=sealed
-                )
-            )
+            ident, expires_ms = str(stored.draft_id), to_ms(stored.expires_at)
+            await _KEPT.run(connection, id=ident, expires_ms=expires_ms, sealed=sealed)
 
         await self.database.change(change)
         return stored
@@ -107,10 +119,7 @@ class Drafts:
         return preview(request, composed, self.present, equal)
 
     async def _draft(self, connection: AsyncConnection, draft_id: UUID) -> _Draft:
-        table = tables.drafts
-        row = (
-            await connection.execute(select(table).where(table.c.id == str(draft_id)))
-        ).one_or_none()
+        row = await _FOUND.first(connection, of_id=str(draft_id))
         if row is None or row.expires_ms < to_ms(self.present.now()):
             raise NodeError("not-found", "no such draft, or it was forgotten", kind="not-found")
         if row.used_by is not None:
@@ -191,16 +200,13 @@ class Drafts:
             digest=drafting.content_digest(prepared.alert),
             sealed=self.vault.seal(plain, name=f"submission/{ident}"),
         )
-        await connection.execute(
-            insert(tables.idempotency).values(
-                key=idempotency_key, fingerprint=fingerprint, submission_id=str(ident)
-            )
+        await _ASKED.run(
+            connection,
+            key=idempotency_key,
+            fingerprint=fingerprint,
+            submission_id=str(ident),
         )
-        await connection.execute(
-            update(tables.drafts)
-            .where(tables.drafts.c.id == str(draft_id))
-            .values(used_by=str(ident), sealed=b"")
-        )
+        await _USED.run(connection, of_id=str(draft_id), by=str(ident))
         return submission
 
 
@@ -210,8 +216,7 @@ async def forget_drafts(connection: AsyncConnection, now_ms: int) -> None:
 
 
 async def _same_request(connection: AsyncConnection, key: str, fingerprint: bytes) -> UUID | None:
-    table = tables.idempotency
-    row = (await connection.execute(select(table).where(table.c.key == key))).one_or_none()
+    row = await _SAME.first(connection, of_key=key)
     if row is None:
         return None
     if row.fingerprint != fingerprint:

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.arrivedfiles import ArrivedFiles
@@ -18,7 +19,30 @@ from broker.node.tracking import WATCH_S
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from schemas.desk import AttachmentShown, Cursor, InboxItem, InboxPage, OriginalDocument
+
+_table: Final = tables.inbox
+_AFTER: Final = (
+    select(_table).where(_table.c.position > bindparam("since")).order_by(_table.c.position)
+)
+_ANY: Final = Statement(_AFTER.limit(bindparam("at_most")))
+_NEWEST: Final = Statement(
+    select(_table)
+    .where((_table.c.id == bindparam("of_id")) | (_table.c.alert_id == bindparam("of_id")))
+    .order_by(_table.c.rev.desc(), _table.c.position.desc())
+    .limit(1)
+)
+_LAST: Final = Statement(select(func.max(_table.c.position)))
+_CURSOR: Final = Statement(
+    select(tables.cursors).where(tables.cursors.c.name == bindparam("of_name"))
+)
+_BEGUN: Final = Statement(insert(tables.cursors))
+_MOVED: Final = Statement(
+    update(tables.cursors)
+    .where(tables.cursors.c.name == bindparam("of_name"))
+    .values(position=bindparam("position"), updated_ms=bindparam("updated_ms"))
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +59,13 @@ class Inbox:
         self, *, types: Collection[str] = (), since: int = 0, limit: int = 50
     ) -> InboxPage:
         """Return stored alerts after position `since`, oldest first; all types if none named."""
-        table = tables.inbox
-        query = select(table).where(table.c.position > since).order_by(table.c.position)
-        if types:
-            query = query.where(table.c.type.in_(list(types)))
         async with self.database.read() as connection:
-            rows = (await connection.execute(query.limit(limit + 1))).all()
-        kept = [self._kept(row.id, row.sealed).item for row in rows[:limit]]
+            if types:
+                asked = _AFTER.where(_table.c.type.in_(list(types))).limit(limit + 1)
+                rows = (await connection.execute(asked, {"since": since})).all()
+            else:
+                rows = list(await _ANY.rows(connection, since=since, at_most=limit + 1))
+        kept = [self._kept(row).item for row in rows[:limit]]
         items = await self.files.shown(kept)
         last = items[-1].position if items else since
         return InboxPage(items=items, last=last, more=len(rows) > limit)
@@ -88,53 +112,38 @@ class Inbox:
         now_ms = to_ms(self.present.now())
 
         async def change(connection: AsyncConnection) -> Cursor:
-            highest = await connection.execute(select(func.max(tables.inbox.c.position)))
-            if position > int(highest.scalar_one() or 0):
+            if position > int(await _LAST.value(connection) or 0):
                 raise NodeError(
                     "beyond-the-inbox",
                     "the inbox has not got that far",
                     kind="invalid",
                     field="position",
                 )
-            table = tables.cursors
             known = await _cursor(connection, name)
             if known.updated_at is None:
-                await connection.execute(
-                    insert(table).values(name=name, position=position, updated_ms=now_ms)
-                )
+                await _BEGUN.run(connection, name=name, position=position, updated_ms=now_ms)
             elif position > known.position:
-                await connection.execute(
-                    update(table)
-                    .where(table.c.name == name)
-                    .values(position=position, updated_ms=now_ms)
-                )
+                await _MOVED.run(connection, of_name=name, position=position, updated_ms=now_ms)
             return await _cursor(connection, name)
 
         return await self.database.change(change)
 
     async def _find(self, item_id: UUID) -> Kept:
-        table = tables.inbox
         async with self.database.read() as connection:
-            row = (
-                await connection.execute(
-                    select(table)
-                    .where((table.c.id == str(item_id)) | (table.c.alert_id == str(item_id)))
-                    .order_by(table.c.rev.desc(), table.c.position.desc())
-                    .limit(1)
-                )
-            ).one_or_none()
+            row = await _NEWEST.first(connection, of_id=str(item_id))
         if row is None:
             raise NodeError("not-found", "no alert is known by this id", kind="not-found")
-        return self._kept(row.id, row.sealed)
+        return self._kept(row)
 
-    def _kept(self, ident: str, sealed: bytes) -> Kept:
-        kept = Kept.model_validate_json(self.vault.open(sealed, name=f"inbox/{ident}"))
-        return kept.model_copy(update={"item": as_known_now(kept.item, kept.kid, self.present)})
+    def _kept(self, row: Any) -> Kept:  # noqa: ANN401 - a row
+        kept = Kept.model_validate_json(self.vault.open(row.sealed, name=f"inbox/{row.id}"))
+        item = as_known_now(kept.item, kept.kid, self.present)
+        placed = item.model_copy(update={"position": row.position})
+        return kept.model_copy(update={"item": placed})
 
 
 async def _cursor(connection: AsyncConnection, name: str) -> Cursor:
-    table = tables.cursors
-    row = (await connection.execute(select(table).where(table.c.name == name))).one_or_none()
+    row = await _CURSOR.first(connection, of_name=name)
     if row is None:
         return Cursor(name=name, position=0, updated_at=None)
     return Cursor(name=name, position=row.position, updated_at=from_ms(row.updated_ms))

@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.decision import (
@@ -33,6 +33,7 @@ from broker.node.receiveditem import Kept, item_of
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from broker.transport.link import Link
 from broker.transport.message import UNREAD_AT_MOST, Message
 from broker.transport.streams import inbox_of
@@ -49,13 +50,7 @@ RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps 
     {"unknown-key", "unknown-member", "unknown-officer", "no-open-key", "suite-mismatch"}
 )
 MAX_RETRIES: Final = 5
-# Built once: building a statement takes as long as all the rest of it.
-_ROW: Final = insert(tables.inbox)
-_FILLED: Final = (
-    update(tables.inbox)
-    .where(tables.inbox.c.position == bindparam("at"))
-    .values(sealed=bindparam("sealed"))
-)
+_KEPT: Final = Statement(insert(tables.inbox))
 _log = get_logger()
 
 
@@ -227,21 +222,20 @@ class Incoming:
 
     async def _store(self, connection: AsyncConnection, delivery: Delivery, opened: Opened) -> None:
         label = opened.label
-        row = {
-            "id": str(label.id),
-            "digest": delivery.delivered.frame.digest,
-            "alert_id": str(label.alert_id),
-            "rev": label.rev,
-            "type": label.type,
-            "exercise": int(label.status is not Status.ACTUAL),
-            "sealed": b"",
-        }
-        inserted = await connection.execute(_ROW, row)
-        position = int((inserted.inserted_primary_key or (0,))[0])
         kept = Kept(
-            item=item_of(self.present, position, delivery, opened),
+            item=item_of(self.present, delivery, opened),
             original=opened.content.original,
             kid=delivery.delivered.frame.kid,
+        )
+        await _KEPT.run(
+            connection,
+            id=str(label.id),
+            digest=delivery.delivered.frame.digest,
+            alert_id=str(label.alert_id),
+            rev=label.rev,
+            type=label.type,
+            exercise=int(label.status is not Status.ACTUAL),
+            sealed=self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}"),
         )
         await expect_files(
             connection,
@@ -254,8 +248,6 @@ class Incoming:
                 min(label.expires, delivery.decision.header.decided_at + UNREAD_AT_MOST)
             ),
         )
-        sealed = self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}")
-        await connection.execute(_FILLED, {"at": position, "sealed": sealed})
 
     async def _control(self, delivery: Delivery, opened: Opened, message: ControlMessage) -> None:
         label, digest = opened.label, delivery.delivered.frame.digest

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.errors import EnvelopeError, as_envelope_error
@@ -27,6 +27,7 @@ from broker.node.uploads import expect_upload
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from broker.transport.link import Link
 from keys.errors import KeysError
 from schemas.desk import RecipientState, Submission, SubmissionState
@@ -35,6 +36,17 @@ REPEAT_S: Final = 20.0  # without a receipt, the same bytes are submitted again
 BATCH: Final = 32
 IDLE_S: Final = 1.0
 UNREACHABLE: Final = "hub-unreachable"
+_DUE: Final = Statement(
+    select(tables.outbox)
+    .where(tables.outbox.c.next_ms <= bindparam("by_ms"))
+    .order_by(tables.outbox.c.number)
+    .limit(BATCH)
+)
+_TRIED: Final = Statement(
+    update(tables.outbox)
+    .where(tables.outbox.c.id == bindparam("of_id"))
+    .values(attempt=bindparam("attempt"), next_ms=bindparam("next_ms"))
+)
 _log = get_logger()
 
 
@@ -198,16 +210,8 @@ class Outgoing:
         """Submit what is due; return how many envelopes the hub took."""
         if self.present.hindrance() == CLOCK_SKEW:
             return 0
-        table = tables.outbox
         async with self.database.read() as connection:
-            rows = (
-                await connection.execute(
-                    select(table)
-                    .where(table.c.next_ms <= to_ms(self.present.now()))
-                    .order_by(table.c.number)
-                    .limit(BATCH)
-                )
-            ).all()
+            rows = await _DUE.rows(connection, by_ms=to_ms(self.present.now()))
         async with asyncio.TaskGroup() as group:
             handing = [
                 group.create_task(
@@ -223,11 +227,7 @@ class Outgoing:
         due_ms = to_ms(self.present.now()) + int(REPEAT_S * 1000)
 
         async def note(connection: AsyncConnection) -> None:
-            await connection.execute(
-                update(tables.outbox)
-                .where(tables.outbox.c.id == ident)
-                .values(attempt=attempt + 1, next_ms=due_ms)
-            )
+            await _TRIED.run(connection, of_id=ident, attempt=attempt + 1, next_ms=due_ms)
 
         try:
             # Noted before it is sent: a broker-level duplicate id would swallow a repetition.

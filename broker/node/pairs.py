@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
 from broker.node.sealing import INCARNATION, incarnation_of
+from broker.store.statements import Statement
 from broker.store.tables import gaps, meta, numbers, peer_incarnations, peers, sent
 from schemas.control import MAX_MISSING, MAX_RANGES, Missing, PairState
 from schemas.desk import Gap
@@ -21,19 +22,22 @@ GAP_AFTER: Final = timedelta(minutes=15)
 OPEN_EVERY: Final = timedelta(hours=1)
 IDLE_EVERY: Final = timedelta(days=1)
 SILENT_AFTER: Final = timedelta(hours=26)  # a day, and time for a bad line
-# Built once: building a statement takes as long as all the rest of it.
-_KNOWN: Final = select(numbers.c.number).where(
-    numbers.c.peer == bindparam("of_peer"),
-    numbers.c.incarnation == bindparam("of_incarnation"),
-    numbers.c.number == bindparam("of_number"),
+_KNOWN: Final = Statement(
+    select(numbers.c.number).where(
+        numbers.c.peer == bindparam("of_peer"),
+        numbers.c.incarnation == bindparam("of_incarnation"),
+        numbers.c.number == bindparam("of_number"),
+    )
 )
-_ARRIVED: Final = insert(numbers)
-_FILLED: Final = delete(gaps).where(
-    gaps.c.peer == bindparam("of_peer"),
-    gaps.c.incarnation == bindparam("of_incarnation"),
-    gaps.c.number == bindparam("of_number"),
+_ARRIVED: Final = Statement(insert(numbers))
+_FILLED: Final = Statement(
+    delete(gaps).where(
+        gaps.c.peer == bindparam("of_peer"),
+        gaps.c.incarnation == bindparam("of_incarnation"),
+        gaps.c.number == bindparam("of_number"),
+    )
 )
-_HEARD: Final = (
+_HEARD: Final = Statement(
     update(peers).where(peers.c.peer == bindparam("of_peer")).values(heard_ms=bindparam("heard_ms"))
 )
 _WINDOW: Final = 5000  # numbers spoken of in one state; older ones were settled by earlier ones
@@ -44,12 +48,10 @@ async def arrived(
 ) -> None:
     """Note that a peer's number is here; it fills its gap."""
     incarnation, counter = number
-    it = {"of_peer": peer, "of_incarnation": incarnation, "of_number": counter}
-    known = await connection.execute(_KNOWN, it)
-    if known.scalar_one_or_none() is None:
-        here = {"peer": peer, "incarnation": incarnation, "number": counter}
-        await connection.execute(_ARRIVED, here)
-    await connection.execute(_FILLED, it)
+    it: dict[str, object] = {"of_peer": peer, "of_incarnation": incarnation, "of_number": counter}
+    if await _KNOWN.value(connection, **it) is None:
+        await _ARRIVED.run(connection, peer=peer, incarnation=incarnation, number=counter)
+    await _FILLED.run(connection, **it)
     await _heard(connection, peer, now=now)
 
 
@@ -201,8 +203,7 @@ async def _begins_anew(connection: AsyncConnection, peer: str, incarnation: int)
 
 async def _heard(connection: AsyncConnection, peer: str, *, now: datetime) -> None:
     heard_ms = to_ms(now)
-    changed = await connection.execute(_HEARD, {"of_peer": peer, "heard_ms": heard_ms})
-    if not changed.rowcount:
+    if not await _HEARD.run(connection, of_peer=peer, heard_ms=heard_ms):
         await connection.execute(insert(peers).values(peer=peer, heard_ms=heard_ms, told_ms=0))
 
 

@@ -1,17 +1,26 @@
 """Takes what other nodes say of our mail: arrived, refused, or which numbers they have."""
 
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node import pairs, repeats, submissions
 from broker.node.present import Present
 from broker.store import tables
+from broker.store.statements import Statement
 from schemas.control import ControlMessage, PairState, Rejected, Told
 from schemas.desk import RecipientState
 from schemas.label import Label, Reference
 from schemas.vocabulary import Kind
+
+_OURS: Final = Statement(
+    select(tables.envelopes.c.submission_id).where(
+        tables.envelopes.c.id == bindparam("of_id"),
+        tables.envelopes.c.digest == bindparam("of_digest"),
+    )
+)
 
 
 async def hear(
@@ -54,11 +63,5 @@ async def hear(
 
 
 async def _known(connection: AsyncConnection, reference: Reference) -> UUID | None:
-    table = tables.envelopes
-    found = await connection.execute(
-        select(table.c.submission_id).where(
-            table.c.id == str(reference.id), table.c.digest == reference.digest
-        )
-    )
-    value = found.scalar_one_or_none()
+    value = await _OURS.value(connection, of_id=str(reference.id), of_digest=reference.digest)
     return None if value is None else UUID(value)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import func, insert, literal, select, tuple_, update
+from sqlalchemy import bindparam, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.log.commitments import check_opening, route_of
@@ -20,6 +20,7 @@ from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.ids import to_ms
 from broker.node.logstate import Copied, copied_of
+from broker.store.statements import Statement
 from broker.store.tables import leaves, proof_notes, proofs
 from broker.store.tilefiles import TileFiles
 from keys.directory.proving import proved
@@ -36,6 +37,12 @@ _SAID_MISMATCH: Final = 2  # it is looked at again: the directory may have lacke
 Place: TypeAlias = tuple[str, bytes]
 """Of a row: id and commitment."""
 FIRST: Final[Place] = ("", b"")
+_EXPECTED: Final = Statement(
+    select(proofs.c.id).where(
+        proofs.c.id == bindparam("of_id"), proofs.c.about == bindparam("of_about")
+    )
+)
+_EXPECT: Final = Statement(insert(proofs))
 _log = get_logger()
 
 
@@ -52,18 +59,16 @@ async def expect(
         envelope: As it travelled; empty for what needs no evidence, like a control.
     """
     about = route_of(decision)
-    same = (proofs.c.id == str(ident)) & (proofs.c.about == about)
-    if (await connection.execute(select(proofs.c.id).where(same))).first() is None:
-        await connection.execute(
-            insert(proofs).values(
-                id=str(ident),
-                about=about,
-                sent=int(sent),
-                decided_ms=to_ms(decision.header.decided_at),
-                decision=decision.to_bytes(),
-                envelope=envelope,
-                overdue=0,
-            )
+    if await _EXPECTED.value(connection, of_id=str(ident), of_about=about) is None:
+        await _EXPECT.run(
+            connection,
+            id=str(ident),
+            about=about,
+            sent=int(sent),
+            decided_ms=to_ms(decision.header.decided_at),
+            decision=decision.to_bytes(),
+            envelope=envelope,
+            overdue=0,
         )
 
 

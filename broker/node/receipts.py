@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.decision import verify_decision
@@ -25,6 +25,7 @@ from broker.node.sealing import forget, settle_numbers
 from broker.node.uploads import decided_upload
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.errors import KeysError
@@ -44,6 +45,15 @@ from schemas.receipt import (
 )
 
 PULL_TIMEOUT_S: Final = 3.0
+_ENVELOPE: Final = Statement(
+    select(tables.envelopes).where(tables.envelopes.c.id == bindparam("of_id"))
+)
+_WAITING: Final = Statement(
+    select(tables.outbox.c.raw).where(tables.outbox.c.id == bindparam("of_id"))
+)
+_SENT_TO: Final = Statement(
+    select(tables.sent.c.peer).where(tables.sent.c.id == bindparam("of_id"))
+)
 _log = get_logger()
 
 
@@ -138,14 +148,10 @@ class Receipts:
         header = decision.header
         if header.sender != self.present.member:
             return
-        table = tables.envelopes
-        row = (
-            await connection.execute(select(table).where(table.c.digest == header.digest))
-        ).one_or_none()
-        if row is None and await _refused_unread(connection, about, header):
-            row = (
-                await connection.execute(select(table).where(table.c.id == str(about)))
-            ).one_or_none()
+        row = await _ENVELOPE.first(connection, of_id=str(header.id))
+        if row is None or row.digest != header.digest:  # refused unread, it names but a hash
+            unread = await _refused_unread(connection, about, header)
+            row = await _ENVELOPE.first(connection, of_id=str(about)) if unread else None
         if row is None or row.decided:
             if row is not None:
                 await self._decided_again(connection, row, decision)
@@ -266,22 +272,16 @@ async def _refused_unread(
     """Return whether `header` refuses the very bytes that wait as envelope `about`."""
     if about is None or not header.code:
         return False
-    table = tables.outbox
-    found = await connection.execute(select(table.c.raw).where(table.c.id == str(about)))
-    raw = found.scalar_one_or_none()
+    raw = await _WAITING.value(connection, of_id=str(about))
     return raw is not None and sha256(raw) == header.digest
 
 
 async def _waiting_bytes(connection: AsyncConnection, ident: UUID) -> bytes:
-    table = tables.outbox
-    found = await connection.execute(select(table.c.raw).where(table.c.id == str(ident)))
-    return found.scalar_one_or_none() or b""
+    return await _WAITING.value(connection, of_id=str(ident)) or b""
 
 
 async def _peers_of(connection: AsyncConnection, ident: UUID) -> list[str]:
-    table = tables.sent
-    found = await connection.execute(select(table.c.peer).where(table.c.id == str(ident)))
-    return list(found.scalars())
+    return [row.peer for row in await _SENT_TO.rows(connection, of_id=str(ident))]
 
 
 async def _undecided_of(connection: AsyncConnection, ident: UUID) -> UUID | None:
@@ -294,7 +294,5 @@ async def _undecided_of(connection: AsyncConnection, ident: UUID) -> UUID | None
 
 
 async def _submission_of(connection: AsyncConnection, ident: UUID) -> UUID | None:
-    table = tables.envelopes
-    found = await connection.execute(select(table.c.submission_id).where(table.c.id == str(ident)))
-    value = found.scalar_one_or_none()
-    return None if value is None else UUID(value)
+    row = await _ENVELOPE.first(connection, of_id=str(ident))
+    return None if row is None or row.submission_id is None else UUID(row.submission_id)

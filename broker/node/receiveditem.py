@@ -32,12 +32,11 @@ class Kept(Strict):
     kid: Base64 = b""
 
 
-def item_of(present: Present, position: int, delivery: Delivery, opened: Opened) -> InboxItem:
-    """Return an alert as desks see it, from now on at this position.
+def item_of(present: Present, delivery: Delivery, opened: Opened) -> InboxItem:
+    """Return an alert as desks see it, but for its position: the inbox numbers its rows.
 
     Args:
         present: The node's picture of now.
-        position: Its place in the inbox.
         delivery: Verified.
         opened: What the delivery held, checked.
 
@@ -68,7 +67,7 @@ def item_of(present: Present, position: int, delivery: Delivery, opened: Opened)
         if shown
     ]
     return InboxItem(
-        position=position,
+        position=0,
         id=label.id,
         alert_id=label.alert_id,
         rev=label.rev,

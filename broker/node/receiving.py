@@ -11,34 +11,37 @@ from broker.node import pairs
 from broker.node.present import Present
 from broker.node.proofs import expect
 from broker.store import tables
+from broker.store.statements import Statement
 
-# Built once: building a statement takes as long as all the rest of it.
-_KNOWN: Final = select(tables.received.c.outcome).where(
-    tables.received.c.id == bindparam("of_id"), tables.received.c.digest == bindparam("of_digest")
+_KNOWN: Final = Statement(
+    select(tables.received.c.outcome).where(
+        tables.received.c.id == bindparam("of_id"),
+        tables.received.c.digest == bindparam("of_digest"),
+    )
 )
-_TAKEN: Final = insert(tables.received)
+_NOTED: Final = Statement(insert(tables.received))
+_TAKEN: Final = Statement(
+    select(tables.inbox.c.position).where(tables.inbox.c.id == bindparam("of_id"))
+)
 
 
 async def is_new(connection: AsyncConnection, ident: UUID, digest: bytes, outcome: str) -> bool:
     """Return whether these bytes were never kept before, and note that they are now."""
-    known = await connection.execute(_KNOWN, {"of_id": str(ident), "of_digest": digest})
-    if known.scalar_one_or_none() is not None:
+    if await is_known(connection, ident, digest):
         return False
-    await connection.execute(_TAKEN, {"id": str(ident), "digest": digest, "outcome": outcome})
+    await _NOTED.run(connection, id=str(ident), digest=digest, outcome=outcome)
     return True
 
 
 async def is_known(connection: AsyncConnection, ident: UUID, digest: bytes) -> bool:
     """Return whether a good copy was kept before."""
-    known = await connection.execute(_KNOWN, {"of_id": str(ident), "of_digest": digest})
-    return known.scalar_one_or_none() is not None
+    known = await _KNOWN.value(connection, of_id=str(ident), of_digest=digest)
+    return known is not None
 
 
 async def is_taken(connection: AsyncConnection, ident: UUID) -> bool:
     """Return whether the inbox holds something under this id."""
-    table = tables.inbox
-    found = await connection.execute(select(table.c.position).where(table.c.id == str(ident)))
-    return found.first() is not None
+    return await _TAKEN.value(connection, of_id=str(ident)) is not None
 
 
 async def note(connection: AsyncConnection, present: Present, delivery: Delivery) -> None:

@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.admission.judge import MAX_AGE
 from broker.logs import get_logger
 from broker.node.ids import to_ms
 from broker.node.proofs import PROVEN_WITHIN
+from broker.store.statements import Statement
 from broker.store.tables import outbox, proofs, repeatable, sent, unproven
 from schemas.control import Missing
 
@@ -30,6 +31,11 @@ LOOK_EVERY_S: Final = 60.0
 FIRST_AFTER: Final = PROVEN_WITHIN  # when the alarm says so, too; the next wait is twice as long
 LAST_AFTER: Final = timedelta(days=1)  # no wait is longer
 UNPROVEN_AT_ONCE: Final = 32  # in each look: a log that stands still must not double all traffic
+_KNOWN: Final = Statement(select(repeatable.c.id).where(repeatable.c.id == bindparam("of_id")))
+_WAITING: Final = Statement(select(outbox).where(outbox.c.id == bindparam("of_id")))
+_KEPT: Final = Statement(insert(repeatable))
+_UNPROVEN: Final = Statement(insert(unproven))
+_GONE: Final = Statement(delete(outbox).where(outbox.c.id == bindparam("of_id")))
 _log = get_logger()
 
 
@@ -44,24 +50,26 @@ async def keep(
         now: The node's clock.
         logged: Whether a log must prove the decision.
     """
-    known = await connection.execute(select(repeatable.c.id).where(repeatable.c.id == str(ident)))
-    if known.first() is not None:
+    if await _KNOWN.value(connection, of_id=str(ident)) is not None:
         return
-    found = select(outbox.c.id, outbox.c.subject, outbox.c.digest, outbox.c.raw).where(
-        outbox.c.id == str(ident)
-    )
-    row = (await connection.execute(found)).one_or_none()
+    row = await _WAITING.first(connection, of_id=str(ident))
     if row is None:
         return
-    await connection.execute(insert(repeatable).values((*row, to_ms(now + KEPT))))
+    await _KEPT.run(
+        connection,
+        id=row.id,
+        subject=row.subject,
+        digest=row.digest,
+        raw=row.raw,
+        until_ms=to_ms(now + KEPT),
+    )
     if logged:
-        next_ms = to_ms(now + FIRST_AFTER)
-        await connection.execute(insert(unproven).values(id=row.id, tries=0, next_ms=next_ms))
+        await _UNPROVEN.run(connection, id=row.id, tries=0, next_ms=to_ms(now + FIRST_AFTER))
 
 
 async def settled(connection: AsyncConnection, ident: UUID) -> None:
     """Take what was handed in again out of the outbox: its receipt came a second time."""
-    await connection.execute(delete(outbox).where(outbox.c.id == str(ident)))
+    await _GONE.run(connection, of_id=str(ident))
 
 
 async def given_up(connection: AsyncConnection, ident: UUID) -> None:

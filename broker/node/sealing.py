@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.envelope.seal import Recipient, Sealed, seal
 from broker.node.ids import new_id, to_ms
 from broker.node.present import Present
-from broker.store import tables
+from broker.store.statements import Statement
+from broker.store.tables import arrivals, controls, envelopes, meta, outbox, sent, uploads
 from keys.identity import MemberIdentity
 from keys.primitives.hashing import random_bytes
 from schemas.content import Content
@@ -22,15 +23,24 @@ from schemas.vocabulary import Status
 
 INCARNATION: Final = "incarnation"
 _AGENCY: Final = "NODE"  # of controls, which no agency writes
-# Built once: building a statement takes as long as all the rest of it.
-_INCARNATION: Final = select(tables.meta.c.value).where(tables.meta.c.name == INCARNATION)
-_HIGHEST: Final = select(func.max(tables.sent.c.number)).where(
-    tables.sent.c.peer == bindparam("of_peer"),
-    tables.sent.c.incarnation == bindparam("of_incarnation"),
+_INCARNATION: Final = Statement(select(meta.c.value).where(meta.c.name == INCARNATION))
+_HIGHEST: Final = Statement(
+    select(func.max(sent.c.number)).where(
+        sent.c.peer == bindparam("of_peer"), sent.c.incarnation == bindparam("of_incarnation")
+    )
 )
-_NUMBERED: Final = insert(tables.sent)
-_ENVELOPE: Final = insert(tables.envelopes)
-_WAITING: Final = insert(tables.outbox)
+_NUMBERED: Final = Statement(insert(sent))
+_ENVELOPE: Final = Statement(insert(envelopes))
+_WAITING: Final = Statement(insert(outbox))
+_SETTLED: Final = Statement(
+    update(sent)
+    .where(sent.c.id == bindparam("of_id"), sent.c.peer == bindparam("of_peer"))
+    .values(state=bindparam("state"))
+)
+_GONE: Final = Statement(delete(outbox).where(outbox.c.id == bindparam("of_id")))
+_DECIDED: Final = Statement(
+    update(envelopes).where(envelopes.c.id == bindparam("of_id")).values(decided=1)
+)
 
 
 @dataclass(frozen=True)
@@ -112,48 +122,45 @@ async def next_number(
     connection: AsyncConnection, incarnation: int, peer: str, ident: UUID
 ) -> tuple[int, int]:
     """Return `incarnation` and the next number for `peer` in it, kept as pending."""
-    pair = {"of_peer": peer, "of_incarnation": incarnation}
-    highest = await connection.execute(_HIGHEST, pair)
-    number = int(highest.scalar_one() or 0) + 1
-    row = {"peer": peer, "incarnation": incarnation, "number": number}
-    await connection.execute(_NUMBERED, {**row, "id": str(ident), "state": "pending"})
+    highest = await _HIGHEST.value(connection, of_peer=peer, of_incarnation=incarnation)
+    number = int(highest or 0) + 1
+    await _NUMBERED.run(
+        connection,
+        peer=peer,
+        incarnation=incarnation,
+        number=number,
+        id=str(ident),
+        state="pending",
+    )
     return incarnation, number
 
 
 async def incarnation_of(connection: AsyncConnection) -> int:
     """Return this node's incarnation; a node restored from a backup starts a new one."""
-    found = await connection.execute(_INCARNATION)
-    return int(found.scalar_one_or_none() or 1)
+    return int(await _INCARNATION.value(connection) or 1)
 
 
 async def settle_numbers(
     connection: AsyncConnection, ident: UUID, accepted: Sequence[str], void: Sequence[str]
 ) -> None:
     """Note which of an envelope's numbers were accepted, and which are void."""
-    table = tables.sent
     for peers, state in ((accepted, "accepted"), (void, "void")):
-        if peers:
-            await connection.execute(
-                update(table)
-                .where(table.c.id == str(ident), table.c.peer.in_(peers))
-                .values(state=state)
-            )
+        for peer in peers:
+            await _SETTLED.run(connection, of_id=str(ident), of_peer=peer, state=state)
 
 
 async def forget(connection: AsyncConnection, ident: UUID) -> None:
     """Take a decided envelope out of the outbox."""
-    await connection.execute(delete(tables.outbox).where(tables.outbox.c.id == str(ident)))
-    await connection.execute(
-        update(tables.envelopes).where(tables.envelopes.c.id == str(ident)).values(decided=1)
-    )
+    await _GONE.run(connection, of_id=str(ident))
+    await _DECIDED.run(connection, of_id=str(ident))
 
 
 async def hurry(connection: AsyncConnection) -> None:
     """Let all that waits be tried at once: the clock by which it waits was wrong."""
-    await connection.execute(update(tables.outbox).values(next_ms=0))
-    await connection.execute(update(tables.controls).values(due_ms=0))
-    await connection.execute(update(tables.uploads).values(due_ms=0))
-    await connection.execute(update(tables.arrivals).values(due_ms=0))
+    await connection.execute(update(outbox).values(next_ms=0))
+    await connection.execute(update(controls).values(due_ms=0))
+    await connection.execute(update(uploads).values(due_ms=0))
+    await connection.execute(update(arrivals).values(due_ms=0))
 
 
 async def _put(
@@ -164,22 +171,22 @@ async def _put(
     now: datetime,
     submission_id: UUID | None,
 ) -> None:
-    envelope = {
-        "id": str(label.id),
-        "digest": sealed.digest,
-        "submission_id": None if submission_id is None else str(submission_id),
-        "decided": 0,
-    }
-    await connection.execute(_ENVELOPE, envelope)
-    waiting = {
-        "id": str(label.id),
-        "subject": f"submit.{label.sender.member}.{label.lane}.{label.id}",
-        "digest": sealed.digest,
-        "attempt": 0,
-        "next_ms": to_ms(now),
-        "raw": sealed.raw,
-    }
-    await connection.execute(_WAITING, waiting)
+    await _ENVELOPE.run(
+        connection,
+        id=str(label.id),
+        digest=sealed.digest,
+        submission_id=None if submission_id is None else str(submission_id),
+        decided=0,
+    )
+    await _WAITING.run(
+        connection,
+        id=str(label.id),
+        subject=f"submit.{label.sender.member}.{label.lane}.{label.id}",
+        digest=sealed.digest,
+        attempt=0,
+        next_ms=to_ms(now),
+        raw=sealed.raw,
+    )
 
 
 def _to_milliseconds(moment: datetime) -> datetime:

@@ -6,15 +6,16 @@ it or nothing.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import desc, insert, select, update
+from sqlalchemy import Integer, bindparam, desc, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.store import tables
+from broker.store.statements import Statement
 from schemas.desk import (
     EqualAlert,
     RecipientOutcome,
@@ -25,34 +26,87 @@ from schemas.desk import (
 )
 
 EQUAL_WITHIN: Final = timedelta(hours=24)
+_table: Final = tables.submissions
+_ADDED: Final = Statement(insert(_table))
+_SAVED: Final = Statement(
+    update(_table)
+    .where(_table.c.id == bindparam("of_id"))
+    .values(
+        state=bindparam("state"),
+        document=bindparam("document"),
+        resealed=func.coalesce(bindparam("resealed", type_=Integer), _table.c.resealed),
+    )
+)
+_OWN: Final = Statement(select(_table.c.document).where(_table.c.id == bindparam("of_id")))
+_FOUND: Final = Statement(
+    select(_table.c.document)
+    .where(
+        (_table.c.alert_id == bindparam("of_id"))
+        | _table.c.id.in_(
+            select(tables.envelopes.c.submission_id).where(
+                tables.envelopes.c.id == bindparam("of_id")
+            )
+        )
+    )
+    .order_by(desc(_table.c.number))
+    .limit(1)
+)
+_SEALED: Final = Statement(
+    select(_table.c.sealed, _table.c.resealed).where(_table.c.id == bindparam("of_id"))
+)
+_QUEUED: Final = Statement(
+    select(_table.c.document)
+    .where(_table.c.state == str(SubmissionState.QUEUED))
+    .order_by(_table.c.number)
+    .limit(bindparam("at_most"))
+)
+_EQUAL: Final = Statement(
+    select(_table.c.document)
+    .where(
+        _table.c.content_digest == bindparam("of_digest"),
+        _table.c.queued_ms > bindparam("since_ms"),
+        _table.c.state != str(SubmissionState.CANCELLED),
+    )
+    .order_by(desc(_table.c.number))
+    .limit(5)
+)
 
 
 async def add(
     connection: AsyncConnection, submission: Submission, *, digest: bytes, sealed: bytes
 ) -> None:
     """Keep a new submission."""
-    await connection.execute(
-        insert(tables.submissions).values(
-            id=str(submission.submission_id),
-            alert_id=str(submission.alert_id),
-            state=str(submission.state),
-            exercise=int(submission.exercise),
-            queued_ms=to_ms(submission.queued_at),
-            content_digest=digest,
-            resealed=0,
-            document=submission.model_dump_json(),
-            sealed=sealed,
-        )
+    await _ADDED.run(
+        connection,
+        id=str(submission.submission_id),
+        alert_id=str(submission.alert_id),
+        state=str(submission.state),
+        exercise=int(submission.exercise),
+        queued_ms=to_ms(submission.queued_at),
+        content_digest=digest,
+        resealed=0,
+        document=submission.model_dump_json(),
+        sealed=sealed,
     )
 
 
-async def save(connection: AsyncConnection, submission: Submission, **columns: Any) -> Submission:  # noqa: ANN401 - values of columns
-    """Keep a changed submission under the next revision and return it."""
+async def save(
+    connection: AsyncConnection, submission: Submission, *, resealed: int | None = None
+) -> Submission:
+    """Keep a changed submission under the next revision and return it.
+
+    Args:
+        connection: Of a change.
+        submission: As it is now.
+        resealed: How often it was sealed again, if that changed.
+    """
     changed = submission.model_copy(update={"revision": submission.revision + 1})
-    await connection.execute(
-        update(tables.submissions)
-        .where(tables.submissions.c.id == str(submission.submission_id))
-        .values(state=str(changed.state), document=changed.model_dump_json(), **columns)
+    await _SAVED.run(
+        connection,
+        of_id=str(submission.submission_id),
+        state=str(changed.state),
+        document=changed.model_dump_json(),
+        resealed=resealed,
     )
     return changed
 
@@ -63,21 +117,9 @@ async def find(connection: AsyncConnection, reference: UUID) -> Submission:
     Raises:
         NodeError: `not-found`.
     """
-    table = tables.submissions
-    of_envelope = select(tables.envelopes.c.submission_id).where(
-        tables.envelopes.c.id == str(reference)
-    )
-    found = await connection.execute(
-        select(table.c.document)
-        .where(
-            (table.c.id == str(reference))
-            | (table.c.alert_id == str(reference))
-            | (table.c.id.in_(of_envelope))
-        )
-        .order_by(desc(table.c.number))
-        .limit(1)
-    )
-    document = found.scalar_one_or_none()
+    document = await _OWN.value(connection, of_id=str(reference))
+    if document is None:
+        document = await _FOUND.value(connection, of_id=str(reference))
     if document is None:
         raise NodeError("not-found", "no submission is known by this id", kind="not-found")
     return Submission.model_validate_json(document)
@@ -85,12 +127,7 @@ async def find(connection: AsyncConnection, reference: UUID) -> Submission:
 
 async def sealed_of(connection: AsyncConnection, submission_id: UUID) -> tuple[bytes, int]:
     """Return the sealed draft of a submission, and how often it was sealed again."""
-    table = tables.submissions
-    row = (
-        await connection.execute(
-            select(table.c.sealed, table.c.resealed).where(table.c.id == str(submission_id))
-        )
-    ).one()
+    row = await _SEALED.first(connection, of_id=str(submission_id))
     return row.sealed, row.resealed
 
 
@@ -117,32 +154,17 @@ async def page(
 
 async def queued(connection: AsyncConnection, *, limit: int) -> list[Submission]:
     """Return the oldest submissions that wait to be sealed."""
-    table = tables.submissions
-    found = await connection.execute(
-        select(table.c.document)
-        .where(table.c.state == str(SubmissionState.QUEUED))
-        .order_by(table.c.number)
-        .limit(limit)
-    )
-    return [Submission.model_validate_json(each) for each in found.scalars()]
+    rows = await _QUEUED.rows(connection, at_most=limit)
+    return [Submission.model_validate_json(each.document) for each in rows]
 
 
 async def equal(
     connection: AsyncConnection, digest: bytes, *, now: datetime
 ) -> tuple[EqualAlert, ...]:
     """Return what was sent within 24 hours with equal content, newest first."""
-    table = tables.submissions
-    found = await connection.execute(
-        select(table.c.document)
-        .where(
-            table.c.content_digest == digest,
-            table.c.queued_ms > to_ms(now - EQUAL_WITHIN),
-            table.c.state != str(SubmissionState.CANCELLED),
-        )
-        .order_by(desc(table.c.number))
-        .limit(5)
-    )
-    known = [Submission.model_validate_json(each) for each in found.scalars()]
+    since_ms = to_ms(now - EQUAL_WITHIN)
+    rows = await _EQUAL.rows(connection, of_digest=digest, since_ms=since_ms)
+    known = [Submission.model_validate_json(each.document) for each in rows]
     return tuple(
         EqualAlert(
             submission_id=each.submission_id,

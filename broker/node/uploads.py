@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import file_key, seal_chunk
@@ -26,6 +26,7 @@ from broker.node.staging import Staging
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.statements import Statement
 from broker.store.tables import uploads as table
 from broker.transport.attaching import AttachmentServices, Opened, Put
 from broker.transport.link import Link
@@ -40,6 +41,9 @@ SOON: Final = timedelta(seconds=2)  # after it did not answer
 _SOON: Final = frozenset({"unreachable", "busy"})
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 _OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
+_mine: Final = table.c.envelope_id == bindparam("of_envelope")
+_LET_GO: Final = Statement(update(table).where(_mine).values(decided=1))
+_DROPPED: Final = Statement(delete(table).where(_mine))
 _log = get_logger()
 
 
@@ -220,11 +224,7 @@ async def expect_upload(
 
 async def decided_upload(connection: AsyncConnection, ident: UUID, *, accepted: bool) -> None:
     """Let an envelope's files go, or not, in the change that stores its decision."""
-    mine = table.c.envelope_id == str(ident)
-    if accepted:
-        await connection.execute(update(table).where(mine).values(decided=1))
-    else:
-        await connection.execute(delete(table).where(mine))
+    await (_LET_GO if accepted else _DROPPED).run(connection, of_envelope=str(ident))
 
 
 async def _progress(

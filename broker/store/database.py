@@ -25,7 +25,7 @@ from broker.store.alone import Begin, alone, changing
 from broker.store.errors import StoreError, as_store_error, store_error
 from broker.store.postgresql import READING, postgresql_engine
 from broker.store.schema import bring_up, schema_of, version_in
-from broker.store.sqlite import emptied_journal, sqlite_engine
+from broker.store.sqlite import emptied_journal, part_of_change, sqlite_engine
 
 __all__ = [
     "Change",
@@ -156,7 +156,7 @@ class Database:
             return
         first: DBAPIError | None = None
         try:
-            async with connection.begin_nested():
+            async with part_of_change(connection):
                 try:
                     done.append((waiting, await waiting.change(connection)))
                 except DBAPIError as error:

@@ -8,12 +8,14 @@ connection's thread, as in `aiosqlite`.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiosqlite
 from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from typing_extensions import override
 
 CHANGING: Final = "changing"
@@ -41,6 +43,11 @@ class QuickConnection(aiosqlite.Connection):
             return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
         return fn(*args, **kwargs)
 
+    @property
+    def driver(self) -> sqlite3.Connection:
+        """The standard library's connection, whose statements run where they are called."""
+        return self._conn
+
     def _waiting(self) -> tuple[Callable[..., Any], ...]:
         own = self._conn
         return own.commit, own.close
@@ -64,6 +71,50 @@ def sqlite_engine(url: str, path: str) -> AsyncEngine:
     return engine
 
 
+def driver_of(connection: AsyncConnection) -> sqlite3.Connection:
+    """Return the standard library's connection below one of SQLite's."""
+    pooled = connection.sync_connection
+    lent = None if pooled is None else pooled.connection.driver_connection
+    if not isinstance(lent, QuickConnection):
+        raise TypeError("no open connection of SQLite")
+    return lent.driver
+
+
+@asynccontextmanager
+async def part_of_change(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Let what the block does be undone by itself, if it raises.
+
+    Raises:
+        DBAPIError: SQLite ended the whole transaction: the disk is full, most likely.
+    """
+    if connection.dialect.name != "sqlite":
+        async with connection.begin_nested():
+            yield
+        return
+    driver = driver_of(connection)
+    driver.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        _leave(driver, "ROLLBACK TO part")
+        _leave(driver, "RELEASE part")
+        raise
+    _leave(driver, "RELEASE part")
+
+
+def _leave(driver: sqlite3.Connection, sql: str) -> None:
+    try:
+        driver.execute(sql)
+    except sqlite3.Error as error:
+        raise as_dbapi_error(error, sql) from error
+
+
+def as_dbapi_error(error: sqlite3.Error, sql: str) -> DBAPIError:
+    """Return what SQLAlchemy would raise in place of an error of the driver."""
+    raised = DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True)
+    return raised if isinstance(raised, DBAPIError) else DBAPIError(sql, None, error)
+
+
 def emptied_journal(connection: Connection) -> bool:
     """Return whether the write-ahead log was brought home and emptied: nobody was in the way."""
     cursor = connection.connection.cursor()  # the driver's own: no transaction may be open
@@ -83,5 +134,8 @@ def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
 
 
 def _begin(connection: Connection) -> None:
+    lent = connection.connection.driver_connection
+    if lent is not None and lent.driver.in_transaction:
+        return  # of a reader, begun by a prepared statement
     changing = connection.get_execution_options().get(CHANGING, False)
     connection.exec_driver_sql(_BEGIN_CHANGE if changing else "BEGIN")
