@@ -181,7 +181,8 @@ class Incoming:
         member = self.present.member
         decided_at = check_accepted(delivery, view, member=member)
         named = delivery.decision.header.dir
-        self.present.meet(named, named_by_gateway(delivery.decision))
+        if not self.present.knows(named):
+            self.present.meet(named, named_by_gateway(delivery.decision))
         opened = open_delivered(
             delivery.delivered,
             member=member,
@@ -189,7 +190,8 @@ class Incoming:
             view=view,
             at=decided_at,
         )
-        self.present.meet(opened.label.dir, named_by_member(delivery.delivered.frame))
+        if not self.present.knows(opened.label.dir):
+            self.present.meet(opened.label.dir, named_by_member(delivery.delivered.frame))
         if not opened.label.kind.is_control:
             verdict = self.present.policies.evaluate(opened.label, [member])[member]
             if not verdict.permitted:

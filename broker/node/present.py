@@ -166,6 +166,16 @@ class Present:
             return CLOCK_SKEW
         return ""
 
+    def knows(self, version: DirectoryVersion) -> bool:
+        """Whether a directory that is named is nothing new: held, or older than any held.
+
+        Else `meet` must hear of it, with a proof; making one for every message takes long.
+        """
+        newest, number = self._newest(), _number(version)
+        return newest is None or (
+            number <= _number(newest) and self._held.get(number, version.hash) == version.hash
+        )
+
     def meet(self, version: DirectoryVersion, proof: bytes = b"") -> str:
         """Compare a directory that a label or decision names; return an alarm's code or nothing.
 

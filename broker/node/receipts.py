@@ -122,7 +122,9 @@ class Receipts:
             case DecisionReceipt(decision=wire, copies=copies):
                 decision = parse_decision(wire)
                 verify_decision(decision, self.present.view)
-                split = self.present.meet(decision.header.dir, named_by_gateway(decision))
+                split, named = "", decision.header.dir
+                if not self.present.knows(named):
+                    split = self.present.meet(named, named_by_gateway(decision))
                 if split and decision.header.code == split:
                     self.present.stop_sealing()
                 await alarms.say_split(self.database, self.present)

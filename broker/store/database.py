@@ -24,6 +24,7 @@ from broker.logs import get_logger
 from broker.store.alone import Begin, alone, changing
 from broker.store.errors import StoreError, as_store_error, store_error
 from broker.store.postgresql import READING, postgresql_engine
+from broker.store.readers import Readers
 from broker.store.schema import bring_up, schema_of, version_in
 from broker.store.sqlite import emptied_journal, part_of_change, sqlite_engine
 
@@ -62,9 +63,10 @@ class Database:
     _away: bool = False
 
     def __post_init__(self) -> None:
-        """Keep the engine as readers use it."""
+        """Keep connections for readers."""
         postgresql = self.engine.dialect.name == "postgresql"
-        self._reading = self.engine.execution_options(**READING if postgresql else {})
+        reading = self.engine.execution_options(**READING if postgresql else {})
+        self._readers = Readers(reading)
 
     async def change(self, change: Change[ResultT]) -> ResultT:
         """Return what `change` returned, once it is on the disk.
@@ -90,7 +92,7 @@ class Database:
             StoreError: As `change`.
         """
         with as_store_error():
-            async with self._reading.connect() as connection:
+            async with self._readers.lent() as connection:
                 yield connection
 
     async def empty_journal(self) -> None:
@@ -108,6 +110,10 @@ class Database:
                 emptied = await connection.run_sync(emptied_journal)
         if not emptied:
             raise StoreError("database-locked", "somebody reads the database", retry="later")
+
+    async def close(self) -> None:
+        """Give back the connections kept for readers; the engine is its owner's."""
+        await self._readers.close()
 
     async def write_for_ever(self) -> None:
         """Commit what waits; the only writer."""
@@ -193,6 +199,7 @@ async def open_database(
             begin = await stack.enter_async_context(alone(engine, name)) if sole else None
             await _bring_up(engine, tables, begin)
         database = Database(engine, begin or changing(engine))
+        stack.push_async_callback(database.close)
         # Not in a TaskGroup, which would wrap what the block raises; it ends with the block.
         writer = asyncio.get_running_loop().create_task(database.write_for_ever())
         try:

@@ -1,0 +1,58 @@
+"""Connections of SQLite for readers, kept open from one to the next.
+
+SQLAlchemy takes some ninety microseconds to lend a connection and to take it back, many times what
+a reader then asks of it. Another database's connections are the pool's, as its settings say.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from broker.store.sqlite import driver_of
+
+MAX_IDLE: Final = 4  # seldom do so many read at one moment: no statement waits for another
+
+
+class Readers:
+    """What is lent to readers; each has it for itself, at one point in time."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Take where connections come from."""
+        self._engine = engine
+        self._idle: list[AsyncConnection] = []
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection while the block runs."""
+        if self._engine.dialect.name != "sqlite":
+            async with self._engine.connect() as connection:
+                yield connection
+            return
+        connection = self._idle.pop() if self._idle else await self._engine.connect()
+        try:
+            yield connection
+            await _left(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        if len(self._idle) < MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Give all back; a reader that is still at work gives back its own."""
+        while self._idle:
+            await self._idle.pop().close()
+
+
+async def _left(connection: AsyncConnection) -> None:
+    """End the reader's transaction, whichever way it began."""
+    if connection.in_transaction():
+        await connection.rollback()
+        return
+    driver = driver_of(connection)
+    if driver.in_transaction:
+        driver.rollback()
