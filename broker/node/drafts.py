@@ -12,6 +12,7 @@ from broker.node.changes import Changes
 from broker.node.drafting import Prepared
 from broker.node.errors import NodeError
 from broker.node.ids import new_id, to_ms
+from broker.node.outgoing import Outgoing
 from broker.node.present import Present
 from broker.node.previewing import preview
 from broker.node.staging import Staging
@@ -64,6 +65,7 @@ class Drafts:
     database: Database
     vault: Vault
     staging: Staging
+    outgoing: Outgoing
     changes: Changes
 
     async def preview(self, request: DraftRequest) -> Preview:
@@ -97,6 +99,7 @@ class Drafts:
     ) -> Submission:
         """Queue a signed draft, as `NodeService.submit_draft` says."""
         fingerprint = sha256(draft_id.bytes, officer_kid, signature)
+        ident = new_id(self.present.now())
 
         async def change(connection: AsyncConnection) -> Submission:
             known = await _same_request(connection, idempotency_key, fingerprint)
@@ -105,10 +108,10 @@ class Drafts:
             draft = await self._draft(connection, draft_id)
             officer = self._check_signature(draft.prepared, signature, officer_kid)
             return await self._queue(
-                connection, draft, draft_id, signature, officer, idempotency_key, fingerprint
+                connection, ident, draft, draft_id, signature, officer, idempotency_key, fingerprint
             )
 
-        submission = await self.database.change(change)
+        submission = await self.outgoing.queue(ident, change)
         self.changes.happened()
         return submission
 
@@ -146,6 +149,7 @@ class Drafts:
     async def _queue(  # noqa: PLR0917 - all that is kept of one request
         self,
         connection: AsyncConnection,
+        ident: UUID,
         draft: _Draft,
         draft_id: UUID,
         signature: bytes,
@@ -172,7 +176,7 @@ class Drafts:
         )
         nobody = len(refused) == len(outcomes)
         submission = Submission(
-            submission_id=new_id(now),
+            submission_id=ident,
             alert_id=intent.alert_id,
             rev=intent.rev,
             state=SubmissionState.DECIDED if nobody else SubmissionState.QUEUED,
@@ -189,7 +193,6 @@ class Drafts:
             rules_of=now,
             queued_at=now,
         )
-        ident = submission.submission_id
         counts = await self.staging.take(connection, ident, prepared.attachments)
         sent = tuple(AttachmentSent(number=n, chunks=count) for n, count in enumerate(counts, 1))
         submission = submission.model_copy(update={"attachments": sent})

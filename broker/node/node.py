@@ -131,7 +131,7 @@ class Node(NodeService):
             self.arrivals,
             self.gate,
         )
-        self._drafts = Drafts(present, database, vault, self.staging, self.changes)
+        self._drafts = Drafts(present, database, vault, self.staging, self.outgoing, self.changes)
         self._tracking = Tracking(present, database, self.changes)
         arrived = ArrivedFiles(database, vault, into)
         self._inbox = Inbox(present, database, vault, arrived, self.mail)

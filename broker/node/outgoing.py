@@ -26,7 +26,7 @@ from broker.node.sealing import Sealer
 from broker.node.uploads import expect_upload
 from broker.node.vault import Vault
 from broker.store import tables
-from broker.store.database import Database
+from broker.store.database import Change, Database
 from broker.store.statements import Statement
 from broker.transport.link import Link
 from keys.errors import KeysError
@@ -61,11 +61,13 @@ class Outgoing:
     link: Link
     changes: Changes
     sealed: Changes = field(default_factory=Changes)  # Wakes the task that submits.
+    _at_work: bool = False  # Whether the task that seals runs.
 
     # --- sealing ---
 
     async def seal_for_ever(self) -> None:
         """Seal whatever is queued, whenever it may be."""
+        self._at_work = True
         while True:
             ticket = self.changes.ticket()
             try:
@@ -74,6 +76,33 @@ class Outgoing:
             except (BrokerError, KeysError) as error:
                 _log.warning("sealing-paused", error_code=error.code)
                 await asyncio.sleep(IDLE_S)
+
+    async def queue(self, ident: UUID, queueing: Change[Submission]) -> Submission:
+        """Queue a submission, and seal it in the same commit if it may go now.
+
+        Sealing is a change of its own: should it fail, the alert is queued all the same, and the
+        task that seals meets the same fault and deals with it.
+
+        Args:
+            ident: Of the submission, if `queueing` makes a new one.
+            queueing: Returns what is queued.
+
+        Raises:
+            StoreError: Nothing was kept.
+            NodeError: As `queueing` raises.
+        """
+        if not self._at_work or not self.link.connected or self.present.hindrance():
+            return await self.database.change(queueing)
+        queued, sealed = await asyncio.gather(
+            self.database.change(queueing),
+            self.database.change(lambda connection: self._seal(connection, ident)),
+            return_exceptions=True,
+        )
+        if not isinstance(sealed, BaseException):
+            self.sealed.happened()
+        if isinstance(queued, BaseException):
+            raise queued
+        return queued
 
     async def seal_due(self, *, online: bool = False) -> int:
         """Seal what is queued and may be sealed; return how many submissions moved on.
@@ -129,15 +158,15 @@ class Outgoing:
             KeysError: This node can seal nothing at all.
         """
         try:
-            await self.database.change(lambda c: self._seal(c, submission))
+            await self.database.change(lambda c: self._seal(c, submission.submission_id))
         except (NodeError, EnvelopeError) as error:
             _log.error("not-sealed", id=str(submission.submission_id), error_code=error.code)
             code = error.code
             await self.database.change(lambda c: _stop(c, submission.submission_id, code))
 
-    async def _seal(self, connection: AsyncConnection, known: Submission) -> None:
+    async def _seal(self, connection: AsyncConnection, ident: UUID) -> None:
         """Judge again with today's rules, then seal; or leave it to a person."""
-        submission = await submissions.find(connection, known.submission_id)
+        submission = await submissions.find(connection, ident)
         if submission.state is not SubmissionState.QUEUED:
             return
         blob, _ = await submissions.sealed_of(connection, submission.submission_id)
@@ -229,13 +258,19 @@ class Outgoing:
         async def note(connection: AsyncConnection) -> None:
             await _TRIED.run(connection, of_id=ident, attempt=attempt + 1, next_ms=due_ms)
 
-        try:
-            # Noted before it is sent: a broker-level duplicate id would swallow a repetition.
-            await self.database.change(note)
-            await self.link.publish_acked(subject, raw, msg_id=f"{digest.hex()}.{attempt + 1}")
-        except BrokerError as error:
-            _log.info("not-submitted", id=ident, error_code=error.code)
-            return False
+        # Noted while it is sent. If this process dies before the note is on the disk, the next one
+        # begins with the same number, which the hub drops, and then goes on to another.
+        done = await asyncio.gather(
+            self.database.change(note),
+            self.link.publish_acked(subject, raw, msg_id=f"{digest.hex()}.{attempt + 1}"),
+            return_exceptions=True,
+        )
+        for error in done:
+            if isinstance(error, BrokerError):
+                _log.info("not-submitted", id=ident, error_code=error.code)
+                return False
+            if isinstance(error, BaseException):
+                raise error
         return True
 
 

@@ -3,14 +3,15 @@
 A statement on a small table takes some ten microseconds, and handing it to a thread and back a
 hundred: with twenty statements for an alert, a node spent most of its time on that. So statements
 run where they are asked for, and a reader is done before the next begins; what may wait for the
-disk or for another process's lock (a commit, the beginning of a change, a pragma) has the
-connection's thread, as in `aiosqlite`.
+disk or for another process's lock (a commit, a pragma, the beginning of a change while somebody
+else is in one) has the connection's thread, as in `aiosqlite`.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 from sqlalchemy import Connection, event
@@ -24,6 +25,7 @@ _BUSY_MS: Final = 5000
 _BEGIN_CHANGE: Final = "BEGIN IMMEDIATE"
 _WAITING_WORDS: Final = (_BEGIN_CHANGE, "PRAGMA")
 _ROWS_AT_ONCE: Final = 64
+ResultT = TypeVar("ResultT")
 _PRAGMAS: Final = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -39,9 +41,24 @@ class QuickConnection(aiosqlite.Connection):
     @override
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         words = args[0] if args and isinstance(args[0], str) else ""
+        if words == _BEGIN_CHANGE:
+            with contextlib.suppress(sqlite3.OperationalError):  # somebody is in one: wait below
+                return self._at_once(lambda: fn(*args, **kwargs))
         if fn in self._waiting() or words.startswith(_WAITING_WORDS):
             return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
         return fn(*args, **kwargs)
+
+    def _at_once(self, begin: Callable[[], ResultT]) -> ResultT:
+        """Do what takes a lock without waiting for it.
+
+        Raises:
+            OperationalError: Another process has it.
+        """
+        self._conn.execute("PRAGMA busy_timeout=0")
+        try:
+            return begin()
+        finally:
+            self._conn.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
 
     @property
     def driver(self) -> sqlite3.Connection:

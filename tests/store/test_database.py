@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,21 @@ async def test_a_change_waits_for_another_process_only_so_long(url: str) -> None
             over.set()
         assert (caught.value.code, caught.value.retry) == ("database-locked", "later")
         await put(other, "after")
+
+
+async def test_a_change_waits_for_another_process_but_readers_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    async with open_database(sqlite_url(path), metadata) as database:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                waiting = group.create_task(put(database, "a"))
+                for _ in range(20):  # the loop goes on meanwhile
+                    await asyncio.to_thread(lambda: None)
+                    assert await count(database) == 0
+                assert not waiting.done()
+                other.execute("ROLLBACK")
+        assert await count(database) == 1
 
 
 CHILD = """
