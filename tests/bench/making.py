@@ -8,6 +8,7 @@ million can be made.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from secrets import randbits, token_hex
 from uuid import UUID
 
@@ -47,8 +48,13 @@ class Envelope:
 
 def alert() -> Alert:
     """An alert of 1 KiB without personal data, which every policy to start from permits."""
-    bare = _with_text("00")
-    return _with_text(token_hex((CONTENT_BYTES - len(encode_alert(bare)) + 2) // 2))
+    return _with_text(token_hex(_text_bytes()))
+
+
+@cache
+def _text_bytes() -> int:
+    """How much text brings an alert to its size; found once, for `alert` itself is measured."""
+    return (CONTENT_BYTES - len(encode_alert(_with_text("00"))) + 2) // 2
 
 
 def _with_text(text: str) -> Alert:
