@@ -11,13 +11,14 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import BrokerError
 from broker.store.database import Database
+from broker.store.statements import Statement
 from broker.store.tables import api_tokens
 from keys.primitives.hashing import equal, random_bytes, sha256
 
@@ -27,6 +28,9 @@ _DESK: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")  # no dot: it divides des
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOBODY: Final = bytes(32)  # compared where no token is known, so that both ways cost the same
+
+
+_FOUND: Final = Statement(sa.select(api_tokens).where(api_tokens.c.id == sa.bindparam("of_id")))
 
 
 class Scope(StrEnum):
@@ -162,24 +166,20 @@ class TokenBook:
             raise TokenError("bad-token", "the token is not known or not valid any more")
         return record.caller
 
-    async def _row(self, token_id: str) -> "sa.Row[tuple[object, ...]] | None":
+    async def _row(self, token_id: str) -> Any:  # noqa: ANN401 - a row or None
         async with self._database.read() as connection:
-            query = sa.select(api_tokens).where(api_tokens.c.id == token_id)
-            return (await connection.execute(query)).first()
+            return await _FOUND.first(connection, of_id=token_id)
 
 
-def _record(row: "sa.Row[tuple[object, ...]]") -> TokenRecord:
-    held = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+def _record(row: Any) -> TokenRecord:  # noqa: ANN401 - a row
     caller = Caller(
-        held["id"],
-        held["desk"],
-        frozenset(Scope(name) for name in held["scopes"].split()),
-        frozenset(held["types"].split()),
+        row.id,
+        row.desk,
+        frozenset(Scope(name) for name in row.scopes.split()),
+        frozenset(row.types.split()),
     )
-    created = _EPOCH + timedelta(milliseconds=held["created_ms"])
-    return TokenRecord(
-        caller, created, _from_ms(held["not_after_ms"]), _from_ms(held["revoked_ms"])
-    )
+    created = _EPOCH + timedelta(milliseconds=row.created_ms)
+    return TokenRecord(caller, created, _from_ms(row.not_after_ms), _from_ms(row.revoked_ms))
 
 
 def _to_ms(at: datetime | None) -> int | None:

@@ -84,7 +84,7 @@ class Statement:
         return None if row is None else row[0]
 
     async def run(self, connection: AsyncConnection, /, **values: Any) -> int:  # noqa: ANN401 - values of columns
-        """Change rows; return how many.
+        """Insert, change or delete rows; return how many were changed or deleted.
 
         Raises:
             DBAPIError: As any statement.

