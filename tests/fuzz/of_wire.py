@@ -59,7 +59,6 @@ _ENVELOPE = (
     "broker.envelope.wire.split",
     "broker.envelope.slots.parse_entries",
     "broker.envelope.slots.parse_slot",
-    "broker.envelope.slots._parse_entry",
     "schemas.label.parse_label",
 )
 _DECISION = (
