@@ -38,10 +38,12 @@ from broker.transport.link import Link
 from keys.directory.client import DirectoryClient
 from keys.directory.toml_text import toml
 from keys.files import make_private_folder, write_private
+from keys.held import check_tokens
 from keys.home import Home
 from keys.identity import STORE_NAME, MemberIdentity, identity_in
 from keys.keystore import KeyStore
 from keys.primitives.signing import SignKey
+from keys.token import PINSource, no_pin
 from schemas.label import MemberCode, Strict
 
 MAX_PEM_BYTES: Final = 64 * 1024
@@ -198,13 +200,18 @@ class NodePlace:
 
 
 async def run_node(
-    place: NodePlace, passphrase: bytes, *, on_ready: Callable[[Path, int], None]
+    place: NodePlace,
+    passphrase: bytes,
+    pin: PINSource = no_pin,
+    *,
+    on_ready: Callable[[Path, int], None],
 ) -> None:
     """Run the node and its API until cancelled.
 
     Args:
         place: Where it lives.
         passphrase: Opens its key store.
+        pin: Asked for the PIN of the token that holds its signing key, if one does.
         on_ready: Called with the socket and the TLS port, 0 for none, once desks can ask.
 
     Raises:
@@ -213,9 +220,10 @@ async def run_node(
     """
     config, home = place.config(), Home(place.home)
     store = KeyStore.open(home.node_keys / STORE_NAME, passphrase)
-    identity = identity_in(store)
+    identity = identity_in(store, pin)
     if identity.member != config.member:
         raise BrokerError("wrong-member", f"the key store is of {identity.member}")
+    check_tokens(identity.sign_key)  # clear words now are better than an alarm tonight
     directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
     present = Present(config.member)
     if (copy := directory.load_proven() or directory.load()) is not None:
@@ -247,7 +255,7 @@ async def run_node(
         ):
             on_ready(place.socket, served.port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(keep_keys(present, store, node.take))
+                group.create_task(keep_keys(present, store, pin, node.take))
                 group.create_task(node.run())
 
 
