@@ -128,19 +128,23 @@ async def test_node_and_gateway_sign_with_tokens_and_wait_for_those_that_are_tak
             await asyncio.sleep(0.1)
     assert raised.startswith("token-absent: there is no token sg-card")
     assert "plug it in" in raised
+    await scene.processes.kill("SG")  # a node starts without its token, too: its desks may queue
+    await scene.processes.start_node("SG")
+    another = await scene.desks["SG"].send(warning(3, ("MY",)))
     scene.sg_tokens.plug_in()
     await waiting.wait("delivered", timeout_s=BOUND_S)
+    await another.wait("delivered", timeout_s=BOUND_S)
 
     # The hub's is: nothing is decided meanwhile, nothing lost, and nothing comes twice.
     log = region.folder / "hub.log"
     scene.hub_tokens.unplug()
-    third = await scene.desks["SG"].send(warning(3, ("MY",)))
+    third = await scene.desks["SG"].send(warning(4, ("MY",)))
     async with asyncio.timeout(BOUND_S):
         while b"token-absent" not in log.read_bytes():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.1)
     scene.hub_tokens.plug_in()
     await third.wait("delivered", timeout_s=BOUND_S)
-    assert (await scene.desks["MY"].node_status()).exercise_inbox == 3
+    assert (await scene.desks["MY"].node_status()).exercise_inbox == 4
 
 
 async def unusable(desk: Client) -> str:
