@@ -62,8 +62,8 @@ LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-emit
 
 lock: setup  ## Resolve the dependencies anew into requirements.lock and the image's (needs uv)
 	uv pip compile $(LOCKING) \
-	  --extra dev --extra postgresql --output-file requirements.lock pyproject.toml
-	uv pip compile $(LOCKING) --extra postgresql --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+	  --extra dev --extra pkcs11 --extra postgresql --output-file requirements.lock pyproject.toml
+	uv pip compile $(LOCKING) --extra pkcs11 --extra postgresql --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 	echo "hatchling>=1.27" | uv pip compile $(LOCKING) --constraint requirements.lock --output-file deploy/build.lock -
 	uv pip compile $(LOCKING) --no-deps --output-file requirements-fuzz.lock requirements-fuzz.in
 

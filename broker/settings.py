@@ -16,6 +16,8 @@ class Settings(BaseSettings):
         profile: Which desk profile a command uses.
         passphrase_file: File whose first line opens the key stores.
         database_password_file: File whose first line is the password of a database in PostgreSQL.
+        pkcs11_pin_file: File whose first line is the PIN of the hardware token.
+        pkcs11_module: The token's library, for commands whose URI of a key names none.
         scrypt_log2n: Cost of new key stores, log2 of scrypt's n. 15 is for small machines and
             demonstrations, which say so.
         language: Language of the officer's texts; empty means the locale's.
@@ -30,6 +32,8 @@ class Settings(BaseSettings):
     profile: str = ""
     passphrase_file: Path | None = None
     database_password_file: Path | None = None
+    pkcs11_pin_file: Path | None = None
+    pkcs11_module: str = ""
     scrypt_log2n: Annotated[int, Field(ge=15, le=20)] = 17
     language: str = ""
     log_level: str = "info"

@@ -25,5 +25,9 @@ class KeyFileError(KeysError):
     """A key file is missing, unreadable, damaged, under the wrong passphrase or too open."""
 
 
+class TokenError(KeyFileError):
+    """A hardware token does not sign at this moment; nothing is wrong with what it should sign."""
+
+
 class DirectoryError(KeysError):
     """The directory cannot be trusted or lacks what was asked."""

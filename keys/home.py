@@ -41,6 +41,11 @@ class Home:
         """The node's verified copy of the directory."""
         return self.folder / "node" / "directory"
 
+    @property
+    def kms_file(self) -> Path:
+        """How a key management service gives the passphrase, if one does."""
+        return self.folder / "kms.toml"
+
     def ministry(self, member: str) -> Path:
         """The folder of a member's directory signing key, on the ministry's machine."""
         return self.folder / "member" / member

@@ -39,7 +39,7 @@ _SALT_BYTES: Final = 32
 _CHECK: Final = b"kentong/keystore/check/1\0"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9./-]{0,63}")
 
-Kind: TypeAlias = Literal["ed25519", "ml-dsa-44", "suite-1", "symmetric", "share", "pem"]
+Kind: TypeAlias = Literal["ed25519", "ml-dsa-44", "suite-1", "symmetric", "share", "pem", "pkcs11"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Entry:
 
     Attributes:
         kind: What `secret` is: an Ed25519 seed, a suite 1 private key, 32 bytes, a share of a
-            private key, or PEM text.
-        secret: The private bytes; silent in `repr`.
+            private key, PEM text, or the URI of a key in a hardware token.
+        secret: The private bytes, or that URI; silent in `repr`.
         facts: What is public about it, such as its epoch.
     """
 
@@ -91,16 +91,7 @@ class KeyStore:
             KeyFileError: It exists already, a name or parameter is bad, or it cannot be written.
         """
         check_passphrase(passphrase)
-        salt = random_bytes(_SALT_BYTES)
-        key = _derive(passphrase, salt=salt, log2n=log2n)
-        header: canonical.Value = {
-            "kdf": "scrypt",
-            "log2n": log2n,
-            "r": _R,
-            "p": _P,
-            "salt": salt,
-            "check": hmac_sha256(key, _CHECK),
-        }
+        key, header = _new_header(passphrase, log2n=log2n)
         make_private_folder(path.parent)
         store = cls(path, header, key, {})
         with _locked(path):
@@ -162,6 +153,22 @@ class KeyStore:
             kept = {name: e for name, e in self._entries.items() if name not in destroy}
             self._write({**kept, **_checked(put or {})}, erase_old=bool(destroy))
 
+    def rewrap(self, passphrase: bytes, *, log2n: int = DEFAULT_LOG2N) -> None:
+        """Put the same keys under another passphrase; the old file is overwritten.
+
+        A process that has the store open is told at its next change (`changed`).
+
+        Raises:
+            KeyFileError: A bad passphrase or parameter, or the file cannot be read or written.
+        """
+        check_passphrase(passphrase)
+        with _locked(self.path):
+            self._reload()
+            key, header = _new_header(passphrase, log2n=log2n)
+            other = KeyStore(self.path, header, key, {})
+            other._write(self._entries, erase_old=True)
+            self._key, self._header = key, header  # only once it is on the disk
+
     def reload(self) -> None:
         """Read what another process wrote since.
 
@@ -201,6 +208,20 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _new_header(passphrase: bytes, *, log2n: int) -> tuple[bytes, canonical.Value]:
+    salt = random_bytes(_SALT_BYTES)
+    key = _derive(passphrase, salt=salt, log2n=log2n)
+    header: canonical.Value = {
+        "kdf": "scrypt",
+        "log2n": log2n,
+        "r": _R,
+        "p": _P,
+        "salt": salt,
+        "check": hmac_sha256(key, _CHECK),
+    }
+    return key, header
 
 
 def _derive(passphrase: bytes, *, salt: bytes, log2n: int) -> bytes:

@@ -67,6 +67,7 @@ _DESK: Final = (
 _NODE: Final = (
     phrase("error-unreachable", "the node does not answer; call your administrator"),
     phrase("error-bad-answer", "what answered is no node of this version"),
+    phrase("error-files-waiting", "attached files wait to be sent; let the node send them first"),
     phrase("error-not-found", "the node knows nothing under this id"),
     phrase("error-bad-token", "the node does not know your token; call your administrator"),
     phrase("error-too-many-requests", "too many requests at once; try again"),

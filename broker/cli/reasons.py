@@ -93,6 +93,10 @@ _WAITING: Final = (
     ),
     phrase("reason-no-directory", "the node has no directory yet; call your administrator"),
     phrase("reason-clock-skew", "this node's clock is wrong; call your administrator"),
+    phrase(
+        "reason-signing-key-unusable",
+        "the node's signing key cannot be used now; call your administrator",
+    ),
     phrase("reason-policy-changed", "the rules changed since you signed"),
     phrase("reason-sealing-again", "the node seals it again under newer keys"),
     phrase("reason-too-large", "the alert is too large; send it without the original document"),

@@ -16,7 +16,7 @@ from broker.envelope.slots import Entry, hashes_of
 from keys.directory.view import DirectoryView
 from keys.errors import SignatureError
 from keys.primitives.hashing import hmac_sha256, random_bytes
-from keys.primitives.signing import SignKey
+from keys.primitives.signing import Signing
 from schemas import canonical
 from schemas.decision import (
     MAX_DECISION_BYTES,
@@ -71,7 +71,7 @@ def verdict_hash(opening: Opening) -> bytes:
 
 
 def sign_decision(
-    header: DecisionHeader, openings: Sequence[Opening | None], *, kid: bytes, key: SignKey
+    header: DecisionHeader, openings: Sequence[Opening | None], *, kid: bytes, key: Signing
 ) -> Decision:
     """Return `header` signed by a gateway."""
     raw = header.to_bytes()

@@ -17,7 +17,7 @@ from broker.envelope.signed import COMMIT_CONTEXT, SUITE, signed_bytes, stanza_i
 from broker.envelope.slots import SALT_BYTES, Entry, PairSeq, Slot, count_for, to_wire
 from keys.primitives.hashing import DIGEST_BYTES, hmac_sha256, random_bytes, sha256
 from keys.primitives.sealing import SealKey
-from keys.primitives.signing import SignKey
+from keys.primitives.signing import Signing
 from keys.primitives.symmetric import KEY_BYTES, gcm_seal
 from schemas.label import Label
 
@@ -65,7 +65,7 @@ def seal(
     *,
     recipients: Sequence[Recipient],
     node_kid: bytes,
-    node_key: SignKey,
+    node_key: Signing,
 ) -> Sealed:
     """Return `content` sealed under `label` to every recipient and signed by the node.
 

@@ -11,7 +11,7 @@ from broker.log.leaf import TIME_STEP_S, LeafKind, SignedStatement, Statement
 from broker.log.opening import OpeningSealer
 from keys.primitives.hashing import random_bytes
 from keys.primitives.sealing import SealKey
-from keys.primitives.signing import SignKey
+from keys.primitives.signing import Signing
 from schemas.decision import Decision, DecisionHeader
 from schemas.label import DirectoryVersion
 
@@ -26,7 +26,7 @@ class Decider:
 
     gateway: str
     kid: bytes
-    key: SignKey
+    key: Signing
     boot: int = field(default_factory=lambda: int.from_bytes(random_bytes(8)))
     _openings: OpeningSealer = field(default_factory=OpeningSealer, repr=False)
     _open: dict[int, None] = field(default_factory=dict, repr=False)

@@ -21,7 +21,7 @@ from broker.transport.message import (
     UNREAD_AT_MOST,
     Outgoing,
 )
-from keys.primitives.signing import SignKey
+from keys.primitives.signing import Signing
 from schemas.label import Label
 from schemas.receipt import (
     NOTICE_CONTEXT,
@@ -52,7 +52,7 @@ class Dispatcher:
     link: Link
     trail: record.AuditTrail
     kid: bytes
-    key: SignKey
+    key: Signing
 
     async def deliver(
         self, label: Label, digest: bytes, copies: Sequence[Copy], *, now: datetime

@@ -20,6 +20,7 @@ from broker.log.leaf import SignedStatement
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.streams import AUDIT_PREFIX, stream_states, years_at
+from keys.errors import TokenError
 
 LOOK_S: Final = 10.0
 FAREWELL_S: Final = 3.0  # less than a hub waits before it kills a worker
@@ -50,7 +51,8 @@ class Presence:
             try:
                 async with asyncio.timeout(FAREWELL_S):
                     await self._say(STOPPED)
-            except (BrokerError, TimeoutError):  # as if killed: the next run finds its place
+            except (BrokerError, TokenError, TimeoutError):
+                # As if killed: the next run finds its place.
                 _log.warning("end-not-told")
 
     async def run(self) -> None:

@@ -32,6 +32,7 @@ from broker.logs import get_logger
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
 from broker.transport.message import Message
+from keys.errors import TokenError
 from keys.primitives.hashing import sha256
 from schemas.decision import Decision
 from schemas.receipt import TemporaryRefusal
@@ -79,6 +80,8 @@ class Worker:
         try:
             await self.serve(message, member)
             self.counts.took(loop.time() - began)
+        except TokenError:  # a worker that cannot sign ends, and says why; the hub starts it again
+            raise
         except BrokerError as error:
             self.counts.failed(error.code)
             _log.warning("submission-not-carried", member=member, error_code=error.code)

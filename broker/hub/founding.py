@@ -12,9 +12,11 @@ from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
 from broker.transport.server import Routes, write_configuration
 from keys.directory.toml_text import Table, hub_toml, toml
 from keys.files import make_private_folder, write_private
+from keys.held import entry_of
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.certificates import issue_server, make_ca
 from keys.primitives.signing import SignKey
+from keys.token import TokenKey
 from schemas.directory import HubDocument, VerificationKey
 
 AUTHORITY_DAYS: Final = 3650
@@ -29,8 +31,17 @@ def init_hub(
     *,
     now: datetime,
     log2n: int = DEFAULT_LOG2N,
+    token: TokenKey | None = None,
 ) -> HubDocument:
     """Make a hub in `home` and return what `region/hub.toml` shall say of it.
+
+    Args:
+        home: Its home folder.
+        passphrase: Will open its key stores.
+        config: Its settings.
+        now: From when the keys hold.
+        log2n: Cost of the key stores.
+        token: The key under which its gateway decides, if it lies in a token.
 
     Raises:
         BrokerError: `exists`: there is a hub already.
@@ -40,7 +51,7 @@ def init_hub(
     if place.config_file.exists():
         raise BrokerError("exists", f"{place.folder} holds a hub already")
     make_private_folder(place.folder)
-    keys, decisions = HubKeys.generate(), SignKey.generate()
+    keys, decisions = HubKeys.generate(), token or SignKey.generate()
     authority, authority_key = make_ca("Kentong hub", now, AUTHORITY_DAYS)
     _store_hub_keys(place, passphrase, keys, authority_key, log2n)
     _store_gateway_keys(place, passphrase, keys, decisions, now=now, log2n=log2n)
@@ -166,7 +177,7 @@ def _store_gateway_keys(
     place: HubPlace,
     passphrase: bytes,
     keys: HubKeys,
-    decisions: SignKey,
+    decisions: SignKey | TokenKey,
     *,
     now: datetime,
     log2n: int,
@@ -177,7 +188,7 @@ def _store_gateway_keys(
         place.keys / names.GATEWAY_STORE,
         passphrase,
         {
-            names.DECISIONS: Entry("ed25519", decisions.seed(), {"made": now.isoformat()}),
+            names.DECISIONS: entry_of(decisions, made=now),
             names.USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
         },
         log2n=log2n,

@@ -30,10 +30,12 @@ from broker.transport.accounts import HubKeys, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.server import ServerPlace
 from broker.transport.streams import ACK_WAIT_S, Sizes
+from keys.held import key_of, signing_entry
 from keys.home import Home
 from keys.keystore import KeyStore
 from keys.kid import kid_of
-from keys.primitives.signing import SignKey
+from keys.primitives.signing import Signing, SignKey
+from keys.token import PINSource, no_pin
 from schemas.label import Strict
 
 HUB_STORE: Final = "hub.keystore"
@@ -196,6 +198,11 @@ class HubPlace:
         return self.folder / "ca.pem"
 
     @property
+    def next_authority_file(self) -> Path:
+        """Certificate of the authority that shall take its place, until it has."""
+        return self.folder / "ca-next.pem"
+
+    @property
     def attachments(self) -> Path:
         """Sealed chunks of attached files, by sender and envelope."""
         return self.folder / "attachments"
@@ -323,15 +330,19 @@ class HubPlace:
         keys = HubKeys(*(SignKey(store.get(name, "ed25519").secret) for name in named))
         return HubSecrets(keys, store.get(AUTHORITY, "pem").secret)
 
-    def open_gateway(self, passphrase: bytes) -> "GatewaySecrets":
+    def open_gateway(self, passphrase: bytes, pin: PINSource = no_pin) -> "GatewaySecrets":
         """Return what a gateway worker holds.
+
+        Args:
+            passphrase: Opens the key store.
+            pin: Asked for the PIN once the decision key signs, if it lies in a token.
 
         Raises:
             KeyFileError: As `open_hub`.
         """
         store = KeyStore.open(self.keys / GATEWAY_STORE, passphrase)
         user = store.get(USER, "ed25519")
-        key = SignKey(store.get(DECISIONS, "ed25519").secret)
+        key = key_of(signing_entry(store, DECISIONS), pin)
         return GatewaySecrets(key, SignKey(user.secret), user.facts["jwt"])
 
 
@@ -368,7 +379,7 @@ class GatewaySecrets:
         jwt: That user's.
     """
 
-    key: SignKey
+    key: Signing = field(repr=False)
     user: SignKey
     jwt: str = field(repr=False)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from broker.log.errors import LogError
 from keys.errors import SignatureError
-from keys.primitives.signing import SignKey, VerifyKey
+from keys.primitives.signing import Signing, VerifyKey
 
 LEAF_CONTEXT: Final = b"kentong/leaf/1\0"
 LEAF_VERSION: Final = 1
@@ -104,7 +104,7 @@ class Statement:
         head = _HEAD.pack(LEAF_VERSION, self.kind, self.time_s, len(name))
         return head + name + _COUNTERS.pack(self.boot, self.seq) + _HASHES.pack(*hashes)
 
-    def sign(self, key: SignKey) -> "SignedStatement":
+    def sign(self, key: Signing) -> "SignedStatement":
         """Return it signed by a gateway's decision key."""
         raw = self.to_bytes()
         return SignedStatement(self, key.sign(LEAF_CONTEXT + raw))

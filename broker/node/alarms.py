@@ -11,15 +11,16 @@ from broker.logs import get_logger
 from broker.node.evidence import EvidenceFolder, Split
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
-from broker.store.database import Database
+from broker.store.database import Database, StoreError
 from broker.store.tables import alarm_details, alarms
 from keys.directory.view import DirectoryView
-from keys.errors import KeysError
+from keys.errors import KeysError, TokenError
 from schemas.desk import Alarm
 
 SPLIT: Final = "directory-split"
 LOST: Final = "database-lost"
 EXPIRES_SOON: Final = "directory-expires-soon"
+UNUSABLE: Final = "signing-key-unusable"
 _log = get_logger()
 
 
@@ -77,6 +78,16 @@ async def say_split(database: Database, present: Present) -> None:
     finally:
         if not said and present.unsaid is None:
             present.unsaid = split
+
+
+async def say_unusable(database: Database, error: TokenError, *, now: datetime) -> None:
+    """Say that the token which holds this node's signing key does not sign, and what to do."""
+    _log.error(UNUSABLE, error_code=error.code)
+    detail = f"{error.code}: {error}"
+    try:
+        await database.change(lambda c: raise_alarm(c, UNUSABLE, now=now, detail=detail))
+    except StoreError as failed:  # it must not end the node; the next try says it again
+        _log.error("alarm-not-kept", code=UNUSABLE, error_code=failed.code)
 
 
 def _kept(evidence: EvidenceFolder, split: Split) -> str:

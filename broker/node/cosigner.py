@@ -42,6 +42,7 @@ from broker.transport.services import (
     HubServices,
     Witnessing,
 )
+from keys.primitives.mldsa import public_of
 from schemas.directory import LogDocument
 
 REFUSED: Final = "log-inconsistent"
@@ -56,6 +57,7 @@ class Cosigner:
 
     Attributes:
         seed: Of its ML-DSA-44 key.
+        next_seed: Of the key that takes its place, from when the directory says so; or empty.
         evidence: Where requests are kept that the log signed and this node refused.
         suspects: What is held against the copy of the log.
         lending: What a hub that lost leaves is given back.
@@ -68,6 +70,7 @@ class Cosigner:
     evidence: LogEvidence
     suspects: Suspects
     lending: Lending
+    next_seed: bytes = b""
     _untold: list[bytes] = field(default_factory=list, repr=False)
     _heard: int = 0  # Reports of others, of this run of the hub's log.
 
@@ -136,7 +139,14 @@ class Cosigner:
     def signer(self) -> NoteSigner:
         """Return what signs under this witness's name."""
         name = witness_name(self.present.member)
-        return NoteSigner(name, SignatureType.COSIGNATURE_MLDSA44, self.seed)
+        return NoteSigner(name, SignatureType.COSIGNATURE_MLDSA44, self._seed_in_force())
+
+    def _seed_in_force(self) -> bytes:
+        """Return that of the key which the directory names for this moment."""
+        listed = self.present.view.witness_keys(at=self.present.now())
+        if self.next_seed and listed.get(self.present.member) == public_of(self.next_seed):
+            return self.next_seed
+        return self.seed
 
     async def _ask(self, hub: HubServices, log: LogDocument) -> bytes:
         async with self.database.read() as connection:

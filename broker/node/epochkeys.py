@@ -16,6 +16,7 @@ from keys.epochs import bounds, past_keeping, wanted
 from keys.errors import KeysError
 from keys.identity import MemberIdentity, destroy_past_keys, identity_in
 from keys.keystore import KeyStore
+from keys.token import PINSource, no_pin
 from schemas.desk import Alarm
 
 FEW: Final = "encryption-keys-few"
@@ -50,17 +51,18 @@ def key_alarms(
 
 
 async def keep_keys(
-    present: Present, store: KeyStore, take: Callable[[MemberIdentity], None]
+    present: Present, store: KeyStore, pin: PINSource, take: Callable[[MemberIdentity], None]
 ) -> None:
     """For ever: destroy the private keys that are past their time, and say when few are left.
 
     Args:
         present: The node's clock and directory.
         store: The node's key store, opened.
+        pin: As `identity_in`.
         take: Called with what is left once keys were destroyed.
     """
     while True:
-        destroy_past(present, store, take)
+        destroy_past(present, store, take, pin)
         if present.has_directory:
             kept = identity_in(store).epochs.values()
             for alarm in key_alarms(present.view, present.member, kept, now=present.now()):
@@ -68,7 +70,12 @@ async def keep_keys(
         await asyncio.sleep(EVERY_S)
 
 
-def destroy_past(present: Present, store: KeyStore, take: Callable[[MemberIdentity], None]) -> None:
+def destroy_past(
+    present: Present,
+    store: KeyStore,
+    take: Callable[[MemberIdentity], None],
+    pin: PINSource = no_pin,
+) -> None:
     """Destroy the private keys that are past their time, on disk and in the running node."""
     try:
         gone = destroy_past_keys(store, now=present.now())
@@ -77,7 +84,7 @@ def destroy_past(present: Present, store: KeyStore, take: Callable[[MemberIdenti
         return
     if gone:
         _log.info("keys-destroyed", count=len(gone))
-        take(identity_in(store))
+        take(identity_in(store, pin))
 
 
 def _alarm(code: str, detail: str, now: datetime) -> Alarm:

@@ -59,6 +59,7 @@ class LogWatch:
     gate: DirectoryGate
     compare_s: float = COMPARE_S
     held: HeldMail | None = None
+    next_seed: bytes = b""
     waiting: int = 0
     _compared_at: float = -math.inf  # By the loop's clock.
     _proved_to: proofs.Place = proofs.FIRST  # Where the next look at unproved mail begins.
@@ -76,6 +77,7 @@ class LogWatch:
             evidence,
             self.suspects,
             Lending(self.files),
+            next_seed=self.next_seed,
         )
         self.mirror = Mirror(self.present, self.database, self.link, self.files, evidence)
 

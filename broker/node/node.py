@@ -149,6 +149,7 @@ class Node(NodeService):
             self.log_folder,
             self.gate,
             self.log_compare_s,
+            next_seed=self.identity.next_witness_seed,
         )
         watch.held = HeldMail(present, database, link, watch.files, self.incoming)
         self.incoming.holds = True

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.envelope.errors import EnvelopeError, as_envelope_error
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import submissions
+from broker.node import alarms, submissions
 from broker.node.changes import Changes, wait_for_change
 from broker.node.drafting import Prepared, judge
 from broker.node.errors import NodeError
@@ -29,12 +29,13 @@ from broker.store import tables
 from broker.store.database import Change, Database
 from broker.store.statements import Statement
 from broker.transport.link import Link
-from keys.errors import KeysError
+from keys.errors import KeysError, TokenError
 from schemas.desk import RecipientState, Submission, SubmissionState
 
 REPEAT_S: Final = 20.0  # without a receipt, the same bytes are submitted again
 BATCH: Final = 32
 IDLE_S: Final = 1.0
+TOKEN_S: Final = 15.0  # before a token that does not sign is tried again
 UNREACHABLE: Final = "hub-unreachable"
 _DUE: Final = Statement(
     select(tables.outbox)
@@ -73,6 +74,9 @@ class Outgoing:
             try:
                 if not await self.seal_due(online=True):
                     await wait_for_change(ticket, IDLE_S)
+            except TokenError as error:
+                await alarms.say_unusable(self.database, error, now=self.present.now())
+                await asyncio.sleep(TOKEN_S)
             except (BrokerError, KeysError) as error:
                 _log.warning("sealing-paused", error_code=error.code)
                 await asyncio.sleep(IDLE_S)
@@ -122,7 +126,11 @@ class Outgoing:
             return 0
         due = [submission for submission in waiting if self._is_due(submission)]
         sealing = (self._seal_one(submission) for submission in due)  # one commit for all
-        failed = [each for each in await asyncio.gather(*sealing, return_exceptions=True) if each]
+        ended = await asyncio.gather(*sealing, return_exceptions=True)
+        for submission, error in zip(due, ended, strict=True):
+            if isinstance(error, TokenError):
+                await self._hold(submission, alarms.UNUSABLE)
+        failed = [each for each in ended if each]
         moved = len(due) - len(failed)
         if moved:
             self.sealed.happened()

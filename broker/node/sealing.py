@@ -14,6 +14,7 @@ from broker.node.ids import new_id, to_ms
 from broker.node.present import Present
 from broker.store.statements import Statement
 from broker.store.tables import arrivals, controls, envelopes, meta, outbox, sent, uploads
+from keys.errors import KeysError
 from keys.identity import MemberIdentity
 from keys.primitives.hashing import random_bytes
 from schemas.content import Content
@@ -113,7 +114,11 @@ class Sealer:
         number = await next_number(connection, incarnation, to, label.id)
         recipient = Recipient(to, number, *key, random_bytes(32))
         content = Content(encode_control(message)).to_bytes()
-        sealed = seal(label, content, recipients=[recipient], node_kid=kid, node_key=sign_key)
+        try:
+            sealed = seal(label, content, recipients=[recipient], node_kid=kid, node_key=sign_key)
+        except KeysError:  # the key's token does not sign: likewise
+            await connection.execute(delete(sent).where(sent.c.id == str(label.id)))
+            raise
         await _put(connection, label, sealed, now=now, submission_id=None)
         return label.id
 

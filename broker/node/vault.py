@@ -40,14 +40,42 @@ class Vault:
         Raises:
             NodeError: `storage-damaged`: altered, of another row, or under another storage key.
         """
-        nonce, wrapped, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:_HEAD], sealed[_HEAD:]
+        key = self._unwrapped(sealed, name=name)
         try:
-            key = gcm_open(self.storage_key, wrapped, aad=_aad(name), nonce=nonce)
-            return gcm_open(key, rest, aad=_aad(name))
+            return gcm_open(key, sealed[_HEAD:], aad=_aad(name))
         except DecryptionError as error:
-            raise NodeError(
-                "storage-damaged", "what was stored does not open any more", kind="unavailable"
-            ) from error
+            raise _damaged() from error
+
+    def opens(self, sealed: bytes, *, name: str) -> bool:
+        """Return whether this storage key wraps the key of what was sealed; reads no content."""
+        try:
+            self._unwrapped(sealed, name=name)
+        except NodeError:
+            return False
+        return True
+
+    def rewrapped(self, sealed: bytes, other: "Vault", *, name: str) -> bytes:
+        """Return the same content with its key wrapped under `other`'s storage key.
+
+        Raises:
+            NodeError: `storage-damaged`.
+        """
+        key, nonce = self._unwrapped(sealed, name=name), random_bytes(NONCE_BYTES)
+        wrapped = gcm_seal(other.storage_key, key, aad=_aad(name), nonce=nonce)
+        return nonce + wrapped + sealed[_HEAD:]
+
+    def _unwrapped(self, sealed: bytes, *, name: str) -> bytes:
+        nonce, wrapped = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:_HEAD]
+        try:
+            return gcm_open(self.storage_key, wrapped, aad=_aad(name), nonce=nonce)
+        except DecryptionError as error:
+            raise _damaged() from error
+
+
+def _damaged() -> NodeError:
+    return NodeError(
+        "storage-damaged", "what was stored does not open any more", kind="unavailable"
+    )
 
 
 def _aad(name: str) -> bytes:

@@ -32,6 +32,7 @@ from schemas.directory import (
 SIGNING_KEY_LASTS: Final = timedelta(days=400)  # a yearly rotation with a month to spare
 WITNESS_KEY_LASTS: Final = timedelta(days=3660)  # it never seals, and changes by a ceremony
 OFFICER_LASTS: Final = timedelta(days=365)
+WITNESS_NOTICE: Final = timedelta(hours=2)  # in which every node takes the directory that says so
 OVERLAP: Final = timedelta(days=35)  # a sealed envelope may wait 35 days for its decision
 
 
@@ -50,11 +51,8 @@ def new_member_document(
         contacts=tuple(contacts),
         verification_keys=(_verification_key(identity.sign_key.public.raw, now),),
         encryption_keys=encryption_keys(identity),
-        witness_keys=(_witness_key(identity, now),),
-        nats=NatsKeys(
-            account=SignKey(identity.nats_account_seed).public.raw,
-            users=(SignKey(identity.nats_user_seed).public.raw,),
-        ),
+        witness_keys=(_witness_key(identity.witness_seed, now),),
+        nats=_nats_keys(identity),
         reads={kind: tuple(versions) for kind, versions in reads.items()},
     )
 
@@ -116,6 +114,40 @@ def with_signing_key(
     ]
     keys = (*older, _verification_key(public, not_before))
     return document.model_copy(update={"verification_keys": keys})
+
+
+def with_witness_key(
+    document: MemberDocument, identity: MemberIdentity, *, now: datetime, stolen: bool
+) -> MemberDocument:
+    """Return the document with the node's new witness key; the older ones end.
+
+    Args:
+        document: The member's.
+        identity: With the new key.
+        now: The current time. As planned, the older ones end and the new one begins
+            `WITNESS_NOTICE` later: until then the quorum that must prove this very directory is
+            the old keys'.
+        stolen: Whether the older ones are revoked as compromised, now.
+    """
+    older, start = [], now if stolen else now + WITNESS_NOTICE
+    for key in document.witness_keys:
+        if key.revoked_at is not None or key.not_after <= now:
+            older.append(key)
+        elif stolen:
+            ended: dict[str, object] = {"revoked_at": now, "reason": RevocationReason.COMPROMISED}
+            older.append(key.model_copy(update=ended))
+        elif key.not_before < start:
+            older.append(key.model_copy(update={"not_after": min(start, key.not_after)}))
+        else:  # it never came to hold
+            ended = {"revoked_at": now, "reason": RevocationReason.SUPERSEDED}
+            older.append(key.model_copy(update=ended))
+    keys = (*older, _witness_key(identity.next_witness_seed or identity.witness_seed, start))
+    return document.model_copy(update={"witness_keys": keys})
+
+
+def with_connection_keys(document: MemberDocument, identity: MemberIdentity) -> MemberDocument:
+    """Return the document with the node's new broker account and user; the hub forgets the old."""
+    return document.model_copy(update={"nats": _nats_keys(identity)})
 
 
 def with_revoked_key(
@@ -210,8 +242,15 @@ def with_suspension(
     return document.model_copy(update={"entries": (*document.entries, entry)})
 
 
-def _witness_key(identity: MemberIdentity, not_before: datetime) -> WitnessKey:
-    public = MLDSASignKey(identity.witness_seed).public.raw
+def _nats_keys(identity: MemberIdentity) -> NatsKeys:
+    return NatsKeys(
+        account=SignKey(identity.nats_account_seed).public.raw,
+        users=(SignKey(identity.nats_user_seed).public.raw,),
+    )
+
+
+def _witness_key(seed: bytes, not_before: datetime) -> WitnessKey:
+    public = MLDSASignKey(seed).public.raw
     return WitnessKey(key=public, not_before=not_before, not_after=not_before + WITNESS_KEY_LASTS)
 
 

@@ -19,6 +19,7 @@ from keys.errors import KeyFileError
 from keys.files import make_private_folder, read_private, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.signing import SignKey
+from keys.token import TokenKey
 from schemas.label import MemberCode, Strict
 
 _STORE: Final = "directory.keystore"
@@ -72,6 +73,16 @@ def create_ministry(
     KeyStore.create(folder / _STORE, passphrase, entries, log2n=log2n)
     public = DirectoryKey.of(public_key(key.public.raw))
     return adopt_ministry(folder, member, uri=file_uri(folder / _STORE, _KEY), key=public)
+
+
+def ministry_in_token(folder: Path, member: str, key: TokenKey) -> Ministry:
+    """Name a key of a hardware token as the one that signs for `member` from now on.
+
+    Raises:
+        KeyFileError: The folder is too open or cannot be written.
+    """
+    public = DirectoryKey.of(public_key(key.public.raw))
+    return adopt_ministry(folder, member, uri=str(key.where), key=public)
 
 
 def adopt_ministry(folder: Path, member: str, *, uri: str, key: DirectoryKey) -> Ministry:

@@ -1,6 +1,7 @@
 """Signers of directory metadata: a private key is a URI, and one kind of URI is our key store.
 
-`kentong-file:PATH?NAME` names the key NAME in the key store at PATH. `hsm:`, `gcpkms:`, `awskms:`,
+`kentong-file:PATH?NAME` names the key NAME in the key store at PATH, `pkcs11:` an Ed25519 key in a
+hardware token (RFC 7512). `hsm:`, `gcpkms:`, `awskms:`,
 `azurekms:` and `hv:` are what securesystemslib brings; the directory does not see a difference.
 """
 
@@ -21,9 +22,13 @@ from keys.directory.metadata import (
 from keys.errors import KeyFileError
 from keys.keystore import KeyStore
 from keys.kid import kid_of
-from keys.primitives.signing import SignKey
+from keys.primitives.signing import Signing, SignKey
+from keys.token import TokenKey
+from keys.tokenuri import SCHEME as TOKEN_SCHEME
+from keys.tokenuri import parse_token_uri
 
 SCHEME: Final = "kentong-file"
+PIN: Final = "pin"  # how a signer calls what opens its token
 _ED25519: Final = "ed25519"
 
 
@@ -46,9 +51,9 @@ def public_key(raw: bytes) -> Key:
 
 
 class SignKeySigner(Signer):
-    """Signs metadata with an Ed25519 key in memory."""
+    """Signs metadata with an Ed25519 key."""
 
-    def __init__(self, key: SignKey) -> None:
+    def __init__(self, key: Signing) -> None:
         self._sign_key = key
         self._public_key = public_key(key.public.raw)
 
@@ -85,7 +90,36 @@ class SignKeySigner(Signer):
         return signer
 
 
+class TokenSigner(SignKeySigner):
+    """Signs metadata with an Ed25519 key in a hardware token."""
+
+    @classmethod
+    @override
+    def from_priv_key_uri(
+        cls, priv_key_uri: str, public_key: Key, secrets_handler: SecretsHandler | None = None
+    ) -> "TokenSigner":
+        """Return the signer for a `pkcs11:` URI; the handler is asked for `pin`.
+
+        Raises:
+            TokenError: The token is not there or does not sign as `public_key` says.
+            KeyFileError: The URI is no such URI.
+            ValueError: No handler.
+        """
+        if secrets_handler is None:
+            raise ValueError("a token needs its PIN")
+        ask = secrets_handler
+
+        def pin() -> bytes:
+            return ask(PIN).encode("utf-8", "surrogateescape")
+
+        public = bytes.fromhex(public_key.keyval["public"])
+        key = TokenKey(parse_token_uri(priv_key_uri), public, pin)
+        key.check(by_person=True)
+        return cls(key)
+
+
 SIGNER_FOR_URI_SCHEME[SCHEME] = SignKeySigner
+SIGNER_FOR_URI_SCHEME[TOKEN_SCHEME] = TokenSigner
 
 
 def file_uri(path: Path, name: str) -> str:
@@ -99,7 +133,7 @@ def open_signer(uri: str, key: Key, ask: Callable[[str], bytes]) -> Signer:
     Args:
         uri: Of any scheme that securesystemslib knows.
         key: Its public half.
-        ask: Returns a secret by name: `passphrase`, or a token's PIN.
+        ask: Returns a secret by name: `passphrase`, or `pin` for a token's.
 
     Raises:
         KeyFileError: It cannot be opened.

@@ -73,3 +73,12 @@ class MLDSASignKey:
     def seed(self) -> bytes:
         """Return the secret seed, for a key store alone."""
         return self._key.private_bytes_raw()
+
+
+def public_of(seed: bytes) -> bytes:
+    """Return the raw public key that a seed gives.
+
+    Raises:
+        KeyFileError: Not a seed.
+    """
+    return MLDSASignKey(seed).public.raw

@@ -1,6 +1,6 @@
 """Ed25519 signatures. Source: RFC 8032 section 5.1."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -38,6 +38,23 @@ class VerifyKey:
             self._key.verify(signature, message)
         except InvalidSignature as error:
             raise SignatureError("bad-signature", "the signature does not verify") from error
+
+
+class Signing(Protocol):
+    """Signs with an Ed25519 private key, wherever that lies: in memory, or in a hardware token."""
+
+    @property
+    def public(self) -> VerifyKey:
+        """The public half."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature over `message`.
+
+        Raises:
+            TokenError: The key lies in a token, which does not sign.
+        """
+        ...
 
 
 class SignKey:

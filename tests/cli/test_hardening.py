@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.admin.secret import passphrase
+from broker.cli.admin.secret import passphrase, pin
 from broker.settings import Settings, settings
 from keys.errors import KeyFileError
 from keys.files import read_given
@@ -48,6 +48,8 @@ def test_no_setting_of_the_environment_is_a_secret() -> None:
         "profile",
         "passphrase_file",
         "database_password_file",
+        "pkcs11_pin_file",
+        "pkcs11_module",
         "scrypt_log2n",
         "language",
         "log_level",
@@ -76,6 +78,28 @@ def test_a_passphrase_is_taken_from_the_service_manager(credentials: Path) -> No
     with pytest.raises(KeyFileError, match="all users may read") as caught:
         passphrase(None)
     assert caught.value.code == "too-open"
+
+
+def test_a_tokens_pin_is_taken_from_the_service_manager_or_the_file_that_is_named(
+    credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = credentials.with_name("pkcs11-pin")
+    credentials.parent.chmod(0o750)
+    given.write_bytes(b"2468\n")
+    given.chmod(0o440)
+    monkeypatch.delenv("KENTONG_PKCS11_PIN_FILE", raising=False)
+    settings.cache_clear()
+    assert pin() == b"2468"
+    own = tmp_path / "own" / "pin"
+    own.parent.mkdir(mode=0o700)
+    own.write_bytes(b"1357\n")
+    own.chmod(0o600)
+    monkeypatch.setenv("KENTONG_PKCS11_PIN_FILE", str(own))
+    settings.cache_clear()
+    assert pin() == b"1357"
+    own.chmod(0o644)
+    with pytest.raises(KeyFileError, match="others may read"):
+        pin()
 
 
 def test_a_named_file_stands_above_the_service_managers(credentials: Path, tmp_path: Path) -> None:

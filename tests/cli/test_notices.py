@@ -15,7 +15,8 @@ AT = datetime(2026, 11, 25, tzinfo=UTC)
 NODE = Path(alarms.__file__).parent
 CODES = {
     *(mirror.FORK, mirror.BROKEN, cosigner.REFUSED, proofs.NOT_PROVEN, proofs.MISMATCH),
-    *(alarms.SPLIT, alarms.EXPIRES_SOON, alarms.LOST, held.WAITS, "pair-state-missing"),
+    *(alarms.SPLIT, alarms.EXPIRES_SOON, alarms.LOST, alarms.UNUSABLE),
+    *(held.WAITS, "pair-state-missing"),
 }
 
 

@@ -45,4 +45,8 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.node.submissions.page": _OWN,
     "broker.node.submissions.queued": _OWN,
     "broker.transport.answers.stored": _HUB,
+    "keys.directory.signers.TokenSigner.from_priv_key_uri": "a key parsed already",
+    "keys.held.key_of": "out of an opened key store; any ValueError is caught",
+    "keys.kms.read_kms_settings": "the administrator's own private file; any ValueError is caught",
+    "keys.tokenuri.parse_token_uri": "text that a person types; hypothesis in test_tokenuri.py",
 }

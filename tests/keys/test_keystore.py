@@ -75,6 +75,25 @@ def test_a_destroyed_key_is_gone_and_its_old_bytes_are_overwritten(
         store.get("node/signing", "ed25519")
 
 
+def test_under_another_passphrase_the_keys_are_the_same_and_the_old_one_opens_nothing(
+    store: KeyStore,
+) -> None:
+    kept, other = dict(store.entries), KeyStore.open(store.path, PASS)
+    copy = store.path.with_name("held.keystore")
+    os.link(store.path, copy)  # the file's old bytes, as a lost handle would still reach them
+    store.rewrap(b"another horse", log2n=FLOOR_LOG2N)
+    assert dict(KeyStore.open(store.path, b"another horse").entries) == kept
+    with pytest.raises(KeyFileError) as caught:
+        KeyStore.open(store.path, PASS)
+    assert caught.value.code == "wrong-passphrase"
+    assert not any(copy.read_bytes())
+    with pytest.raises(KeyFileError) as caught:  # a process that runs is told, and undoes nothing
+        other.change({"late": Entry("symmetric", bytes(32))})
+    assert caught.value.code == "changed"
+    store.change({"storage": Entry("symmetric", bytes(32))})
+    assert "storage" in KeyStore.open(store.path, b"another horse").entries
+
+
 def test_a_key_of_another_kind_is_not_given(store: KeyStore) -> None:
     with _refused("no-such-key"):
         store.get("node/signing", "symmetric")

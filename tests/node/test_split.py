@@ -25,7 +25,7 @@ from broker.node.evidence import (
     named_by_member,
 )
 from broker.node.present import SPLIT_GRACE, Present
-from broker.store.database import Database, StoreError, open_database
+from broker.store.database import Database, StoreError, open_database, sqlite_url
 from broker.store.tables import metadata
 from keys.directory.bundle import parse_bundle
 from keys.directory.client import SplitDirectoryError
@@ -233,8 +233,9 @@ def full_disk(room_bytes: int) -> Iterator[None]:
 
 
 async def test_a_full_disk_leaves_no_half_of_the_evidence_and_the_alarm_is_raised(
-    region: RealRegion, present: Present, database: Database
+    region: RealRegion, present: Present, tmp_path: Path
 ) -> None:
+    """The disk of this process, so the database is SQLite's."""
     present.meet(other(present), PROOF)
     split, evidence = present.unsaid, present.evidence
     assert split
@@ -244,14 +245,15 @@ async def test_a_full_disk_leaves_no_half_of_the_evidence_and_the_alarm_is_raise
     folder = region.folder / "MY/node/evidence/directory-split"
     assert list(folder.iterdir()) == []
 
-    with full_disk(1024), pytest.raises(StoreError) as refused:
+    async with open_database(sqlite_url(tmp_path / "own.db"), metadata) as database:
+        with full_disk(1024), pytest.raises(StoreError) as refused:
+            await alarms.say_split(database, present)
+        assert refused.value.code == "disk-full"
+        # Nothing could be written, so the node's status says it from memory.
+        (alarm,) = alarms.unsaid_alarms(present)
+        assert (alarm.code, alarm.detail) == ("directory-split", "evidence not kept: cannot-write")
         await alarms.say_split(database, present)
-    assert refused.value.code == "disk-full"
-    # Nothing could be written, so the node's status says it from memory.
-    (alarm,) = alarms.unsaid_alarms(present)
-    assert (alarm.code, alarm.detail) == ("directory-split", "evidence not kept: cannot-write")
-    await alarms.say_split(database, present)
-    assert [each.code for each in await stored(database)] == ["directory-split"]
+        assert [each.code for each in await stored(database)] == ["directory-split"]
     assert alarms.unsaid_alarms(present) == ()
 
 

@@ -1,6 +1,6 @@
 """Changes to the directory as files: drawn up here, signed by ministries, published at the hub."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +61,16 @@ def ministry_of(member: str) -> Ministry:
     return load_ministry(Home(home()).ministry(member))
 
 
-def propose_own(member: str, files: Mapping[str, bytes], secret: bytes, out: Path) -> None:
+def propose_own(
+    member: str, files: Mapping[str, bytes], ask: Callable[[str], bytes], out: Path
+) -> None:
     """Write a proposal that changes a member's own files, signed by the member.
+
+    Args:
+        member: Whose.
+        files: Their new contents.
+        ask: As `Ministry.signer`.
+        out: Where to write it.
 
     Raises:
         BrokerError: `exists` or `cannot-write`.
@@ -71,7 +79,7 @@ def propose_own(member: str, files: Mapping[str, bytes], secret: bytes, out: Pat
     known = base()
     draft = known.draft()
     draft.put_member_files(member, files)
-    signer = ministry_of(member).signer(lambda _: secret)
+    signer = ministry_of(member).signer(ask)
     proposal, _ = sign_proposal(draft.proposal(), known.content, signer)
     write_proposal(proposal, out)
 

@@ -15,13 +15,14 @@ from broker.cli.admin.changes import (
     read_proposal,
     write_proposal,
 )
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import PassphraseFile, answers, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.cli.words import clock as clock_text
 from broker.cli.words import expiry_line
 from broker.errors import BrokerError
-from broker.hub.rekeying import take_up_decision_key
+from broker.hub.place import HubPlace
+from broker.hub.rekeying import take_up_authority, take_up_decision_key
 from broker.settings import home
 from keys.auditors import MAX_FILE_BYTES as MAX_AUDITORS_BYTES
 from keys.auditors import parse_auditors
@@ -208,7 +209,7 @@ def sign(
         screen.line(f"  {path}: {said}")
     if not yes and typer.prompt(say("ask-member", "To sign, type the member's code")) != member:
         raise BrokerError("not-confirmed", "another code was typed; nothing was signed")
-    signer = ministry_of(member).signer(lambda _: passphrase(passphrase_file))
+    signer = ministry_of(member).signer(answers(passphrase_file))
     signed, roles = sign_proposal(proposal, known, signer)
     replace_file(file, signed.to_bytes())
     screen.line(say("signed", "Signed for {roles}.", roles=", ".join(roles)))
@@ -235,7 +236,8 @@ def publish(
     text = say("published", "Version {version} is in force.", version=new.version.snapshot)
     screen.line(text)
     taken = take_up_online_keys(place.hub_keys, secret, root=new.root)
-    if take_up_decision_key(place.hub_keys, secret, new.content.hub) or taken:
+    taken |= take_up_decision_key(place.hub_keys, secret, new.content.hub)
+    if take_up_authority(HubPlace(home()), secret, new.content.hub) or taken:
         screen.line(say("restart-hub", "The hub has new keys: restart it now, to use them."))
 
 

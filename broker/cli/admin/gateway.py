@@ -7,7 +7,7 @@ import typer
 
 from broker.admission.quota import Quotas
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import PassphraseFile, passphrase, pin
 from broker.gateway.decide import Decider
 from broker.gateway.run import child_trial, published, run_worker
 from broker.gateway.witnessing import Witnessing
@@ -19,6 +19,7 @@ from broker.monitoring.report import SUFFIX
 from broker.settings import home
 from broker.store.witnessed import WitnessedAt
 from broker.transport.link import Link
+from keys.held import check_tokens
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -44,7 +45,8 @@ def run(
     folder = home()
     place = HubPlace(folder)
     config = place.config()
-    secrets = place.open_gateway(passphrase(passphrase_file))
+    secrets = place.open_gateway(passphrase(passphrase_file), pin)
+    check_tokens(secrets.key)  # before it takes anything in hand
     decider = Decider(name, secrets.kid, secrets.key)
 
     async def work() -> None:

@@ -16,7 +16,7 @@ from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
 from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
+from broker.cli.admin.secret import AsJSON, PassphraseFile, TokenOption, named_key, passphrase
 from broker.cli.text import country, say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
@@ -24,7 +24,13 @@ from broker.hub.children import gateway_command, kentong_command
 from broker.hub.founding import init_hub, write_cluster, write_server
 from broker.hub.measures import HubMeasures
 from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace, StoreSizes
-from broker.hub.rekeying import give_up_next_decision_key, with_next_decision_key
+from broker.hub.rekeying import (
+    give_up_next_authority,
+    give_up_next_decision_key,
+    take_up_authority,
+    with_next_authority,
+    with_next_decision_key,
+)
 from broker.hub.run import Hub, Ready
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
 from broker.ledger.place import LedgerPlace
@@ -65,6 +71,7 @@ def init(
         int, typer.Option(help="Port of this machine for monitoring.", min=0, max=65535)
     ] = 0,
     small: Annotated[bool, typer.Option("--small", help="Small stores, to try it out.")] = False,
+    pkcs11: TokenOption = "",
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -72,6 +79,7 @@ def init(
 
     Prints where the file is that the members then sign as region/hub.toml. With --cluster it also
     writes a folder for each server, to be carried to its machine: nats-server -c nats.conf.
+    With --pkcs11 the gateway decides under a key of a hardware token.
 
     Example: [bold]kentong hub init --name hub.example.int --host 0.0.0.0[/bold]
     """
@@ -88,7 +96,8 @@ def init(
     )
     secret = passphrase(passphrase_file)
     log2n = settings().scrypt_log2n
-    document = init_hub(place.home, secret, config, now=clock.now(), log2n=log2n)
+    token = named_key(pkcs11)
+    document = init_hub(place.home, secret, config, now=clock.now(), log2n=log2n, token=token)
     folders = write_cluster(place, config, place.open_hub(secret), now=clock.now())
     if as_json:
         servers = [str(folder) for folder in folders]
@@ -148,6 +157,8 @@ def run(
             text = "READY at {url} for {count} members."
             screen.line(say("hub-ready", text, url=ready.url, count=len(ready.members)))
 
+    if place.next_authority_file.exists():  # published, perhaps, and interrupted then
+        take_up_authority(place, secret, PublishedDirectory.at(place.home).view().hub)
     hub = Hub(
         place,
         config,
@@ -170,23 +181,29 @@ def rekey(
     online: Annotated[
         bool, typer.Option("--online", help="The two keys that sign the directory's freshness.")
     ] = False,
+    authority: Annotated[
+        bool, typer.Option("--authority", help="The authority of the hub's TLS certificate.")
+    ] = False,
     stolen: Annotated[
         bool, typer.Option("--stolen", help="The gateway's old key ends at once.")
     ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Give up the keys of a change that was not published.")
     ] = False,
+    pkcs11: TokenOption = "",
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make new keys for this hub, and the proposal that puts them in the old ones' place.
 
     They are used once the members have signed, the proposal is published here, and the hub was
-    restarted.
+    restarted. Another --authority must be believed by every node first: docs/keys.md.
 
     Example: [bold]kentong hub rekey --gateway --out rekey-gateway.json[/bold]
     """
-    if gateway == online:
-        raise typer.BadParameter("name one of --gateway and --online")
+    if sum((gateway, online, authority)) != 1:
+        raise typer.BadParameter("name one of --gateway, --online and --authority")
+    if pkcs11 and not gateway:
+        raise typer.BadParameter("only the gateway's key may lie in a token")
     if out.exists():
         raise BrokerError("exists", f"{out} is there already; choose another name")
     place, secret, known, now = HubPlace(home()), passphrase(passphrase_file), base(), clock.now()
@@ -198,11 +215,21 @@ def rekey(
         draft.set_online_keys(
             snapshot=signers.snapshot.public_key, timestamp=signers.timestamp.public_key
         )
+    elif authority:
+        if again:
+            give_up_next_authority(place, secret)
+        document = with_next_authority(place, secret, known.content.hub, now=now)
+        draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub_toml(document)})
     else:
         if again:
             give_up_next_decision_key(place.keys, secret)
         document = with_next_decision_key(
-            place.keys, secret, known.content.hub, now=now, stolen=stolen
+            place.keys,
+            secret,
+            known.content.hub,
+            now=now,
+            stolen=stolen,
+            token=named_key(pkcs11),
         )
         draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub_toml(document)})
     write_proposal(draft.proposal(), out)

@@ -8,7 +8,14 @@ import typer
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.changes import base, kid_from, propose_own, read_file, write_proposal
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import (
+    MinistryTokenOption,
+    PassphraseFile,
+    TokenOption,
+    answers,
+    named_key,
+    passphrase,
+)
 from broker.cli.desk import AsJSON
 from broker.cli.text import country, say
 from broker.errors import BrokerError
@@ -21,7 +28,7 @@ from keys.directory.edits import (
     with_suspension,
 )
 from keys.directory.founding import application_of
-from keys.directory.holders import create_ministry
+from keys.directory.holders import create_ministry, ministry_in_token
 from keys.directory.layout import member_files
 from keys.directory.proposal import MAX_PROPOSAL_BYTES, parse_application
 from keys.files import make_private_folder
@@ -50,9 +57,14 @@ def apply_(
     code: Annotated[str, typer.Argument(help="Code of the state or partner.")],
     policy: Annotated[Path, typer.Option(help="Its policy, TOML.")],
     out: Annotated[Path, typer.Option(help="Where to write the application.")],
+    pkcs11: TokenOption = "",
+    ministry_pkcs11: MinistryTokenOption = "",
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a member's keys in this home, and the application that the others sign.
+
+    The node's signing key and the ministry's directory key may lie in hardware tokens: make them
+    there first, with kentong keys make.
 
     Example: kentong member apply PH --policy PH.toml --out PH-application.json
     """
@@ -65,8 +77,13 @@ def apply_(
     place = Home(home())
     make_private_folder(home())
     make_private_folder(place.node_keys.parent)
-    ministry = create_ministry(place.ministry(code), secret, code, log2n=log2n)
-    store = create_identity(place.node_keys, secret, code, now=now, log2n=log2n)
+    signing, token = named_key(pkcs11), named_key(ministry_pkcs11)
+    ministry = (
+        create_ministry(place.ministry(code), secret, code, log2n=log2n)
+        if token is None
+        else ministry_in_token(place.ministry(code), code, token)
+    )
+    store = create_identity(place.node_keys, secret, code, now=now, log2n=log2n, signing=signing)
     names = {"en": country(code)}
     application = application_of(
         ministry.key,
@@ -140,7 +157,7 @@ def revoke(
     else:
         document = with_revoked_key(files.document, kid_from(key), at=now, reason=reason)
         changed = {document_path: json_document(document)}
-    propose_own(code, changed, passphrase(passphrase_file), out)
+    propose_own(code, changed, answers(passphrase_file), out)
     screen.line(say("publish-next", "Next, at the hub: kentong directory publish {out}", out=out))
 
 
@@ -148,6 +165,7 @@ def revoke(
 def rekey(
     code: Annotated[str, typer.Argument(help="Code of the member.")],
     out: Annotated[Path, typer.Option(help="Where to write the proposal.")],
+    ministry_pkcs11: MinistryTokenOption = "",
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a new directory key for a member, and the proposal that puts it in the old one's place.
@@ -162,16 +180,22 @@ def rekey(
         raise BrokerError("exists", f"{out} is there already; choose another name")
     if code not in known.content.owners:
         raise BrokerError("unknown-member", f"the directory has no member {code}")
-    secret, folder = passphrase(passphrase_file), Home(home()).ministry(code)
+    token, ask = named_key(ministry_pkcs11), answers(passphrase_file)
+    folder = Home(home()).ministry(code)
     old = folder.with_name(f"{code}.{known.content.owners[code][:8]}")
     if old.exists():
         raise BrokerError("exists", f"{old} is there already: the last change is not in force yet")
     if folder.exists():
         folder.rename(old)
-    ministry = create_ministry(folder, secret, code, log2n=settings().scrypt_log2n)
+    if token is None:
+        secret = ask("passphrase")
+        ministry = create_ministry(folder, secret, code, log2n=settings().scrypt_log2n)
+        ask = answers(secret)
+    else:
+        ministry = ministry_in_token(folder, code, token)
     draft = known.draft()
     draft.replace_key(code, ministry.key)
-    signer = ministry.signer(lambda _: secret)
+    signer = ministry.signer(ask)
     proposal, _ = sign_proposal(draft.proposal(), known.content, signer)
     write_proposal(proposal, out)
     screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))

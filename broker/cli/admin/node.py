@@ -11,10 +11,10 @@ from broker import clock
 from broker.cli import screen
 from broker.cli.admin.migrate import migrate_node
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
-from broker.cli.admin.node_records import erase, settle
+from broker.cli.admin.node_records import erase, rewrap, settle
 from broker.cli.admin.node_status import status
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.secret import AsJSON, PassphraseFile, passphrase
+from broker.cli.admin.secret import AsJSON, PassphraseFile, TokenOption, named_key, passphrase, pin
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.logs import configure
@@ -30,6 +30,7 @@ from keys.identity import STORE_NAME, create_identity
 app = typer.Typer(no_args_is_help=True)
 app.command()(status)
 app.command()(erase)
+app.command()(rewrap)
 app.command()(settle)
 app.command("migrate")(migrate_node)
 _MAX_CA_BYTES = 64 * 1024
@@ -51,6 +52,7 @@ def init(
             help="URL of its database, without a password; a file of its own if not given."
         ),
     ] = "",
+    pkcs11: TokenOption = "",
     passphrase_file: PassphraseFile = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -79,7 +81,10 @@ def init(
             member,
             now=clock.now(),
             log2n=settings().scrypt_log2n,
+            signing=named_key(pkcs11),
         )
+    elif pkcs11:
+        raise BrokerError("exists", "the node has its keys already: kentong keys rotate --pkcs11")
     place.write(config, authority)
     if as_json:
         screen.as_json("node", member=member, folder=str(place.folder))
@@ -103,7 +108,7 @@ def run(passphrase_file: PassphraseFile = None) -> None:
         if port:
             screen.line(say("node-ready-tls", "Ready: TLS port {port}", port=port))
 
-    run_until_stopped(run_node(place, passphrase(passphrase_file), on_ready=ready))
+    run_until_stopped(run_node(place, passphrase(passphrase_file), pin, on_ready=ready))
 
 
 @app.command()

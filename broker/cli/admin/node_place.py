@@ -26,6 +26,7 @@ from broker.api.monitoring import monitoring_app
 from broker.api.routes.probes import node_checks
 from broker.api.serving import PlainPort
 from broker.errors import BrokerError
+from broker.node.alarms import say_unusable
 from broker.node.epochkeys import keep_keys
 from broker.node.node import Node, Quotas
 from broker.node.owner import claim
@@ -37,11 +38,14 @@ from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.directory.client import DirectoryClient
 from keys.directory.toml_text import toml
+from keys.errors import TokenError
 from keys.files import make_private_folder, write_private
+from keys.held import check_tokens
 from keys.home import Home
 from keys.identity import STORE_NAME, MemberIdentity, identity_in
 from keys.keystore import KeyStore
 from keys.primitives.signing import SignKey
+from keys.token import PINSource, no_pin
 from schemas.label import MemberCode, Strict
 
 MAX_PEM_BYTES: Final = 64 * 1024
@@ -198,13 +202,18 @@ class NodePlace:
 
 
 async def run_node(
-    place: NodePlace, passphrase: bytes, *, on_ready: Callable[[Path, int], None]
+    place: NodePlace,
+    passphrase: bytes,
+    pin: PINSource = no_pin,
+    *,
+    on_ready: Callable[[Path, int], None],
 ) -> None:
     """Run the node and its API until cancelled.
 
     Args:
         place: Where it lives.
         passphrase: Opens its key store.
+        pin: Asked for the PIN of the token that holds its signing key, if one does.
         on_ready: Called with the socket and the TLS port, 0 for none, once desks can ask.
 
     Raises:
@@ -213,9 +222,10 @@ async def run_node(
     """
     config, home = place.config(), Home(place.home)
     store = KeyStore.open(home.node_keys / STORE_NAME, passphrase)
-    identity = identity_in(store)
+    identity = identity_in(store, pin)
     if identity.member != config.member:
         raise BrokerError("wrong-member", f"the key store is of {identity.member}")
+    absent = _absent_token(identity)
     directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
     present = Present(config.member)
     if (copy := directory.load_proven() or directory.load()) is not None:
@@ -238,6 +248,8 @@ async def run_node(
             quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
             directory_wait=timedelta(minutes=config.directory_wait_min),
         )
+        if absent is not None:
+            await say_unusable(database, absent, now=clock.now())
         if (newest := directory.load()) is not None:  # what it takes away is known already
             await node.gate.offer(newest)
         app = create_app(node, tokens, certificates=place.certificates(config))
@@ -247,8 +259,26 @@ async def run_node(
         ):
             on_ready(place.socket, served.port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(keep_keys(present, store, node.take))
+                group.create_task(keep_keys(present, store, pin, node.take))
                 group.create_task(node.run())
+
+
+def _absent_token(identity: MemberIdentity) -> TokenError | None:
+    """Return why the token of the node's signing key cannot be used, if it may be again by itself.
+
+    A desk may always queue: the node runs without it, and says so. What a person must set right is
+    better said at the start than as an alarm tonight.
+
+    Raises:
+        TokenError: A wrong PIN, no such key, no such library.
+    """
+    try:
+        check_tokens(identity.sign_key)
+    except TokenError as error:
+        if error.code not in {"token-absent", "token-failed"}:
+            raise
+        return error
+    return None
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import typer
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.changes import base, propose_own
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import PassphraseFile, answers, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.cli.words import clock as clock_text
@@ -55,7 +55,8 @@ def add(
         roles=tuple(role or (OfficerRole.OFFICER,)),
         now=clock.now(),
     )
-    propose_own(member, {layout.member_files(member)[2]: json_document(changed)}, secret, out)
+    files = {layout.member_files(member)[2]: json_document(changed)}
+    propose_own(member, files, answers(secret), out)
     screen.line(say("officer-key", "The officer's key is in {path}.", path=path))
     screen.line(say("publish-next", "Next, at the hub: kentong directory publish {out}", out=out))
 
@@ -73,8 +74,8 @@ def revoke(
     Example: kentong officer revoke SG-7Q4 --member SG --reason lost --out revoke-7q4.json
     """
     changed = with_revoked_officer(_documents(member), officer_id, at=clock.now(), reason=reason)
-    secret = passphrase(passphrase_file)
-    propose_own(member, {layout.member_files(member)[2]: json_document(changed)}, secret, out)
+    ask = answers(passphrase_file)
+    propose_own(member, {layout.member_files(member)[2]: json_document(changed)}, ask, out)
     screen.line(say("publish-next", "Next, at the hub: kentong directory publish {out}", out=out))
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.changes import base, propose_own, read_file
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import PassphraseFile, answers
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
@@ -234,7 +234,7 @@ def sign(
         )
     path = layout.member_files(document.member)[1]
     raw = read_file(file, MAX_POLICY_BYTES)
-    propose_own(document.member, {path: raw}, passphrase(passphrase_file), out)
+    propose_own(document.member, {path: raw}, answers(passphrase_file), out)
     screen.line(say("publish-next", "Next, at the hub: kentong directory publish {out}", out=out))
 
 
