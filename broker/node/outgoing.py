@@ -21,6 +21,7 @@ from broker.node.drafting import Prepared, judge
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.node.outcomes import SEALING_AGAIN
+from broker.node.pacing import next_to_submit, together
 from broker.node.present import CLOCK_SKEW, Present
 from broker.node.sealing import Sealer
 from broker.node.uploads import expect_upload
@@ -199,15 +200,11 @@ class Outgoing:
         if self.present.hindrance() == CLOCK_SKEW:
             return 0
         table = tables.outbox
+        due = next_to_submit(to_ms(self.present.now()), together(self.link))
         async with self.database.read() as connection:
-            rows = (
-                await connection.execute(
-                    select(table)
-                    .where(table.c.next_ms <= to_ms(self.present.now()))
-                    .order_by(table.c.number)
-                    .limit(BATCH)
-                )
-            ).all()
+            numbers = (await connection.execute(due)).scalars().all()
+            found = await connection.execute(select(table).where(table.c.number.in_(numbers)))
+            rows = sorted(found, key=lambda row: numbers.index(row.number))
         async with asyncio.TaskGroup() as group:
             handing = [
                 group.create_task(
