@@ -139,7 +139,7 @@ async def _begun_anew(place: NodePlace) -> int:
         await mark_restored(connection, int(clock.now().timestamp()))
         return await begin_anew(connection)
 
-    async with place.database() as database:
+    async with place.database(sole=True) as database:
         number = await database.change(change)
         await database.empty_journal()
         return number
