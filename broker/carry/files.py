@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from broker.carry.form import MAX_FILE_BYTES, CarryError, Header, To, Whole, Writer, check_whole
-from keys.files import make_private_folder, sync_folder
+from keys.files import make_private_folder, new_private_file
 
 _PIECE: Final = 1024 * 1024
 _PRIVATE: Final = 0o600
@@ -27,19 +27,11 @@ def new_file(path: Path, header: Header) -> Iterator[Writer]:
     """
     if path.exists():
         raise CarryError("exists", f"{path} is there already; choose another name")
-    half = path.with_name(f".{path.name}.part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(half, flags, _PRIVATE), "wb") as file:
+        with new_private_file(path) as file:
             yield Writer(file, header)
-            file.flush()
-            os.fsync(file.fileno())
-        half.rename(path)
-        sync_folder(path.absolute().parent)
     except OSError as error:
         raise CarryError("cannot-write", f"{path} cannot be written") from error
-    finally:
-        half.unlink(missing_ok=True)
 
 
 @contextmanager

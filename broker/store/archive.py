@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from broker.errors import BrokerError
-from keys.files import make_private_folder, sync_folder
+from keys.files import make_private_folder, new_private_file, sync_folder
 
 ABOUT: Final = "kentong-backup.json"
 END: Final = "kentong-backup.end"
@@ -41,24 +41,19 @@ def write_archive(path: Path, about: bytes, files: Iterable[tuple[str, Path]]) -
     """
     if path.exists():
         raise ArchiveError("exists", f"{path} is there already; choose another name")
-    half, count = path.with_name(f".{path.name}.part"), 0
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    count = 0
     try:
-        with os.fdopen(os.open(half, flags, _PRIVATE), "wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                archive.addfile(_entry(ABOUT, len(about)), io.BytesIO(about))
-                for name, where in files:
-                    count += _add(archive, name, where)
-                end = str(count).encode()
-                archive.addfile(_entry(END, len(end)), io.BytesIO(end))
-            file.flush()
-            os.fsync(file.fileno())
-        half.rename(path)
-        sync_folder(path.absolute().parent)
+        with (
+            new_private_file(path) as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            archive.addfile(_entry(ABOUT, len(about)), io.BytesIO(about))
+            for name, where in files:
+                count += _add(archive, name, where)
+            end = str(count).encode()
+            archive.addfile(_entry(END, len(end)), io.BytesIO(end))
     except OSError as error:
         raise ArchiveError("cannot-write", f"{path} cannot be written") from error
-    finally:
-        half.unlink(missing_ok=True)
     return count
 
 
