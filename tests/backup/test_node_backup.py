@@ -62,9 +62,10 @@ def long_ago(home: Path) -> None:
 
 
 async def lacks(home: Path, count: int) -> bool:
+    """Whether MY knows of at least so many numbers; a control of SG may be one more."""
     with closing(sqlite3.connect(home / "node" / "node.db", timeout=30)) as database:
         (found,) = database.execute("SELECT count(*) FROM gaps WHERE peer = 'SG'").fetchone()
-    return bool(found == count)
+    return bool(found >= count)
 
 
 async def stop(processes: Processes, code: str) -> None:
@@ -124,8 +125,13 @@ async def test_yesterdays_backup_rejoins_and_nothing_is_lost_or_there_twice(
         later = await sent(clients, 20, 1)
         assert await inbox(clients["MY"]) == Counter([*before, *since, *later])
         assert await inbox(clients["VN"]) == others + Counter(later)
+
+        async def no_gap() -> bool:
+            return (await clients["MY"].node_status()).gaps == ()
+
+        await until(no_gap, 60)
         status = await clients["MY"].node_status()
-        assert (status.quarantined, status.gaps, status.incarnation) == (0, (), 2)
+        assert (status.quarantined, status.incarnation) == (0, 2)
 
 
 async def test_what_is_erased_is_still_in_an_older_backup_and_is_erased_again(
