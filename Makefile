@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak chaos fuzz clean lock schemas
+.PHONY: help setup demo test check bench poorlink soak chaos fuzz clean lock schemas
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ check: setup  ## Lint, format, types, import floors, bill of materials, known we
 
 bench: setup  ## Measure speed and memory in five minutes; FULL=1 for the published counts
 	$(BIN)/python -m tests.bench
+
+poorlink: setup  ## Measure a node on one core with 256 MiB behind 64 kbit/s, 800 ms, 5 % loss
+	$(BIN)/python -m tests.bench.poorlink
 
 SEED ?= $(shell date +%s)
 ALERTS := $(if $(FULL),10000,600)

@@ -3,9 +3,10 @@
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from keys.errors import KeyFileError
 
@@ -130,6 +131,26 @@ def replace_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def new_private_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to be written; it stands at `path` once the block ended well, else not at all.
+
+    Raises:
+        OSError: It cannot be written; nothing stands at `path` that did not before.
+    """
+    half = path.with_name(f".{path.name}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(half, flags, _PRIVATE_FILE), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
+        sync_folder(path.absolute().parent)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

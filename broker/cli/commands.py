@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "demo": Command("broker.cli.demo", "Run a whole region on this machine.", OFFICER),
     "profile": Command("broker.cli.profile", "Keep what you need not type.", OFFICER),
     "node": Command("broker.cli.admin.node", "Run this member's node.", MEMBER),
+    "carry": Command("broker.cli.admin.carry", "Move mail by file, without a link.", MEMBER),
     "token": Command("broker.cli.admin.token", "Admit desks to the node.", MEMBER),
     "officer": Command("broker.cli.admin.officer", "Certify and revoke officers.", MEMBER),
     "keys": Command("broker.cli.admin.keys", "Rotate and destroy keys.", MEMBER),

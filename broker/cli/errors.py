@@ -125,7 +125,22 @@ _FILES: Final = (
     phrase("error-too-many-attachments", "eight files go with an alert at most"),
 )
 
-ERRORS: Final = dict((*_TYPED, *_SENDING, *_DESK, *_NODE, *_IMPORTING, *_FILES))
+_CARRYING: Final = (
+    phrase("error-carry-damaged", "the file was cut short or changed; carry another"),
+    phrase("error-carry-full", "the file is full; carry it, then write another"),
+    phrase("error-carry-no-directory", "the file brings no directory; the ferry makes another"),
+    phrase("error-carry-no-file", "this is no carried file"),
+    phrase("error-carry-other-member", "the file is for another member"),
+    phrase("error-carry-unsigned", "this node did not write the file; nothing was used"),
+    phrase("error-carry-wrong-way", "the file goes the other way"),
+    phrase("error-ferry-expired", "the ferry's time is over; the node makes another"),
+    phrase("error-no-ferry", "there is no ferry in this folder"),
+    phrase("error-backup-damaged", "the backup is not whole, or of another form"),
+    phrase("error-backup-elsewhere", "the database is not SQLite; use its own means too"),
+    phrase("error-node-runs", "the node has a link of its own; stop it first"),
+)
+
+ERRORS: Final = dict((*_TYPED, *_SENDING, *_DESK, *_NODE, *_IMPORTING, *_FILES, *_CARRYING))
 """By message code, `error-` and the error's code; further codes have their words in `reasons`."""
 
 

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -21,21 +23,29 @@ from rich.progress import (
 from broker.cli import screen
 from broker.cli.text import say
 
+Tell = Callable[[int, int], None]
+"""Takes how much is done, and how much there is."""
 _STEPS: Final = 10
 _MIB: Final = 1024 * 1024
 
 
 @contextmanager
-def shown(name: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Give what takes bytes done and bytes of the whole, and shows them under `name`."""
+def shown(name: str, *, quiet: bool = False, counted: bool = False) -> Iterator[Tell]:
+    """Give what takes how much is done and of how much, and shows it under `name`.
+
+    Args:
+        name: Of the file.
+        quiet: Show nothing: a program reads.
+        counted: Things are counted instead of bytes.
+    """
     if quiet:
         yield lambda _done, _whole: None
     elif sys.stderr.isatty():
-        with _bar() as bar:
+        with _bar(counted=counted) as bar:
             task = bar.add_task(screen.clean(name), total=None)
             yield lambda done, whole: bar.update(task, completed=done, total=whole)
     else:
-        yield _lines(name)
+        yield _lines(name, str if counted else size)
 
 
 def size(count: int) -> str:
@@ -43,31 +53,31 @@ def size(count: int) -> str:
     return f"{count / _MIB:.1f} MiB" if count >= _MIB else f"{count} B"
 
 
-def _bar() -> Progress:
+def _bar(*, counted: bool) -> Progress:
+    columns: tuple[ProgressColumn, ...] = (DownloadColumn(binary_units=True), TransferSpeedColumn())
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        *((MofNCompleteColumn(),) if counted else columns),
         TimeRemainingColumn(),
         console=Console(stderr=True, width=screen.WIDTH, highlight=False),
     )
 
 
-def _lines(name: str) -> Callable[[int, int], None]:
+def _lines(name: str, written: Callable[[int], str]) -> Tell:
     said = -1
 
     def tell(done: int, whole: int) -> None:
         nonlocal said
-        step = done * _STEPS // whole
+        step = done * _STEPS // max(1, whole)
         if step > said:
             said = step
             text = say(
                 "progress",
                 "{name}: {done} of {whole}",
                 name=name,
-                done=size(done),
-                whole=size(whole),
+                done=written(done),
+                whole=written(whole),
             )
             screen.line(text, err=True)
 

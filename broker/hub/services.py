@@ -11,9 +11,8 @@ from broker.transport.link import Link
 from broker.transport.services import (
     Notice,
     asked_file,
-    asked_offset,
     notices_answer,
-    piece_of,
+    piece_for,
     time_answer,
 )
 from keys.directory.repository import DirectoryRepository
@@ -42,7 +41,7 @@ class MemberServices:
         await link.serve("hub.*.notices", limited(self._notices))
 
     def _directory(self, subject: str, payload: bytes) -> bytes:
-        return piece_of(self.repository.read(asked_file(subject)), asked_offset(payload))
+        return piece_for(self.repository.read(asked_file(subject)), payload)
 
     @staticmethod
     def _time(_subject: str, _payload: bytes) -> bytes:

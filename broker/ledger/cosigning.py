@@ -45,9 +45,8 @@ from broker.transport.services import (
     Witnessing,
     asked_by,
     asked_file,
-    asked_offset,
     busy_answer,
-    piece_of,
+    piece_for,
 )
 from keys.errors import KeysError
 
@@ -272,10 +271,10 @@ class Cosigning:
         if self.standings.lacks:
             return busy_answer()
         if (number := over_number(path)) is not None:
-            return piece_of(self.files.oldest_over(number), asked_offset(payload))
+            return piece_for(self.files.oldest_over(number), payload)
         if path not in {CHECKPOINT, COSIGNED} and older_size(path) is None:
             parse_path(path)
-        return piece_of(self.files.raw(path), asked_offset(payload))
+        return piece_for(self.files.raw(path), payload)
 
 
 Answering = Callable[[bytes, bytes], bytes | Awaitable[bytes]]

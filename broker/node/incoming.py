@@ -26,6 +26,7 @@ from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
 from broker.node.held import NEEDS_PROOF, hold
 from broker.node.ids import to_ms
+from broker.node.pacing import together
 from broker.node.peerwords import hear
 from broker.node.present import Present
 from broker.node.quarantine import Quarantine, Spoken
@@ -43,7 +44,6 @@ from keys.identity import MemberIdentity
 from schemas.control import ControlMessage, Told
 from schemas.vocabulary import Kind, Lane, Status
 
-BATCH: Final = 32
 PULL_TIMEOUT_S: Final = 3.0
 PAUSE_S: Final = 1.0
 RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps the copy meanwhile
@@ -91,8 +91,8 @@ class Incoming:
         try:
             await self.link.wait_connected()
             if self.present.has_directory:
-                inbox = inbox_of(self.present.member, lane)
-                return await self.link.pull(inbox, str(lane), batch=BATCH, timeout_s=PULL_TIMEOUT_S)
+                inbox, count = inbox_of(self.present.member, lane), together(self.link)
+                return await self.link.pull(inbox, str(lane), batch=count, timeout_s=PULL_TIMEOUT_S)
         except BrokerError as error:
             _log.info("lane-paused", lane=str(lane), error_code=error.code)
         await asyncio.sleep(PAUSE_S)

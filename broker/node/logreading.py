@@ -21,13 +21,17 @@ class LogReading:
 
     hub: HubServices
 
-    async def note(self, name: str) -> bytes | None:
+    async def note(self, name: str, *, known: bytes = b"") -> bytes | None:
         """Return a note, or None if there is none.
+
+        Args:
+            name: Of the note.
+            known: The one that was read last: with the signatures of all witnesses it is long.
 
         Raises:
             BrokerError: The hub does not answer.
         """
-        return await self.hub.log_file(name, max_bytes=MAX_NOTE_BYTES)
+        return await self.hub.log_file(name, max_bytes=MAX_NOTE_BYTES, known=known)
 
     async def note_over(self, number: int) -> bytes | None:
         """Return the oldest note that the hub keeps over leaf `number`, or None if it has none.

@@ -23,6 +23,7 @@ from broker.node.lending import Lending
 from broker.node.logevidence import LogEvidence
 from broker.node.logstate import copied_of, first_of, seen_of
 from broker.node.mirror import Mirror, is_damage
+from broker.node.pacing import rest_s
 from broker.node.present import Present
 from broker.node.suspects import Suspects
 from broker.store import tables
@@ -83,10 +84,12 @@ class LogWatch:
 
     async def run(self) -> None:
         """Do it for ever."""
+        loop = asyncio.get_running_loop()
         while True:
-            pause_s = POLL_S
+            began = loop.time()
             try:
                 await self.link.wait_connected()
+                began = loop.time()
                 await self.step()
                 waits = self._owed() or self.present.candidate is not None
                 pause_s = HASTE_S if waits else min(POLL_S, self.compare_s)
@@ -94,7 +97,7 @@ class LogWatch:
                 _log.info("log-watch-paused", error_code=error.code)
                 pause_s = HASTE_S
                 await self._prove_alone()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(rest_s(loop.time() - began, pause_s))
 
     async def step(self) -> None:
         """Cosign, copy and prove once.

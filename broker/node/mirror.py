@@ -73,9 +73,12 @@ class Mirror:
             return False
         policy = regional_policy(self.present.view, at=self.present.now())
         reading = LogReading(HubServices(self.link, self.present.member))
-        note = await reading.note(COSIGNED if policy.witnesses else CHECKPOINT)
+        origin = self.present.view.hub.log.origin
         async with self.database.read() as connection:
-            _, own = await seen_of(connection, self.present.view.hub.log.origin)
+            known = (await copied_of(connection, origin)).note
+        note = await reading.note(COSIGNED if policy.witnesses else CHECKPOINT, known=known)
+        async with self.database.read() as connection:
+            _, own = await seen_of(connection, origin)
         try:
             grown = False
             if own:

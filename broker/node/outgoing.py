@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.errors import EnvelopeError, as_envelope_error
@@ -21,6 +21,7 @@ from broker.node.drafting import Prepared, judge
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.node.outcomes import SEALING_AGAIN
+from broker.node.pacing import BATCH, DUE, together
 from broker.node.present import CLOCK_SKEW, Present
 from broker.node.sealing import Sealer
 from broker.node.uploads import expect_upload
@@ -33,16 +34,9 @@ from keys.errors import KeysError, TokenError
 from schemas.desk import RecipientState, Submission, SubmissionState
 
 REPEAT_S: Final = 20.0  # without a receipt, the same bytes are submitted again
-BATCH: Final = 32
 IDLE_S: Final = 1.0
 TOKEN_S: Final = 15.0  # before a token that does not sign is tried again
 UNREACHABLE: Final = "hub-unreachable"
-_DUE: Final = Statement(
-    select(tables.outbox)
-    .where(tables.outbox.c.next_ms <= bindparam("by_ms"))
-    .order_by(tables.outbox.c.number)
-    .limit(BATCH)
-)
 _TRIED: Final = Statement(
     update(tables.outbox)
     .where(tables.outbox.c.id == bindparam("of_id"))
@@ -248,7 +242,8 @@ class Outgoing:
         if self.present.hindrance() == CLOCK_SKEW:
             return 0
         async with self.database.read() as connection:
-            rows = await _DUE.rows(connection, by_ms=to_ms(self.present.now()))
+            now_ms = to_ms(self.present.now())
+            rows = await DUE.rows(connection, by_ms=now_ms, count=together(self.link))
         async with asyncio.TaskGroup() as group:
             handing = [
                 group.create_task(

@@ -18,7 +18,8 @@ from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway
 from broker.node.ids import from_ms, to_ms
 from broker.node.outcomes import MAX_RESEALED
-from broker.node.outgoing import BATCH, IDLE_S
+from broker.node.outgoing import IDLE_S
+from broker.node.pacing import together
 from broker.node.present import Present
 from broker.node.proofs import expect
 from broker.node.sealing import forget, settle_numbers
@@ -73,8 +74,9 @@ class Receipts:
         while True:
             try:
                 await self.link.wait_connected()
+                batch = together(self.link)
                 messages = await self.link.pull(
-                    f"RECEIPT_{member}", member, batch=BATCH, timeout_s=PULL_TIMEOUT_S
+                    f"RECEIPT_{member}", member, batch=batch, timeout_s=PULL_TIMEOUT_S
                 )
                 async with asyncio.TaskGroup() as group:  # one commit for all of them
                     for message in messages:

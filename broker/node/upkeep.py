@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,8 +56,12 @@ class Upkeep:
     gate: DirectoryGate
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
-    async def refresh_directory(self) -> None:
+    async def refresh_directory(self, *, as_of: datetime | None = None) -> None:
         """Fetch, verify and use the newest directory.
+
+        Args:
+            as_of: When it was fetched by whoever carries it here, so that its expiry is judged
+                then; None for now. Sealing asks for a fresh one in any case.
 
         Raises:
             BrokerError: The hub does not answer.
@@ -68,7 +72,7 @@ class Upkeep:
             return
         hub, ahead = HubServices(self.link, self.present.member), self.present.ahead
         try:
-            copy = await self.directory.refresh(hub.read, now=self.present.now())
+            copy = await self.directory.refresh(hub.read, now=as_of or self.present.now())
         except SplitDirectoryError as split:
             self.present.meet_split({OURS: split.ours.to_bytes(), THEIRS: split.theirs.to_bytes()})
             await alarms.say_split(self.database, self.present)

@@ -10,7 +10,8 @@ else is in one) has the connection's thread, as in `aiosqlite`.
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiosqlite
@@ -18,6 +19,8 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from typing_extensions import override
+
+from broker.errors import BrokerError
 
 CHANGING: Final = "changing"
 """Execution option of a connection that will write: it takes the lock as it begins."""
@@ -141,6 +144,26 @@ def emptied_journal(connection: Connection) -> bool:
     finally:
         cursor.close()
     return told is not None and not told[0]  # the first is whether somebody was in the way
+
+
+def copied_sqlite(source: Path, target: Path) -> None:
+    """Copy a database as of one moment, whoever writes to it meanwhile.
+
+    Raises:
+        BrokerError: `database-damaged`: it cannot be read, or the copy is not whole.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as database,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            database.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a journal beside it
+            (told,) = copy.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.Error as error:
+        raise BrokerError("database-damaged", f"{source} cannot be copied") from error
+    if told != "ok":
+        raise BrokerError("database-damaged", f"{source} is damaged")
 
 
 def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own type

@@ -186,6 +186,7 @@ def user_jwt(
     member: str | None = None,
     publish: Sequence[str] | None = None,
     serve: Sequence[str] = (),
+    expires: datetime | None = None,
 ) -> str:
     """Return a user's JWT, signed by its account.
 
@@ -198,6 +199,7 @@ def user_jwt(
         publish: Confines a user of the hub to these subjects; None for all.
         serve: Beside its own inbox, all that a confined user of the hub may read; it may answer
             once to each request there.
+        expires: From then on the server lets it in no more; None for never.
     """
     permissions: dict[str, Any] = {}
     if publish is not None:
@@ -225,6 +227,7 @@ def user_jwt(
         name=name,
         now=now,
         nats=nats,
+        expires=expires,
     )
 
 
@@ -271,7 +274,14 @@ def _account(
 
 
 def _token(
-    key: SignKey, *, issuer: str, subject: str, name: str, now: datetime, nats: Mapping[str, Any]
+    key: SignKey,
+    *,
+    issuer: str,
+    subject: str,
+    name: str,
+    now: datetime,
+    nats: Mapping[str, Any],
+    expires: datetime | None = None,
 ) -> str:
     claims: dict[str, Any] = {
         "iat": int(now.timestamp()),
@@ -280,6 +290,8 @@ def _token(
         "name": name,
         "nats": {**nats, "version": 2},
     }
+    if expires is not None:
+        claims["exp"] = int(expires.timestamp())
     digest = hashlib.new("sha512_256", _json(claims)).digest()
     claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
     signed = f"{_b64(_json(_HEADER))}.{_b64(_json(claims))}"

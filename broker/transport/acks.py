@@ -27,14 +27,17 @@ class Asked:
         self._left = len(replies)
         self._done = asyncio.get_running_loop().create_future()
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return once all are answered, the line is lost, or after `timeout_s`."""
+    async def wait(self, timeout_s: float) -> float:
+        """Return once all are answered, the line is lost, or after `timeout_s`; how long it was."""
         # A timer of the loop: `asyncio.timeout` costs several times as much.
-        timer = asyncio.get_running_loop().call_later(timeout_s, self.give_up)
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        timer = loop.call_later(timeout_s, self.give_up)
         try:
             await self._done
         finally:
             timer.cancel()
+        return loop.time() - asked_at
 
     def answered(self, position: int, answer: Msg) -> None:
         """Take the first answer to one of the questions."""

@@ -29,9 +29,17 @@ from broker.transport.answers import (
     stored,
 )
 from broker.transport.credentials import Credentials
-from broker.transport.dialling import CLOSE_S, CONNECT_TIMEOUT_S, opened, taken_over, thrown_away
+from broker.transport.dialling import (
+    CLOSE_S,
+    CONNECT_TIMEOUT_S,
+    MAX_CONNECT_TIMEOUT_S,
+    opened,
+    taken_over,
+    thrown_away,
+)
 from broker.transport.errors import Refused, StreamFull, TransportError, Unreachable
 from broker.transport.message import ID_HEADER, Ack, Message, Outgoing, Stored
+from broker.transport.pace import Pace
 from broker.transport.pulling import Puller
 
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -63,11 +71,18 @@ class Link:
         self._served: list[tuple[str, Answer, int]] = []
         self._generation = 0
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
+        self._connect_s = CONNECT_TIMEOUT_S
+        self._pace = Pace()
 
     @property
     def generation(self) -> int:
         """How many connections there were; a change tells that a server may have forgotten."""
         return self._generation
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether answers take so long that little should be on its way at one time."""
+        return self._pace.is_slow
 
     @property
     def connected(self) -> bool:
@@ -166,6 +181,16 @@ class Link:
                 taken.append(False)
         return taken
 
+    async def settle(self) -> None:
+        """Return once the server has taken what was said until now, for example acknowledgements.
+
+        Whoever ends right after them would lose those that wait in a buffer. Without a connection
+        they are lost in any case, and what they speak of comes again.
+        """
+        if self._client is not None and self._client.is_connected:
+            with contextlib.suppress(NATSError, OSError, TimeoutError):
+                await taken_over(self._client, self._connect_s)
+
     async def request(
         self, subject: str, payload: bytes, *, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> bytes:
@@ -191,9 +216,9 @@ class Link:
         client = self._ready()
         puller = self._pullers.get((stream, durable))
         if puller is None:
-            puller = self._pullers[stream, durable] = Puller(client, stream, durable)
+            puller = self._pullers[stream, durable] = Puller(client, stream, durable, self._pace)
         found = await self._pulled(puller.at_once(batch))
-        return found or await self._pulled(puller.next(timeout_s))
+        return found or await self._pulled(puller.next(self._pace.idle_s(timeout_s)))
 
     async def get_last(self, stream: str, subject: str) -> Stored | None:
         """Return the last message on `subject`, from the stream's leader; None if there is none.
@@ -254,7 +279,7 @@ class Link:
             client = self._client
             with contextlib.suppress(NATSError, OSError, TimeoutError):  # the next one has it
                 await self._subscribe(client, subject, answer, waiting_bytes)
-                await taken_over(client)
+                await taken_over(client, self._connect_s)
 
     async def _ask(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout_s: float
@@ -275,7 +300,11 @@ class Link:
             try:
                 for (subject, payload, headers), reply in zip(outgoing, asked.replies, strict=True):
                     await self._publish(subject, payload, reply, headers)
-                await asked.wait(timeout_s)
+                took_s = await asked.wait(self._pace.limit_s(timeout_s))
+                if None not in asked.answers:
+                    self._pace.answered(took_s)
+                elif self.connected:
+                    self._pace.missed()
             finally:
                 self._acks.forget(asked)
             return asked.answers
@@ -341,6 +370,7 @@ class Link:
             await self._open(client)
         except BaseException:
             await thrown_away(client)  # a failed attempt leaves its socket open
+            self._connect_s = min(MAX_CONNECT_TIMEOUT_S, self._connect_s * 2)
             raise
         self._client = client
         self._pullers.clear()
@@ -349,13 +379,19 @@ class Link:
         _log.info("connected", server=self._credentials.name)
 
     async def _open(self, client: Client) -> None:
-        await opened(client, self._credentials, on_error=self._on_error, on_lost=self._on_lost)
+        await opened(
+            client,
+            self._credentials,
+            limit_s=self._connect_s,
+            on_error=self._on_error,
+            on_lost=self._on_lost,
+        )
         inbox = client.new_inbox()
         self._acks.opened(inbox)
         await client.subscribe(f"{inbox}.*", cb=self._on_ack)
         for served in self._served:
             await self._subscribe(client, *served)
-        await taken_over(client)
+        self._pace.greeted(await taken_over(client, self._connect_s))
 
     async def _close(self) -> None:
         client, self._client = self._client, None

@@ -1,7 +1,7 @@
 """A message pulled from a stream, and how it is acknowledged."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -70,6 +70,10 @@ class Message:
             reply,
             publish,
         )
+
+    def bare(self) -> "Message":
+        """Return it without what it says, to be acknowledged or given back later."""
+        return replace(self, payload=b"", headers={})
 
     async def ack(self) -> None:
         """Take it out of the stream. If this is lost on the way, the message comes again."""

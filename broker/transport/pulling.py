@@ -11,6 +11,8 @@ from typing import Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from broker.transport.pace import Pace
+
 MARGIN_S: Final = 2.0  # beyond the server's own time limit, so that no message is left behind
 NO_WAIT_S: Final = 2.0  # for what is there at once
 
@@ -18,9 +20,10 @@ NO_WAIT_S: Final = 2.0  # for what is there at once
 class Puller:
     """Asks for messages of one consumer. Owned by one event loop."""
 
-    def __init__(self, client: Client, stream: str, durable: str) -> None:
+    def __init__(self, client: Client, stream: str, durable: str, pace: Pace) -> None:
         """Take a client that is connected; nothing is subscribed yet."""
         self._client = client
+        self._pace = pace
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._inbox = client.new_inbox()
         self._begun = False
@@ -60,7 +63,9 @@ class Puller:
         self._pulls += 1
         self._batch = batch
         self._news.clear()
-        timer = asyncio.get_running_loop().call_later(limit_s + MARGIN_S, self._news.set)
+        timer = asyncio.get_running_loop().call_later(
+            limit_s + self._pace.limit_s(MARGIN_S), self._news.set
+        )
         try:
             await self._client.publish(
                 self._subject, json.dumps(body).encode(), reply=f"{self._inbox}.{self._pulls}"

@@ -23,6 +23,8 @@ from broker.transport.streams import room_for
 from keys.files import make_private_folder, write_private
 
 STOP_TIMEOUT_S: Final = 10.0
+GREETING_S: Final = 30  # for TLS and for whoever it is: two seconds are too few by satellite
+WRITE_DEADLINE: Final = "60s"  # a line that stalls for a while is slow, not dead
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def write_configuration(
             "cert_file": str(place.certificate),
             "key_file": str(place.key),
             "min_version": "1.3",
+            "timeout": GREETING_S,
         },
         "log_file": str(place.folder / "nats-server.log"),
         "logfile_size_limit": 16 * 1024 * 1024,
@@ -146,7 +149,7 @@ def write_configuration(
         },
         "max_payload": MAX_PAYLOAD_BYTES,
         "max_control_line": 4096,
-        "write_deadline": "10s",
+        "write_deadline": WRITE_DEADLINE,
     }
     if routes is not None:
         settings["cluster"] = routes.settings(place)

@@ -10,15 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 
 from broker.errors import BrokerError
 from broker.transport.errors import Refused
 from broker.transport.link import Link
+from keys.primitives.hashing import sha256
 from schemas import canonical
 from schemas.errors import CanonicalError
 
 MAX_PIECE_BYTES: Final = 256 * 1024
+SMALL_PIECE_BYTES: Final = 16 * 1024  # on a slow line: two seconds, and mail goes between
 MAX_ANSWER_BYTES: Final = 512 * 1024
 MAX_REPORT_BYTES: Final = 512 * 1024  # a request to a witness has about ten kibibytes
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -76,13 +78,18 @@ class HubServices:
         """
         return await self._file(f"dir.{path}", max_bytes)
 
-    async def log_file(self, path: str, *, max_bytes: int) -> bytes | None:
+    async def log_file(self, path: str, *, max_bytes: int, known: bytes = b"") -> bytes | None:
         """Return a file of the log as `tlog-tiles` lays it out, or None if there is none.
+
+        Args:
+            path: In the log.
+            max_bytes: More is refused.
+            known: What it held when it was asked for last: then it need not cross the line again.
 
         Raises:
             BrokerError: As `read`.
         """
-        return await self._file(f"log.{path}", max_bytes)
+        return await self._file(f"log.{path}", max_bytes, known)
 
     async def witness(self, what: Witnessing, body: bytes) -> bytes:
         """Return the hub's answer to a witness; it is not trusted.
@@ -116,13 +123,16 @@ class HubServices:
             case _:
                 raise Refused(0, "an answer of another form")
 
-    async def _file(self, name: str, max_bytes: int) -> bytes | None:
+    async def _file(self, name: str, max_bytes: int, known: bytes = b"") -> bytes | None:
         raw = b""
         while True:
-            found = await self._ask(name, {"offset": len(raw)})
+            unless: Fields = {"unless": sha256(known)} if known and not raw else {}
+            found = await self._ask(name, {"offset": len(raw), **self._bounded(), **unless})
             match dict(found):
                 case {"error": "missing"}:
                     return None
+                case {"same": True} if unless:
+                    return known
                 case {"size": int(size), "offset": int(offset), "data": bytes(piece)}:
                     pass
                 case _:
@@ -132,6 +142,10 @@ class HubServices:
             raw += piece
             if len(raw) >= size:
                 return raw[:size]
+
+    def _bounded(self) -> Fields:
+        """Return how long a piece may be; a hub that does not know of it sends its own."""
+        return {"most": SMALL_PIECE_BYTES} if self.link.is_slow else {}
 
     async def time(self) -> datetime:
         """Return the hub's clock.
@@ -192,24 +206,36 @@ def asked_file(subject: str) -> str:
     return subject.split(".", 3)[3]
 
 
-def asked_offset(payload: bytes) -> int:
-    """Return from where on a file is asked for.
+def piece_for(raw: bytes | None, payload: bytes) -> bytes:
+    """Return the answer to a request for a part of a file.
+
+    Args:
+        raw: The whole file, or None if there is none.
+        payload: The request, not trusted: from where on, how much at most, and the SHA-256 of
+            what need not be sent.
 
     Raises:
         BrokerError: `bad-request`, or what `read_fields` raises.
     """
-    offset = read_fields(payload).get("offset")
-    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+    fields = read_fields(payload)
+    offset, most = fields.get("offset"), fields.get("most", MAX_PIECE_BYTES)
+    if not _is_count(offset, least=0) or not _is_count(most, least=1):
         raise BrokerError("bad-request", "an offset is missing")
-    return offset
+    if raw is not None and fields.get("unless") == sha256(raw):
+        return canonical.encode({"same": True})
+    return piece_of(raw, offset, most)
 
 
-def piece_of(raw: bytes | None, offset: int) -> bytes:
+def piece_of(raw: bytes | None, offset: int, most: int = MAX_PIECE_BYTES) -> bytes:
     """Return the answer that carries the part of a file that begins at `offset`."""
     if raw is None:
         return canonical.encode({"error": MISSING})
-    piece = raw[offset : offset + MAX_PIECE_BYTES]
+    piece = raw[offset : offset + min(most, MAX_PIECE_BYTES)]
     return canonical.encode({"size": len(raw), "offset": offset, "data": piece})
+
+
+def _is_count(value: object, *, least: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def time_answer(now: datetime) -> bytes:

@@ -49,7 +49,7 @@ from keys.errors import DirectoryError, KeyFileError
 from keys.files import make_private_folder, read_private, write_private
 from keys.primitives.hashing import sha256
 
-DEFAULT_TIMEOUT_S: Final = 20.0  # for one file over a bad line
+DEFAULT_TIMEOUT_S: Final = 60.0  # for one file over a bad line
 _BUNDLE: Final = "directory.json"
 _PROVEN: Final = "proven.json"
 _UPDATER: Final = "updater"
@@ -213,6 +213,7 @@ class _Refresh:
         self._pinned_root = pinned_root
         self._fetcher = fetcher
         self._known = known
+        self._fetched: dict[str, bytes] = {}  # Ahead of need, not verified.
 
     def run(self, now: datetime) -> Bundle:
         try:
@@ -286,12 +287,31 @@ class _Refresh:
         )
         targets = read_metadata(Targets, targets_raw, max_bytes=layout.MAX_TARGETS_BYTES).signed
         delegated = (targets.delegations.roles if targets.delegations else None) or {}
-        roles = {name: self._role(name, snapshot.signed.meta) for name in delegated}
-        files = self._files(targets)
-        for raw in roles.values():
-            files |= self._files(
+        metas = snapshot.signed.meta
+        self._ahead(
+            {
+                layout.metadata_path(name, metas[f"{name}.json"].version): layout.MAX_ROLE_BYTES
+                for name in delegated
+                if f"{name}.json" in metas and not self._has_role(name, metas[f"{name}.json"])
+            }
+        )
+        roles = {name: self._role(name, metas) for name in delegated}
+        signed = [
+            targets,
+            *(
                 read_metadata(Targets, raw, max_bytes=layout.MAX_ROLE_BYTES).signed
-            )
+                for raw in roles.values()
+            ),
+        ]
+        self._ahead(
+            {
+                layout.target_path(path, target.hashes.get("sha256", "")): layout.MAX_FILE_BYTES
+                for role in signed
+                for path, target in role.targets.items()
+                if self._kept_file(path, target) is None
+            }
+        )
+        files = {path: raw for role in signed for path, raw in self._files(role).items()}
         return Bundle.of(
             roots=self._roots(updater),
             timestamp=timestamp_raw,
@@ -302,6 +322,17 @@ class _Refresh:
         )
 
     # What follows is fetched, not verified: TrustedDirectory checks every byte of the bundle.
+
+    def _ahead(self, wanted: Mapping[str, int]) -> None:
+        self._fetched |= self._fetcher.get_ahead(wanted) if wanted else {}
+
+    def _get(self, path: str, max_bytes: int) -> bytes:
+        found = self._fetched.pop(path, None)
+        return self._fetcher.get(path, max_bytes=max_bytes) if found is None else found
+
+    def _has_role(self, name: str, meta: MetaFile) -> bool:
+        kept = self._known.roles.get(name, "") if self._known else ""
+        return (meta.hashes or {}).get("sha256") == sha256(kept.encode()).hex()
 
     def _role(self, name: str, metas: Mapping[str, MetaFile]) -> bytes:
         kept = self._known.roles.get(name, "") if self._known else ""
@@ -318,17 +349,22 @@ class _Refresh:
             raise DirectoryError("missing-role", "the snapshot lacks a role")
         if (meta.hashes or {}).get("sha256") == sha256(kept).hex():
             return kept
-        return self._fetcher.get(layout.metadata_path(name, meta.version), max_bytes=max_bytes)
+        return self._get(layout.metadata_path(name, meta.version), max_bytes)
 
     def _files(self, role: Targets) -> dict[str, bytes]:
         return {path: self._file(path, target) for path, target in role.targets.items()}
 
     def _file(self, path: str, target: TargetFile) -> bytes:
-        wanted = target.hashes.get("sha256", "")
+        kept = self._kept_file(path, target)
+        if kept is not None:
+            return kept
+        named = layout.target_path(path, target.hashes.get("sha256", ""))
+        return self._get(named, layout.MAX_FILE_BYTES)
+
+    def _kept_file(self, path: str, target: TargetFile) -> bytes | None:
         kept = self._known.files.get(path) if self._known else None
-        if kept is not None and sha256(kept.encode()).hex() == wanted:
-            return kept.encode()
-        return self._fetcher.get(layout.target_path(path, wanted), max_bytes=layout.MAX_FILE_BYTES)
+        same = kept is not None and sha256(kept.encode()).hex() == target.hashes.get("sha256", "")
+        return kept.encode() if kept is not None and same else None
 
     def _roots(self, updater: _Updater) -> list[bytes]:
         newest_raw = updater.newest(layout.ROOT)

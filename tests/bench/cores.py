@@ -15,8 +15,8 @@ from uuid import uuid4
 from broker.cli.admin.processes import spare_what_stays
 from broker.envelope.decision import check_accepted, parse_delivery
 from broker.envelope.delivered import open_delivered
-from broker.node.incoming import BATCH
 from broker.node.node import Node
+from broker.node.pacing import BATCH
 from broker.node.present import Present
 from broker.store.database import open_database, sqlite_url
 from broker.store.tables import metadata

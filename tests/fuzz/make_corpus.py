@@ -4,6 +4,7 @@ Keys are random, so what is there is kept: only the folders of the named parsers
 or those that are missing. What a run of `make fuzz` finds is put beside as further files.
 """
 
+import io
 import json
 import sys
 import tarfile
@@ -14,6 +15,8 @@ from pathlib import Path
 from uuid import UUID
 
 from broker.audit.evidence import Evidence
+from broker.carry.form import Header, Record, To, What, Writer
+from broker.carry.place import Asked
 from broker.client.profiles import Profiles
 from broker.envelope.decision import parse_delivery
 from broker.envelope.padding import pack
@@ -29,6 +32,7 @@ from broker.log.rebuilt import decided_before, ready
 from broker.log.tiles import encode_bundle
 from broker.log.treehead import _HEAD, _SHA256_ECDSA
 from broker.log.witness import WitnessRequest
+from broker.store.archive import write_archive
 from keys.auditors import share_new_key
 from keys.directory import layout
 from keys.directory.holders import create_ministry
@@ -56,6 +60,7 @@ from schemas.receipt import (
 from schemas.vocabulary import TLP, Kind, Precedence, Status
 from tests.audit import bundles
 from tests.envelope import test_vectors as kept
+from tests.fuzz.of_carry import header_again, record_again
 from tests.fuzz.of_desk import COLUMNS, PROFILE, ROW
 from tests.fuzz.of_directory import PASSPHRASE
 from tests.fuzz.parser import CORPUS
@@ -444,6 +449,37 @@ def of_tar(folder: Path) -> Samples:
     yield "log-tar", out.read_bytes()
 
 
+def of_carry(folder: Path) -> Samples:
+    """A file on its way to the hub, what is noted of such files, and a backup."""
+    about = b'{"format": 1, "member": "SG", "version": "0.1.0", "made": "2026-11-26T02:00:00Z"}'
+    (folder / "kept").write_bytes(b"kept")
+    write_archive(folder / "backup.tar", about, [("node/kept", folder / "kept")])
+    yield from (("backup", (folder / "backup.tar").read_bytes()), ("backup-about", about))
+    file = io.BytesIO()
+    header = Header(To.HUB, "SG", "ab" * 16, 1_795_000_000_000, origin="log.example/k", leaves=7)
+    writer = Writer(file, header)
+    records = (
+        Record(What.DONE, "", 1, bytes(32)),
+        Record(
+            What.ENVELOPE, "submit.SG.normal.01a2158a-a5d1-709d-87e4-3167be27d37c", 4, b"sealed"
+        ),
+    )
+    for record in records:
+        writer.add(record)
+    writer.end(bytes(16), SignKey.generate())
+    yield "carried", file.getvalue()
+    yield "carried-header", header_again(header)
+    yield from (("carried-record", record_again(record)) for record in records)
+    noted = {"format": 1, "done": {"00" * 32: "", "01" * 32: "ab" * 16}}
+    yield "carry-done", json.dumps(noted).encode()
+    asked = Asked(file="ab" * 16, made_ms=1, origin="o", leaves=7, done=("00" * 32,))
+    yield "carry-asked", asked.model_dump_json().encode()
+    yield (
+        "ferry-config",
+        b"format = 1\nmember = 'SG'\nhub_url = 'tls://localhost:4222'\njwt = 'a.b.c'\nexpires = 9",
+    )
+
+
 def main() -> None:
     """Write the folders that are named, and those that are missing."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -457,6 +493,7 @@ def main() -> None:
             *of_keys(folder),
             *of_desk(folder),
             *of_tar(folder),
+            *of_carry(folder),
         ):
             samples.setdefault(name, []).append(raw)
     for name, found_ in samples.items():

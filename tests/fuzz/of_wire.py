@@ -10,7 +10,7 @@ from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
 from broker.hub.chunkstore import parse_head
-from broker.transport.services import asked_offset, read_fields
+from broker.transport.services import piece_for, read_fields
 from schemas import canonical
 from schemas.attachment import decode_manifests, encode_manifests
 from schemas.content import encode_alert, parse_content, read_alert
@@ -174,5 +174,10 @@ WIRE = (
         "canonical",
         wire=True,
     ),
-    Parser("offset", asked_offset, ("broker.transport.services.asked_offset",), form="canonical"),
+    Parser(
+        "offset",
+        lambda raw: piece_for(b"kentong" * 9, raw),
+        ("broker.transport.services.piece_for",),
+        form="canonical",
+    ),
 )  # fmt: skip

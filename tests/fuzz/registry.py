@@ -2,18 +2,20 @@
 
 from typing import Final
 
+from tests.fuzz.of_carry import CARRY
 from tests.fuzz.of_desk import DESK
 from tests.fuzz.of_directory import DIRECTORY
 from tests.fuzz.of_log import LOG
 from tests.fuzz.of_wire import WIRE
 from tests.fuzz.parser import Parser
 
-PARSERS: Final[tuple[Parser, ...]] = (*WIRE, *LOG, *DIRECTORY, *DESK)
+PARSERS: Final[tuple[Parser, ...]] = (*WIRE, *LOG, *DIRECTORY, *DESK, *CARRY)
 _OWN = "the node's own database: sealed under its storage key, or written by itself"
 _HUB = "the hub's own server answers the hub's own account, which no member can do"
 _MODEL = "pydantic alone, any fault of it caught; nothing is done with the bytes before"
 NOT_FUZZED: Final[dict[str, str]] = {
     "broker.audit.export.Export._tar": "it writes a tar",
+    "broker.carry.ferry.Ferry.collect": "hashes that `carry-asked` read",
     "broker.cli.admin.changes.kid_from": "what a person types; any ValueError is caught",
     "broker.client.attaching.hand_over": _MODEL,
     "broker.client.connection.Connection.ask": _MODEL,
@@ -44,6 +46,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.node.submissions.find": _OWN,
     "broker.node.submissions.page": _OWN,
     "broker.node.submissions.queued": _OWN,
+    "broker.store.archive.write_archive": "it writes a tar",
     "broker.transport.answers.stored": _HUB,
     "keys.directory.signers.TokenSigner.from_priv_key_uri": "a key parsed already",
     "keys.held.key_of": "out of an opened key store; any ValueError is caught",

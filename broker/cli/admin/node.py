@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker import clock
 from broker.cli import screen
 from broker.cli.admin.migrate import migrate_node
+from broker.cli.admin.node_backup import backup, restore
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
 from broker.cli.admin.node_records import erase, rewrap, settle
 from broker.cli.admin.node_status import status
@@ -29,6 +30,8 @@ from keys.identity import STORE_NAME, create_identity
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(status)
+app.command()(backup)
+app.command()(restore)
 app.command()(erase)
 app.command()(rewrap)
 app.command()(settle)
@@ -44,13 +47,15 @@ def node() -> None:
 @app.command()
 def init(
     member: Annotated[str, typer.Option(help="Code of the member, for example SG.")],
-    hub: Annotated[str, typer.Option(help="Where the hub is: tls://host:port.")],
     ca: Annotated[Path, typer.Option(help="Certificate of the hub's authority, PEM.")],
     database: Annotated[
         str,
         typer.Option(
             help="URL of its database, without a password; a file of its own if not given."
         ),
+    ] = "",
+    hub: Annotated[
+        str, typer.Option(help="Where the hub is: tls://host:port. None: mail is carried by file.")
     ] = "",
     pkcs11: TokenOption = "",
     passphrase_file: PassphraseFile = None,

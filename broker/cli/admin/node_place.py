@@ -26,6 +26,7 @@ from broker.api.monitoring import monitoring_app
 from broker.api.routes.probes import node_checks
 from broker.api.serving import PlainPort
 from broker.errors import BrokerError
+from broker.logs import get_logger
 from broker.node.alarms import say_unusable
 from broker.node.epochkeys import keep_keys
 from broker.node.node import Node, Quotas
@@ -36,9 +37,10 @@ from broker.store.tables import metadata
 from broker.transport.accounts import inbox_prefix, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
+from broker.transport.unlinked import Unlinked
 from keys.directory.client import DirectoryClient
 from keys.directory.toml_text import toml
-from keys.errors import TokenError
+from keys.errors import KeysError, TokenError
 from keys.files import make_private_folder, write_private
 from keys.held import check_tokens
 from keys.home import Home
@@ -49,7 +51,9 @@ from keys.token import PINSource, no_pin
 from schemas.label import MemberCode, Strict
 
 MAX_PEM_BYTES: Final = 64 * 1024
+CARRIED_S: Final = 5.0  # between two looks at what was carried to a node without a link
 _MIB: Final = 1024 * 1024
+_log = get_logger()
 
 
 class NodeConfig(Strict):
@@ -57,7 +61,8 @@ class NodeConfig(Strict):
 
     Attributes:
         member: Whose node.
-        hub_url: `tls://host:port`; of a cluster, every server's, with commas between them.
+        hub_url: `tls://host:port`; of a cluster, every server's, with commas between them. Empty
+            for a node without any link, whose mail is carried: see docs/carry.md.
         database_url: Another database than `node.db`, without its password; empty for that one.
         tls_host: Address of a TLS port for desks elsewhere; empty for none.
         tls_certificate: PEM file of that port's certificate, and `tls_key` of its key.
@@ -74,7 +79,7 @@ class NodeConfig(Strict):
 
     format: Literal[1] = 1
     member: MemberCode
-    hub_url: Annotated[str, Field(pattern=r"^tls://[!-~]{1,200}$")]
+    hub_url: Annotated[str, Field(pattern=r"^(tls://[!-~]{1,200})?$")]
     database_url: Annotated[str, Field(max_length=400)] = ""
     tls_host: Annotated[str, Field(max_length=253)] = ""
     tls_port: Annotated[int, Field(ge=0, le=65535)] = 0
@@ -155,6 +160,18 @@ class NodePlace:
             found["api"] = Path(config.tls_certificate)
         return found
 
+    def authority_pem(self) -> bytes:
+        """Return the certificate of the hub's authority.
+
+        Raises:
+            BrokerError: `no-node`: it is missing.
+        """
+        try:
+            with self.authority_file.open("rb") as file:
+                return file.read(MAX_PEM_BYTES)
+        except OSError as error:
+            raise BrokerError("no-node", f"{self.authority_file} is missing") from error
+
     def database_url(self, config: NodeConfig) -> str:
         """Return the URL of the node's database."""
         return config.database_url or sqlite_url(self.folder / "node.db")
@@ -173,6 +190,14 @@ class NodePlace:
         async with open_database(url, metadata, sole=sole) as database:
             yield database
 
+    def link(self, config: NodeConfig, identity: MemberIdentity) -> Link:
+        """Return the link to the hub, or one that is never there.
+
+        Raises:
+            BrokerError: As `credentials`.
+        """
+        return Link(self.credentials(config, identity)) if config.hub_url else Unlinked()
+
     def credentials(self, config: NodeConfig, identity: MemberIdentity) -> Credentials:
         """Return what the node connects with; it signs its own user's JWT.
 
@@ -187,18 +212,78 @@ class NodePlace:
             now=clock.now(),
             member=config.member,
         )
-        try:
-            authority = self.authority_file.read_text("ascii")
-        except OSError as error:
-            raise BrokerError("no-node", f"{self.authority_file} is missing") from error
         return Credentials(
             tuple(config.hub_url.split(",")),
-            authority,
+            self.authority_pem().decode("ascii", "replace"),
             jwt,
             user,
             inbox_prefix(config.member),
             config.member,
         )
+
+
+@dataclass(frozen=True)
+class OpenedNode:
+    """A node that does nothing by itself yet.
+
+    Attributes:
+        directory: Its copy of the directory.
+        store: Its key store, opened.
+    """
+
+    node: Node
+    directory: DirectoryClient
+    store: KeyStore
+
+
+@asynccontextmanager
+async def opened_node(
+    place: NodePlace, passphrase: bytes, pin: PINSource = no_pin, *, link: Link | None = None
+) -> AsyncIterator[OpenedNode]:
+    """Open a node with its keys, its database and the directory it held last.
+
+    Args:
+        place: Where it lives.
+        passphrase: Opens its key store.
+        pin: Where the PIN of its token comes from, if its key is in one.
+        link: Instead of the one in its settings, for a command beside the node itself.
+
+    Raises:
+        BrokerError: A setting or the database cannot be used.
+        KeysError: A key or the directory held cannot be used.
+    """
+    config, home = place.config(), Home(place.home)
+    store = KeyStore.open(home.node_keys / STORE_NAME, passphrase)
+    identity = identity_in(store, pin)
+    if identity.member != config.member:
+        raise BrokerError("wrong-member", f"the key store is of {identity.member}")
+    absent = _absent_token(identity)
+    directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
+    present = Present(config.member)
+    if (copy := directory.load_proven() or directory.load()) is not None:
+        present.take(copy.view)
+    async with (
+        place.database(sole=link is None) as database,
+        link or place.link(config, identity) as connection,
+    ):
+        await database.change(lambda connection: claim(connection, config.member))
+        node = Node(
+            present,
+            identity,
+            database,
+            connection,
+            place.folder / "attachments",
+            directory,
+            place.folder / "log",
+            log_compare_s=config.log_compare_s,
+            quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
+            directory_wait=timedelta(minutes=config.directory_wait_min),
+        )
+        if absent is not None:
+            await say_unusable(database, absent, now=clock.now())
+        if (newest := directory.load()) is not None:  # what it takes away is known already
+            await node.gate.offer(newest)
+        yield OpenedNode(node, directory, store)
 
 
 async def run_node(
@@ -220,47 +305,32 @@ async def run_node(
         BrokerError: A setting, the database or the socket cannot be used.
         KeysError: A key or the directory held cannot be used.
     """
-    config, home = place.config(), Home(place.home)
-    store = KeyStore.open(home.node_keys / STORE_NAME, passphrase)
-    identity = identity_in(store, pin)
-    if identity.member != config.member:
-        raise BrokerError("wrong-member", f"the key store is of {identity.member}")
-    absent = _absent_token(identity)
-    directory = DirectoryClient(home.node_directory, pinned_root=home.pinned_root())
-    present = Present(config.member)
-    if (copy := directory.load_proven() or directory.load()) is not None:
-        present.take(copy.view)
-    async with (
-        place.database(sole=True) as database,
-        Link(place.credentials(config, identity)) as link,
-    ):
-        await database.change(lambda connection: claim(connection, config.member))
-        tokens = TokenBook(database)
-        node = Node(
-            present,
-            identity,
-            database,
-            link,
-            place.folder / "attachments",
-            directory,
-            place.folder / "log",
-            log_compare_s=config.log_compare_s,
-            quotas=Quotas(config.attachments_out_mib * _MIB, config.attachments_in_mib * _MIB),
-            directory_wait=timedelta(minutes=config.directory_wait_min),
-        )
-        if absent is not None:
-            await say_unusable(database, absent, now=clock.now())
-        if (newest := directory.load()) is not None:  # what it takes away is known already
-            await node.gate.offer(newest)
-        app = create_app(node, tokens, certificates=place.certificates(config))
+    config = place.config()
+    async with opened_node(place, passphrase, pin) as opened:
+        node = opened.node
+        app = create_app(node, TokenBook(node.database), certificates=place.certificates(config))
         async with (
             _monitored(config, node, app),
             serving(app, unix_path=place.socket, tls=_tls(config)) as served,
         ):
             on_ready(place.socket, served.port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(keep_keys(present, store, pin, node.take))
+                group.create_task(keep_keys(node.present, opened.store, pin, node.take))
                 group.create_task(node.run())
+                if not config.hub_url:
+                    group.create_task(_follow_carried(opened))
+
+
+async def _follow_carried(opened: OpenedNode) -> None:
+    """Show desks the directory that `kentong carry in` took, a few seconds later."""
+    while True:
+        try:
+            for copy in (opened.directory.load_proven(), opened.directory.load()):
+                if copy is not None:
+                    await opened.node.gate.offer(copy)
+        except (BrokerError, KeysError) as error:  # it is being written; the next look finds it
+            _log.info("directory-not-read", error_code=error.code)
+        await asyncio.sleep(CARRIED_S)
 
 
 def _absent_token(identity: MemberIdentity) -> TokenError | None:

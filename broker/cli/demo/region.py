@@ -90,6 +90,7 @@ def found(
     nodes: tuple[str, ...] = NODES,
     gateways: int = 1,
     servers: int = 0,
+    unlinked: tuple[str, ...] = (),
 ) -> DemoRegion:
     """Make keys, policies, directory, hub and nodes in `folder`.
 
@@ -99,6 +100,7 @@ def found(
         nodes: The members that run one; Thailand is a member in any case.
         gateways: Workers of the hub.
         servers: Of a cluster that others start; none for the hub's own server.
+        unlinked: Those of `nodes` whose mail is carried by file; they witness no log.
 
     Raises:
         KeysError: A file cannot be written.
@@ -125,16 +127,15 @@ def found(
         agreement=(policies() / "agreement.toml").read_bytes(),
         passphrase=passphrase,
         now=now,
-        witnesses=nodes,
+        witnesses=tuple(code for code in nodes if code not in unlinked),
         log2n=LOG2N,
     )
     authority = HubPlace(hub_home).authority_pem().encode()
     tokens: dict[str, str] = {}
     for code in nodes:
         place = NodePlace(folder / code)
-        place.write(
-            NodeConfig(member=code, hub_url=config.public_url, log_compare_s=COMPARE_S), authority
-        )
+        url = "" if code in unlinked else config.public_url
+        place.write(NodeConfig(member=code, hub_url=url, log_compare_s=COMPARE_S), authority)
         tokens[code] = asyncio.run(desk_token(place))
     return DemoRegion(folder, passphrase, tokens, nodes)
 
