@@ -19,7 +19,7 @@ from broker.envelope.delivered import Opened, open_delivered
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, receiving
+from broker.node import alarms, receiving, retention
 from broker.node.arrivedfiles import expect_files
 from broker.node.changes import Changes
 from broker.node.controls import Controls
@@ -239,6 +239,7 @@ class Incoming:
             exercise=int(label.status is not Status.ACTUAL),
             sealed=self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}"),
         )
+        await retention.note(connection, label.id, label.retention.delete_by)
         await expect_files(
             connection,
             self.vault,

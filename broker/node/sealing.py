@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.seal import Recipient, Sealed, seal
+from broker.node import retention
 from broker.node.ids import new_id, to_ms
 from broker.node.present import Present
 from broker.store.statements import Statement
@@ -80,6 +81,7 @@ class Sealer:
         kid, sign_key = self.identity.signer(view, at=now)
         sealed = seal(label, content, recipients=recipients, node_kid=kid, node_key=sign_key)
         await _put(connection, label, sealed, now=now, submission_id=submission_id)
+        await retention.note(connection, label.id, label.retention.delete_by)
         return label.id, sealed.attachments_key
 
     async def control(

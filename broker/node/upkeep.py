@@ -19,6 +19,7 @@ from broker.node.drafts import forget_drafts
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.present import CLOCK_SKEW, Present
+from broker.node.retention import TOGETHER, destroy_due
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
 from broker.store.database import Database
@@ -180,6 +181,13 @@ class Upkeep:
         await self.database.change(lambda connection: repeats.forget(connection, now_ms))
         await self.staging.forget_idle()
         await self.arrivals.forget_unknown()
+        # A wrong clock destroys nothing.
+        while self.present.clock_is_good:
+            gone = await destroy_due(self.database, self.arrivals.files, self.present.now())
+            if gone:
+                _log.info("retention-over", count=gone)
+            if gone < TOGETHER:
+                return
 
     async def run(self) -> None:
         """Do all of it for ever."""

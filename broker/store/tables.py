@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from broker.store.schema import SCHEMA, Schema
 
-SCHEMA_OF_NODE: Final = Schema("node", "0002", (Path(__file__).parent / "migrations" / "node",))
+SCHEMA_OF_NODE: Final = Schema("node", "0003", (Path(__file__).parent / "migrations" / "node",))
 metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
@@ -129,6 +129,12 @@ inbox = Table(
     Column("type", String(32), nullable=False),
     Column("exercise", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+)
+retention = Table(  # when an envelope that was sealed or received must be gone from here
+    "retention",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("delete_ms", BigInteger, nullable=False, index=True),
 )
 received = Table(
     "received",

@@ -14,6 +14,10 @@ from broker.cli.demo.processes import Processes
 from broker.cli.demo.region import DemoRegion, found
 from broker.cli.demo.story import desks
 from broker.client import Client, Submission
+from broker.ledger.place import LedgerPlace
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.note import parse_note
+from broker.store.tilefiles import COSIGNED
 from schemas.desk import RecipientState
 from tests.support.processes import warning
 
@@ -76,6 +80,11 @@ class Crossing:
     async def states(self, code: str, submission: Submission) -> set[RecipientState]:
         found = await self.clients[code].status(submission.id)
         return {each.state for each in found.recipients}
+
+    async def cosigned(self) -> bool:
+        """Whether witnesses cosigned any leaf, so that there is one to carry."""
+        note = LedgerPlace(self.region.hub).files.raw(COSIGNED)
+        return note is not None and parse_checkpoint(parse_note(note).text).size > 0
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ async def test_mail_crosses_both_ways_exactly_once_however_often_a_file_is_carri
         came = Counter(str(each.alert_id) for each in theirs)
         first = await stage.to_hub()
         await stage.at_ferry("in", str(first))  # once more
+        await until(stage.cosigned)
         back = await stage.to_node()
         assert back["alerts"] == 3
         assert back["directory"] == back["log"] == "taken"

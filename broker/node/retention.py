@@ -1,0 +1,57 @@
+"""What is past its `delete_by` goes by itself, as `kentong node erase` would take it away.
+
+Not while an envelope still waits for its verdict, which tells its sender what became of it.
+"""
+
+from datetime import datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.node.erasure import destroy
+from broker.node.ids import to_ms
+from broker.store.chunkfiles import ChunkFiles
+from broker.store.database import Database
+from broker.store.statements import Statement
+from broker.store.tables import outbox, retention
+
+TOGETHER: Final = 64  # envelopes in one pass
+_NOTED: Final = Statement(insert(retention))
+_FORGOTTEN: Final = Statement(delete(retention).where(retention.c.id == bindparam("of_id")))
+_DUE: Final = (
+    select(retention.c.id)
+    .where(
+        retention.c.delete_ms <= bindparam("by_ms"),
+        retention.c.id.not_in(select(outbox.c.id)),
+    )
+    .order_by(retention.c.delete_ms)
+    .limit(TOGETHER)
+)
+
+
+async def note(connection: AsyncConnection, ident: UUID, delete_by: datetime) -> None:
+    """Remember until when an envelope that was sealed or received may be kept."""
+    await _NOTED.run(connection, id=str(ident), delete_ms=to_ms(delete_by))
+
+
+async def destroy_due(database: Database, files: ChunkFiles | None, now: datetime) -> int:
+    """Destroy what is past its time, some of it at one time; return how many envelopes.
+
+    Args:
+        database: The node's.
+        files: Where chunks of received files are, if any were.
+        now: By a clock that the hub's confirms: what a wrong one destroys is gone.
+
+    Raises:
+        StoreError: As `destroy`; what was begun is done again the next time.
+    """
+    async with database.read() as connection:
+        found = await connection.execute(_DUE, {"by_ms": to_ms(now)})
+        due = [UUID(ident) for ident in found.scalars()]
+    for ident in due:
+        await destroy(database, ident, files)
+        await database.change(partial(_FORGOTTEN.run, of_id=str(ident)))
+    return len(due)
