@@ -109,7 +109,7 @@ async def crossing(folder: Path, *, log: bool = False) -> AsyncIterator[Crossing
         await processes.stop()
 
 
-async def until(met: Callable[[], Awaitable[bool]], bound_s: float = 60.0) -> None:
+async def until(met: Callable[[], Awaitable[bool]], bound_s: float = 180.0) -> None:
     """Return once it is so."""
     async with asyncio.timeout(bound_s):
         while not await met():  # noqa: ASYNC110 - another process does it

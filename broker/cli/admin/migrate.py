@@ -1,4 +1,4 @@
-"""`kentong node migrate`: brings the database to this version's tables."""
+"""What `kentong node migrate` and `kentong log migrate` share: a database and its version."""
 
 import asyncio
 from typing import Annotated
@@ -7,12 +7,8 @@ import typer
 from sqlalchemy import MetaData, make_url
 
 from broker.cli import screen
-from broker.cli.admin.node_place import NodePlace
-from broker.cli.admin.secret import AsJSON
 from broker.cli.exits import EXIT_REFUSED
 from broker.cli.text import say
-from broker.settings import home
-from broker.store import tables
 from broker.store.database import open_database, version_at
 from broker.store.schema import schema_of
 
@@ -20,18 +16,6 @@ Check = Annotated[
     bool, typer.Option("--check", help="Only say the versions; ends with 1 if they differ.")
 ]
 AsSQL = Annotated[bool, typer.Option("--sql", help="Only print the statements, to be read or run.")]
-
-
-def migrate_node(check: Check = False, sql: AsSQL = False, as_json: AsJSON = False) -> None:
-    """Bring the node's database to the tables of this version; stop the node and back up first.
-
-    The node does the same by itself when it starts. All of it is done, or nothing. Who may change
-    tables only by a database administrator gives him what --sql prints.
-
-    Example: kentong node migrate --check
-    """
-    place = NodePlace(home())
-    migrate_state(place.database_url(place.config()), tables.metadata, check, sql, as_json)
 
 
 def migrate_state(url: str, ours: MetaData, check: bool, sql: bool, as_json: bool) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
 from broker.cli import screen
-from broker.cli.admin.migrate import migrate_node
 from broker.cli.admin.node_backup import backup, restore
+from broker.cli.admin.node_migrate import migrate_node
 from broker.cli.admin.node_place import NodeConfig, NodePlace, run_node
 from broker.cli.admin.node_records import erase, rewrap, settle
 from broker.cli.admin.node_status import status
