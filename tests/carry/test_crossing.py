@@ -8,7 +8,7 @@ import pytest
 from schemas.desk import RecipientState
 from tests.carry.stage import crossing, until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
 async def test_mail_crosses_both_ways_exactly_once_however_often_a_file_is_carried(

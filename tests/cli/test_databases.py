@@ -79,7 +79,7 @@ def test_an_operator_asks_for_versions_reads_the_steps_and_has_them_done(
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_two_nodes_never_work_on_one_database(databases: Databases, tmp_path: Path) -> None:
     region = await asyncio.to_thread(found, tmp_path / "r", nodes=("SG", "MY"))
     url = databases.url(tmp_path / "both.db")

@@ -45,7 +45,7 @@ def test_texts_are_looked_for_where_the_hub_stores(tmp_path: Path) -> None:
 def told_and_kept(source: Path) -> tuple[str, list[str]]:
     """The story, and what a command that it prints answers; then Ctrl-C."""
     words = [*COMMAND[1:], "demo", "--from", str(source), "--keep"]
-    demo = pexpect.spawn(COMMAND[0], words, dimensions=(24, 80), encoding="utf-8", timeout=150)
+    demo = pexpect.spawn(COMMAND[0], words, dimensions=(24, 80), encoding="utf-8", timeout=450)
     demo.expect("Ctrl-C stops it")
     story = str(demo.before)
     inbox = next(line for line in story.splitlines() if line.endswith(" inbox"))
@@ -67,7 +67,7 @@ def told_and_kept(source: Path) -> tuple[str, list[str]]:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_given_document_is_told_and_found_in_no_file_of_the_hub(tmp_path: Path) -> None:
     source = tmp_path / "kingfisher.json"
     source.write_text(json.dumps(BUNDLE))

@@ -94,7 +94,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_hub_shows_what_waits_how_long_and_what_expires(region: DemoRegion) -> None:
     code, shown = await told(region.hub, "hub")
@@ -112,7 +112,7 @@ async def test_the_hub_shows_what_waits_how_long_and_what_expires(region: DemoRe
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_node_shows_its_state_with_no_token_and_says_when_it_is_away(
     region: DemoRegion,
@@ -127,7 +127,7 @@ async def test_a_node_shows_its_state_with_no_token_and_says_when_it_is_away(
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_watching_draws_again_at_a_terminal_and_in_a_pipe(region: DemoRegion) -> None:
     words = command(region.hub, "hub", "status", "--watch", "--every", "0.5")

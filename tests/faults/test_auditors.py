@@ -21,7 +21,7 @@ from tests.cli.test_ceremonies import run, with_ministry
 from tests.faults.test_log import published, with_log
 from tests.support.processes import running_region
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 HOLDERS = ("SG", "MY", "VN")
 
 
@@ -113,7 +113,7 @@ async def test_two_of_three_holders_open_every_decision_and_an_erased_one_no_mor
     tmp_path: Path,
 ) -> None:
     async with (
-        asyncio.timeout(170),
+        asyncio.timeout(570),
         running_region(tmp_path / "r", prepare=with_auditors) as (region, _, clients),
     ):
         place = LedgerPlace(region.hub)

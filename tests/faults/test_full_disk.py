@@ -25,7 +25,7 @@ from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.hub import BOUND_S
 from tests.support.processes import running_region
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 ROOM_BYTES = 4096
 
 

@@ -27,7 +27,7 @@ from tests.support.commands import Machine
 from tests.support.processes import warning
 from tests.support.tokens import PIN, SoftTokens, needs_softhsm
 
-pytestmark = [needs_softhsm, pytest.mark.processes, pytest.mark.timeout(480)]
+pytestmark = [needs_softhsm, pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(480)]
 BOUND_S = 90.0
 
 

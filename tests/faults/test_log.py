@@ -31,7 +31,7 @@ from schemas.desk import LogShown
 from tests.cli.test_ceremonies import run
 from tests.support.processes import kill_child, running_region, warning
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 COUNT = 30
 KILLS = ("log sign", "log run", "gateway run", "log sign", "log run")
 
@@ -141,7 +141,7 @@ async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:
 
 async def test_every_node_finds_its_own_mail_under_a_quorum(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(170),
+        asyncio.timeout(570),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         for number in range(3):

@@ -19,7 +19,7 @@ from tests.cli.test_ceremonies import run
 from tests.faults.test_log import audited, send, shown
 from tests.support.processes import running_region
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
 async def stop_hub(processes: Processes) -> None:
@@ -51,7 +51,7 @@ async def test_a_hub_put_back_from_a_backup_signs_nothing_until_a_member_gave_it
 ) -> None:
     """The nodes by themselves, or a person with a member's copy, while the hub stands still."""
     async with (
-        asyncio.timeout(220),
+        asyncio.timeout(560),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         folder, backup = region.hub / "log", tmp_path / "backup"

@@ -24,7 +24,7 @@ from tests.cli.test_ceremonies import run
 from tests.faults.test_log import published, shown
 from tests.support.processes import running_region, warning
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
 async def submitted(client: Client, number: int) -> Submission:
@@ -74,7 +74,7 @@ async def lose_stream(region: DemoRegion) -> None:
 
 async def test_after_a_loss_nothing_is_judged_until_the_operator_resumes(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(200),
+        asyncio.timeout(560),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         place = LedgerPlace(region.hub)
@@ -149,7 +149,7 @@ async def test_a_hub_put_back_from_a_backup_signs_no_second_history(
             shutil.copytree(region.hub, backup)
 
     async with (
-        asyncio.timeout(200),
+        asyncio.timeout(560),
         running_region(tmp_path / "r", log=True, prepare=put_aside) as (
             region,
             processes,

@@ -27,7 +27,7 @@ from tests.support.processes import running_region, warning
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(200),
+    pytest.mark.timeout(400),
 ]
 MINUTE_S = 60.0
 ANSWER_S = 10.0  # for what the hub decides at once

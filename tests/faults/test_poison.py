@@ -26,7 +26,7 @@ from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.hub import BOUND_S
 from tests.support.processes import running_region
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 LANE = "exercise"
 WAIT_S = 3  # before the server asks another worker; more than a trial takes
 DEATHS = 3  # as many as a worker trusts a submission

@@ -20,7 +20,7 @@ from keys.keystore import FLOOR_LOG2N, KeyStore
 from tests.support.commands import Machine
 from tests.support.processes import running_region, warning
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(480)]
 BOUND_S = 60.0
 
 

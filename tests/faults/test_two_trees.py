@@ -27,7 +27,7 @@ from tests.audit.bundles import entry
 from tests.ledger.growing import ORIGIN
 from tests.support.witnesses import Watched, watched_region, watching
 
-pytestmark = [pytest.mark.processes, pytest.mark.hub, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.processes, pytest.mark.hub, pytest.mark.timeout(400)]
 HALVES = (("SG", "MY"), ("VN", "TH"))
 COMMON, SIZE = 300, 310
 

@@ -24,7 +24,7 @@ from tests.carry.stage import until
 from tests.support.alerts import every_alert
 from tests.support.processes import running_region, warning
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 START = "from broker.cli import main; main()"
 COUNT = 12

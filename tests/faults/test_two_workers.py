@@ -17,7 +17,7 @@ from schemas.desk import DraftRequest, InboxItem, RecipientState, Submission
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.processes import kill_child, running_region
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 COUNT = 200
 SENDERS = 6
 BOUND_S = 120
