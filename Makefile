@@ -22,8 +22,8 @@ setup: $(STAMP)  ## Create .venv and install the locked dependencies
 demo: setup  ## Run hub and three nodes, send alerts, kill processes, tell the story
 	$(BIN)/kentong demo
 
-test: setup  ## Run the whole test suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup  ## Run the test suite on all cores, but for the long tests
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not soak" $(PYTEST_ARGS)
 
 check: setup  ## Lint, format, types, import floors, bill of materials, known weaknesses
 	$(BIN)/ruff check .
