@@ -4,6 +4,7 @@ SQLAlchemy takes some ninety microseconds to lend a connection and to take it ba
 a reader then asks of it. Another database's connections are the pool's, as its settings say.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -30,6 +31,8 @@ class Readers:
             async with self._engine.connect() as connection:
                 yield connection
             return
+        # Whoever reads in a loop must not keep all others waiting: statements wait for nothing.
+        await asyncio.sleep(0)
         connection = self._idle.pop() if self._idle else await self._engine.connect()
         try:
             yield connection
