@@ -15,7 +15,7 @@ from typing import Final
 from broker.ledger.commit import Committer
 from broker.ledger.errors import LedgerError
 from broker.ledger.restoring import ProvenCopy, restore
-from broker.ledger.standings import AGREE_POLL_S, AHEAD, Standings
+from broker.ledger.standings import AHEAD, Standings
 from broker.log.errors import LogError
 from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import MAX_BUNDLE_BYTES, TILE_WIDTH, Tile, bundles_of, parse_path
@@ -147,9 +147,12 @@ class Borrowing:
             if ahead:
                 _, name, signed = max(ahead, key=lambda each: each[:2])
                 return _Lender(name, signed, [CHECKPOINT, SEEN])
-            if asyncio.get_running_loop().time() >= until:
+            self.standings.shown.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self.standings.shown.wait()
+            except TimeoutError:
                 return None
-            await asyncio.sleep(AGREE_POLL_S)
 
     async def _copy_of(self, lender: _Lender, size: int) -> ProvenCopy:
         """Return the lender's copy, what is here already taken from here.

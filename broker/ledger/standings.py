@@ -45,6 +45,7 @@ class Standings:
         reports: Requests under the log's signature that a witness refused, for all the others.
         wrong: Why the log must not grow on; set once.
         changed: Set together with `wrong`.
+        shown: Set whenever a witness showed what it cosigned; whoever waits for that clears it.
         borrows: Whether leaves that are missing here can be had from the members.
         lacks: Whether some are: what is here must not be shown as if it were all.
     """
@@ -56,6 +57,7 @@ class Standings:
     reports: list[bytes] = field(default_factory=list)
     wrong: LedgerError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    shown: asyncio.Event = field(default_factory=asyncio.Event)
     borrows: bool = False
     lacks: bool = False
 
@@ -72,6 +74,7 @@ class Standings:
         if member not in signed.cosigned:
             raise LogError("bad-witness-answer", "no cosignature of this witness")
         self.latest[member] = signed
+        self.shown.set()
         self._hold(member, signed.checkpoint)
         return TAKEN
 

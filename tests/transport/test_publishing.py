@@ -1,32 +1,15 @@
 """Several publishes at one time against a real server: each has its own fate."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from broker.transport.errors import Refused, SequenceConflict, Unreachable
 from broker.transport.link import Link
 from broker.transport.message import ID_HEADER, Outgoing
-from tests.support.hub import BOUND_S, RunningHub, running_hub
-from tests.support.region import make_region
+from tests.support.hub import BOUND_S, RunningHub
 
 pytestmark = pytest.mark.hub
-
-
-@pytest_asyncio.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
-    async with running_hub(make_region(("SG", "MY")), tmp_path / "hub") as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def link(hub: RunningHub) -> AsyncIterator[Link]:
-    async with hub.hub_link() as link:
-        await link.wait_connected(BOUND_S)
-        yield link
 
 
 def to(subject: str, payload: bytes = b"x") -> Outgoing:

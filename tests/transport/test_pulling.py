@@ -1,31 +1,14 @@
 """Pulls of one consumer through one inbox: what comes late is kept, and ends no later pull."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from broker.transport.link import Link
 from broker.transport.message import Message
-from tests.support.hub import BOUND_S, RunningHub, running_hub
-from tests.support.region import make_region
+from tests.support.hub import BOUND_S, RunningHub
 
 pytestmark = pytest.mark.hub
-
-
-@pytest_asyncio.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
-    async with running_hub(make_region(("SG", "MY")), tmp_path / "hub") as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def link(hub: RunningHub) -> AsyncIterator[Link]:
-    async with hub.hub_link() as link:
-        await link.wait_connected(BOUND_S)
-        yield link
 
 
 async def mail(link: Link, *numbers: int) -> None:
