@@ -94,7 +94,7 @@ class Run:
             first = 1 + counts.backlog * self.syncs.index(sync)  # after those of an earlier run
             measuring = backlog.measure(stage, count=counts.backlog, first=first)
             await self._note("e", sync, measuring)
-        if "g" in self.parts and sync == self.syncs[0]:
+        if "g" in self.parts and sync == self.syncs[-1]:  # no memory waits for a disk
             await self._note("g", sync, memory.measure(stage, labels=counts.labels))
 
     async def _note(
