@@ -39,7 +39,7 @@ bench: setup  ## Measure speed and memory in five minutes; FULL=1 for the publis
 poorlink: setup  ## Measure a node on one core with 256 MiB behind 64 kbit/s, 800 ms, 5 % loss
 	$(BIN)/python -m tests.bench.poorlink
 
-SEED ?= $(shell date +%s)
+SEED := $(or $(SEED),$(shell date +%s))
 ALERTS := $(if $(FULL),10000,600)
 KILLS  := $(if $(FULL),200,30)
 

@@ -3,6 +3,7 @@
 Owned by the tasks named beside each field; everybody else reads.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +31,9 @@ class Present:
     Attributes:
         member: Whose node.
         now: The clock; the machine's, unless a test owns it.
-        skew: This clock minus the hub's; None until asked. Written by the clock task.
+        machine: The machine's clock, which may jump, and
+        steady: the one that cannot, in seconds.
+        skew: This clock minus the hub's when that was asked last; None until then.
         split_since: When another directory than ours was first named. Written by the
             directory task and the receiving tasks.
         ahead: The highest version that was named and is not held, with proof of who named it.
@@ -44,6 +47,8 @@ class Present:
 
     member: str
     now: Callable[[], datetime] = clock.now
+    machine: Callable[[], datetime] = clock.now
+    steady: Callable[[], float] = time.monotonic
     skew: timedelta | None = None
     split_since: datetime | None = None
     ahead: tuple[DirectoryVersion, bytes] | None = None
@@ -51,6 +56,8 @@ class Present:
     unsaid: Split | None = None
     evidence: EvidenceFolder | None = None
     candidate: DirectoryView | None = None
+    _asked: tuple[datetime, float] | None = field(default=None, repr=False)  # Both clocks then.
+    _was_skewed: bool = field(default=False, repr=False)  # Something may wait because of it.
     _shown: set[str] = field(default_factory=set, repr=False)  # Kinds of evidence of this split.
     _held: dict[tuple[int, int], bytes] = field(default_factory=dict, repr=False)
     _view: DirectoryView | None = field(default=None, repr=False)
@@ -138,20 +145,39 @@ class Present:
             fresh=self.now() < view.fresh_until,
         )
 
+    def compared(self, skew: timedelta) -> bool:
+        """Note how far this clock is from the hub's; return whether that hinders no more.
+
+        Until it is asked again, a clock that jumps is told from one that runs by the machine's
+        steady clock, so that no jump passes for time that went by.
+        """
+        was_wrong = self.skew is None or self._was_skewed
+        self.skew, self._asked = skew, (self.machine(), self.steady())
+        self._was_skewed = abs(skew) > MAX_SKEW
+        return was_wrong and not self._was_skewed
+
+    def _skew_now(self) -> timedelta | None:
+        if self.skew is None or self._asked is None:
+            return self.skew
+        at, steady_s = self._asked
+        return self.skew + (self.machine() - at) - timedelta(seconds=self.steady() - steady_s)
+
     def clock_shown(self) -> ClockShown:
         """Return how far this clock is from the hub's."""
-        if self.skew is None:
+        skew = self._skew_now()
+        if skew is None:
             return ClockShown(skew_s=None, state="unknown")
-        far = abs(self.skew)
+        far = abs(skew)
         state: Literal["ok", "warn", "skew"] = (
             "skew" if far > MAX_SKEW else "warn" if far > WARN_SKEW else "ok"
         )
-        return ClockShown(skew_s=round(self.skew.total_seconds(), 1), state=state)
+        return ClockShown(skew_s=round(skew.total_seconds(), 1), state=state)
 
     @property
     def clock_is_good(self) -> bool:
         """Whether this clock was compared with the hub's and is near it: what ends, may end."""
-        return self.skew is not None and abs(self.skew) <= MAX_SKEW
+        skew = self._skew_now()
+        return skew is not None and abs(skew) <= MAX_SKEW
 
     def hindrance(self) -> str:
         """Return the code of what keeps this node from sealing, or an empty string."""
@@ -162,7 +188,9 @@ class Present:
             return "directory-expired"
         if self.split_since is not None and now - self.split_since > SPLIT_GRACE:
             return "directory-split"
-        if self.skew is not None and abs(self.skew) > MAX_SKEW:
+        skew = self._skew_now()
+        if skew is not None and abs(skew) > MAX_SKEW:
+            self._was_skewed = True
             return CLOCK_SKEW
         return ""
 

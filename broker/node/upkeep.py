@@ -18,7 +18,7 @@ from broker.node.directorygate import DirectoryGate
 from broker.node.drafts import forget_drafts
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
-from broker.node.present import CLOCK_SKEW, Present
+from broker.node.present import Present
 from broker.node.retention import TOGETHER, destroy_due
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
@@ -101,14 +101,11 @@ class Upkeep:
         Raises:
             BrokerError: The hub does not answer.
         """
-        was_wrong = self.present.skew is None or self.present.hindrance() == CLOCK_SKEW
         before = self.present.now()
         hub_time = await HubServices(self.link, self.present.member).time()
         after = self.present.now()
-        self.present.skew = before + (after - before) / 2 - hub_time
-        if abs(self.present.skew) < timedelta(milliseconds=1):
-            self.present.skew = timedelta(0)
-        if was_wrong and self.present.hindrance() != CLOCK_SKEW:
+        skew = before + (after - before) / 2 - hub_time
+        if self.present.compared(skew if abs(skew) >= timedelta(milliseconds=1) else timedelta(0)):
             await self.database.change(hurry)
             self.submitted.happened()
         self.changes.happened()

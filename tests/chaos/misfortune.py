@@ -4,19 +4,18 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from broker.cli.demo.processes import Processes
 from broker.client import Client
 from broker.errors import BrokerError
-from tests.chaos.plan import Fault, Mishap
+from tests.chaos.plan import WRITERS, Fault, Mishap
 from tests.support.line import Line
 from tests.support.preload import WrongClock
-from tests.support.processes import kill_child
+from tests.support.processes import child_of_hub, kill_child
 
 SOUND_S = 60.0  # an alarm that should sound does so within this
-WRONG_S = 600
 ROOM_BYTES = 4096  # no file of the process grows beyond it
 LATE_S = 0.2
 
@@ -28,7 +27,7 @@ class Misfortune:
     Attributes:
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
-        misled: The nodes whose clock was wrong.
+        ahead: The nodes whose clock was once ahead.
     """
 
     processes: Processes
@@ -37,7 +36,7 @@ class Misfortune:
     clocks: dict[str, WrongClock]
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
-    misled: set[str] = field(default_factory=set)
+    ahead: set[str] = field(default_factory=set)
     _busy: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def happen(self, mishap: Mishap) -> None:
@@ -51,16 +50,19 @@ class Misfortune:
                         await self._until(mishap.victim, "unconnected")
                         await asyncio.sleep(mishap.seconds)
                 case Fault.STALL:
-                    async with self.lines[mishap.victim].stalled():
-                        await asyncio.sleep(mishap.seconds)
+                    line = self.lines[mishap.victim]
+                    async with line.stalled():
+                        await _felt(line, mishap.seconds)
                 case Fault.SLOW:
-                    async with self.lines[mishap.victim].slow(LATE_S):
-                        await asyncio.sleep(mishap.seconds)
+                    line = self.lines[mishap.victim]
+                    async with line.slow(LATE_S):
+                        await _felt(line, mishap.seconds)
                 case Fault.FULL:
-                    with _full_disk(self.processes.pids()[mishap.victim]):
-                        await asyncio.sleep(mishap.seconds)
+                    await self._full_disk(mishap)
                 case Fault.CLOCK:
-                    await self._wrong_clock(mishap.victim)
+                    await self._wrong_clock(mishap)
+                case Fault.JUMP:
+                    await self._jumping_clock(mishap)
         self.done[f"{mishap.fault}"] += 1
 
     async def _kill(self, victim: str) -> None:
@@ -75,15 +77,38 @@ class Misfortune:
                 while not kill_child(self.processes, victim):  # noqa: ASYNC110 - not back yet
                     await asyncio.sleep(0.1)
 
-    async def _wrong_clock(self, victim: str) -> None:
-        self.misled.add(victim)
-        await self.processes.kill(victim)
-        self.clocks[victim].put(WRONG_S)
+    async def _full_disk(self, mishap: Mishap) -> None:
+        """No room for one process; of the hub's, each ends by it and is started again."""
+        if mishap.victim not in WRITERS:
+            with _no_room(self.processes.pids()[mishap.victim]):
+                await asyncio.sleep(mishap.seconds)
+            return
+        async with self._busy.setdefault("hub", asyncio.Lock()), asyncio.timeout(SOUND_S):
+            while not (pid := child_of_hub(self.processes, mishap.victim)):  # noqa: ASYNC110 - not back
+                await asyncio.sleep(0.1)
+            with _no_room(pid):
+                while child_of_hub(self.processes, mishap.victim) == pid:  # noqa: ASYNC110 - it tries
+                    await asyncio.sleep(0.1)
+
+    async def _wrong_clock(self, mishap: Mishap) -> None:
+        await self.processes.kill(mishap.victim)
+        with self._set_wrong(mishap):
+            await self.processes.start_node(mishap.victim)
+            await self._until(mishap.victim, "clock-skew")
+
+    async def _jumping_clock(self, mishap: Mishap) -> None:
+        with self._set_wrong(mishap):
+            await self._until(mishap.victim, "clock-skew")
+
+    @contextmanager
+    def _set_wrong(self, mishap: Mishap) -> Iterator[None]:
+        if mishap.ahead_s > 0:
+            self.ahead.add(mishap.victim)
+        self.clocks[mishap.victim].put(mishap.ahead_s)
         try:
-            await self.processes.start_node(victim)
-            await self._until(victim, "clock-skew")
+            yield
         finally:
-            self.clocks[victim].put(0)
+            self.clocks[mishap.victim].put(0)
 
     async def _until(self, victim: str, alarm: str) -> None:
         """Return once the node says so."""
@@ -100,10 +125,21 @@ class Misfortune:
         self.sounded[alarm] += 1
 
 
+async def _felt(line: Line, seconds: float) -> None:
+    """Return after so long, and once something had to wait on the line."""
+    before = line.kept_waiting
+    await asyncio.sleep(seconds)
+    async with asyncio.timeout(SOUND_S):
+        while line.kept_waiting == before:  # noqa: ASYNC110 - a node asks for the time, at least
+            await asyncio.sleep(0.1)
+
+
 @contextmanager
-def _full_disk(pid: int) -> Iterator[None]:
+def _no_room(pid: int) -> Iterator[None]:
+    """No file of a process may grow while the block runs; it may end meanwhile."""
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM_BYTES, resource.RLIM_INFINITY))
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)

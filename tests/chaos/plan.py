@@ -17,12 +17,18 @@ class Fault(StrEnum):
     CUT = "cut"  # the line to the hub is closed, and refuses
     STALL = "stall"  # the line stays open and passes nothing
     SLOW = "slow"  # the line is late and thin
-    FULL = "full"  # no room on the node's disk
+    FULL = "full"  # no room on the disk, for a node or for a process of the hub
     CLOCK = "clock"  # the node starts again with a clock that is wrong by ten minutes
+    JUMP = "jump"  # the clock of a node that runs jumps by ten minutes
 
 
+CLOCKS: Final = (Fault.CLOCK, Fault.JUMP)
+LASTING: Final = [fault for fault in Fault if fault is not Fault.KILL]
 HUB: Final = ("gateway run", "gateway run", "log run", "log sign", "nats-server", "hub")
 """Whom a kill may meet at the hub, as their commands are called; gateways as often as they are."""
+WRITERS: Final = ("log run", "log sign", "nats-server")
+"""Who at the hub writes to its disk all the time."""
+WRONG_S: Final = 600
 
 
 @dataclass(frozen=True, order=True)
@@ -32,12 +38,14 @@ class Mishap:
     Attributes:
         victim: A member, or the word by which a process of the hub is known.
         seconds: How long it lasts, where it lasts.
+        ahead_s: How far a clock is set ahead of the time, or behind it.
     """
 
     after: int
     fault: Fault
     victim: str
     seconds: float
+    ahead_s: int = 0
 
 
 def mishaps(seed: int, *, alerts: int, kills: int, nodes: Sequence[str]) -> list[Mishap]:
@@ -47,7 +55,7 @@ def mishaps(seed: int, *, alerts: int, kills: int, nodes: Sequence[str]) -> list
         seed: Of the run.
         alerts: How many are sent.
         kills: How many of all are kill -9; half as many other faults come on top, and at least
-            one of each.
+            two of each.
         nodes: The members that run one.
     """
     order = random.Random(seed)  # noqa: S311 - not for a secret
@@ -55,10 +63,18 @@ def mishaps(seed: int, *, alerts: int, kills: int, nodes: Sequence[str]) -> list
         Mishap(order.randrange(alerts), Fault.KILL, order.choice((*nodes, *HUB)), 0.0)
         for _ in range(kills)
     ]
-    others = [fault for fault in Fault if fault is not Fault.KILL]
-    others += order.choices(others, k=max(0, kills // 2 - len(others)))
-    found += [
-        Mishap(order.randrange(alerts), fault, order.choice(nodes), order.uniform(0.5, 3.0))
-        for fault in others
-    ]
+    others = LASTING * 2  # at least twice each
+    others += order.choices(LASTING, k=max(0, kills // 2 - len(others)))
+    for fault in others:
+        victims = (*nodes, *WRITERS) if fault is Fault.FULL else nodes
+        ahead_s = order.choice((WRONG_S, -WRONG_S)) if fault in CLOCKS else 0
+        found.append(
+            Mishap(
+                order.randrange(alerts),
+                fault,
+                order.choice(victims),
+                order.uniform(0.5, 3.0),
+                ahead_s,
+            )
+        )
     return sorted(found)

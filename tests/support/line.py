@@ -20,11 +20,13 @@ class Line:
         to_port: Where the hub is; may be said once that is known.
         delay_s: Before each piece of at most 16 KiB goes on, each way.
         passed: Bytes, each way together.
+        kept_waiting: Pieces that met a line which was stalled or late.
     """
 
     to_port: int = 0
     delay_s: float = 0.0
     passed: int = 0
+    kept_waiting: int = 0
     port: int = 0
     _cut: bool = False
     _open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,6 +85,7 @@ class Line:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(PIECE_BYTES):
+            self.kept_waiting += bool(self.delay_s) or not self._open.is_set()
             await self._open.wait()
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)

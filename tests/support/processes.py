@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from broker import clock
@@ -26,6 +27,8 @@ async def running_region(
     nodes: tuple[str, ...] = NODES,
     gateways: int = 1,
     environment: Mapping[str, Mapping[str, str]] | None = None,
+    silent: tuple[str, ...] = ("TH",),
+    age: timedelta = timedelta(),
 ) -> AsyncIterator[tuple[DemoRegion, Processes, dict[str, Client]]]:
     """Hub, gateway, nats-server and three nodes, each a process; stopped at the end.
 
@@ -36,8 +39,18 @@ async def running_region(
         nodes: The members that run one.
         gateways: Workers of the hub.
         environment: What a process has beyond ours, by its name.
+        silent: Members that run no node.
+        age: Of the region: how long ago its keys began to count.
     """
-    region = await asyncio.to_thread(found, folder, log=log, nodes=nodes, gateways=gateways)
+    region = await asyncio.to_thread(
+        found,
+        folder,
+        log=log,
+        nodes=nodes,
+        gateways=gateways,
+        silent=silent,
+        at=clock.now() - age,
+    )
     prepare(region)
     processes = Processes(region, environment or {})
     try:
@@ -62,11 +75,16 @@ def warning(number: int, to: tuple[str, ...], *, status: Status = Status.EXERCIS
 
 def kill_child(processes: Processes, word: str) -> bool:
     """Kill -9 the hub's child whose command holds `word`; return whether there was one."""
-    for child in descendants(processes.pids()["hub"]):
-        if word in _command(child):
-            os.kill(child, signal.SIGKILL)
-            return True
-    return False
+    child = child_of_hub(processes, word)
+    if child:
+        os.kill(child, signal.SIGKILL)
+    return bool(child)
+
+
+def child_of_hub(processes: Processes, word: str) -> int:
+    """The process id of the hub's child whose command holds `word`; 0 for none."""
+    children = descendants(processes.pids()["hub"])
+    return next((child for child in children if word in _command(child)), 0)
 
 
 def descendants(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -91,16 +92,20 @@ def found(
     gateways: int = 1,
     servers: int = 0,
     unlinked: tuple[str, ...] = (),
+    silent: tuple[str, ...] = ("TH",),
+    at: datetime | None = None,
 ) -> DemoRegion:
     """Make keys, policies, directory, hub and nodes in `folder`.
 
     Args:
         folder: New.
         log: Whether the hub keeps the log of decisions, which the nodes then witness.
-        nodes: The members that run one; Thailand is a member in any case.
+        nodes: The members that run one.
         gateways: Workers of the hub.
         servers: Of a cluster that others start; none for the hub's own server.
         unlinked: Those of `nodes` whose mail is carried by file; they witness no log.
+        silent: Members that run none.
+        at: When they are founded; None: now.
 
     Raises:
         KeysError: A file cannot be written.
@@ -108,7 +113,7 @@ def found(
     make_private_folder(folder)
     passphrase = secrets.token_urlsafe(24).encode()
     write_private(folder / "passphrase", passphrase + b"\n")
-    hub_home, now = folder / "hub-home", clock.now()
+    hub_home, now = folder / "hub-home", at or clock.now()
     hub_home.mkdir(mode=0o700)
     store = SMALL.model_copy(update={"ack_wait_s": ACK_WAIT_S})
     config = HubConfig(port=_free_port(), store=store, gateways=gateways, cluster=_cluster(servers))
@@ -119,7 +124,7 @@ def found(
             hub_home, passphrase, LedgerConfig(origin=ORIGIN, round_s=ROUND_S), log2n=LOG2N
         )
         document = parse_toml_document(HubDocument, path.read_bytes())
-    founders = [founder(folder, code) for code in dict.fromkeys((*nodes, "TH"))]
+    founders = [founder(folder, code) for code in dict.fromkeys((*nodes, *silent))]
     found_region(
         founders,
         hub_home=hub_home,
