@@ -34,7 +34,7 @@ from tests.support.hub import free_port
 
 PASSPHRASE = b"a passphrase for nothing"
 ORIGIN = "log.example/kentong-bench"
-SIZES = StoreSizes(submit_mib=512, inbox_mib=512, held_mib=16, receipt_mib=256, audit_mib=4096)
+SIZES = StoreSizes(submit_mib=512, inbox_mib=512, held_mib=16, receipt_mib=256, audit_mib=16384)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -183,8 +184,9 @@ async def check_arrivals(final: list[Outcome], clients: dict[str, Client], rogue
                 continue
             assert outcome.state is RecipientState.DELIVERED, (outcome.state, outcome.code)
             wanted[outcome.recipient, str(each.alert_id)] += 1
-    while not rogue.accepted <= {item.alert_id for item in await whole_inbox(clients[MAY])}:
-        await asyncio.sleep(0.2)  # nobody answers for it that its mail has arrived
+    arrived: set[UUID] = set()
+    while not rogue.accepted <= arrived:
+        arrived |= {item.alert_id for item in await whole_inbox(clients[MAY])}
     got: Counter[tuple[str, str]] = Counter()
     for code in NODES:
         for item in await whole_inbox(clients[code]):
