@@ -20,7 +20,7 @@ from broker.log.tiles import bundles_of
 from broker.store.tilefiles import COSIGNED
 from tests.bench.gateways import Makers, carry, fill, makers_of
 from tests.bench.results import Goal, Part, Row, quantile, rate
-from tests.bench.stage import LOOK_S, Stage
+from tests.bench.stage import LOOK_S, Stage, cpu_s
 
 MEMBERS = ("KH", "MY", "PH", "SG")
 PER_S = 4.0  # decisions while the added latency is measured
@@ -77,32 +77,48 @@ async def measure(stage: Stage, *, count: int, rounds: int, seconds: float) -> P
     """
     makers = makers_of(stage.region)
     took: dict[str, list[float]] = {"off": [], "on": []}
+    spent: dict[str, list[float]] = {"off": [], "on": []}
     async with AsyncExitStack() as stack:
         for code in MEMBERS:
             await stack.enter_async_context(stage.node(code))
-        await stack.enter_async_context(stage.gateway())
+        pid = await stack.enter_async_context(stage.gateway())
+
+        async def one(name: str) -> None:
+            before = cpu_s(pid)
+            took[name].append(await carry(stage, makers, count))
+            spent[name].append(cpu_s(pid) - before)
+
         for _ in range(rounds):
-            took["off"].append(await carry(stage, makers, count))
+            await one("off")
             async with stage.process("log", stage.region.hub, "log", "run"):
                 await _caught_up(LedgerPlace(stage.region.hub))
-                took["on"].append(await carry(stage, makers, count))
+                await one("on")
         async with stage.process("log", stage.region.hub, "log", "run"):
             await _caught_up(LedgerPlace(stage.region.hub))
             added = await _added(stage, makers, seconds)
         await stage.empty()
     off, on = (rate(count, took[name]) for name in took)
+    off_cpu, on_cpu = (rate(count, spent[name]) for name in spent)
     return Part(
         "h",
         f"The log beside a gateway, {len(MEMBERS)} witnesses",
         rows=[
             Row("gateway, log off", off, "alerts/s"),
             Row("gateway, log on", on, "alerts/s", Goal(on / off, 0.97, "of off")),
+            Row("gateway, log off, per second of processor", off_cpu, "alerts/s"),
+            Row(
+                "gateway, log on, per second of processor",
+                on_cpu,
+                "alerts/s",
+                Goal(on_cpu / off_cpu, 0.97, "of off"),
+            ),
             Row("decision -> cosigned inclusion, p50", round(quantile(added, 0.5), 2), "s"),
             Row("decision -> cosigned inclusion, p99", round(quantile(added, 0.99), 2), "s"),
         ],
         notes=[
             "a round of cosignatures begins ten seconds after the last, or later",
-            "the witnesses' nodes open, answer, copy and cosign on the same cores",
+            "the witnesses' nodes open, answer, copy and cosign on the same cores; per second of "
+            "processor is of the gateway alone",
         ],
     )
 
