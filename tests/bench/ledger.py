@@ -117,8 +117,8 @@ async def measure(stage: Stage, *, count: int, rounds: int, seconds: float) -> P
         ],
         notes=[
             "a round of cosignatures begins ten seconds after the last, or later",
-            "the witnesses' nodes open, answer, copy and cosign on the same cores; per second of "
-            "processor is of the gateway alone",
+            "the witnesses' nodes open, answer, copy and cosign on the same cores",
+            "per second of processor: of the gateway alone",
         ],
     )
 
