@@ -3,13 +3,15 @@
 config.toml                origin and database
 keys/signer.keystore       the log's two keys: for the signer process alone
 keys/sequencer.keystore    a confined NATS user, and the key that signs gaps and faults
-signer/                    the signer's state and its socket
+signer/                    the signer's state, its lock and its socket
 log.db                     lock record, positions, numbers
 tiles/                     what is published
 erasures/                  which leaf each erasure speaks of; destroy them to cut that link too
 """
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -21,6 +23,7 @@ from broker.ledger.errors import LedgerError
 from broker.ledger.sequencer import Cadence
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient
+from broker.ledger.sole_signer import sole_signer
 from broker.ledger.state import LedgerState
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
@@ -247,18 +250,21 @@ class LedgerPlace:
             sequencer=leaves.public.raw,
         )
 
-    def open_signer(self, passphrase: bytes) -> Signer:
-        """Return the signer as it was left.
+    @contextmanager
+    def open_signer(self, passphrase: bytes) -> Iterator[Signer]:
+        """Give the signer as it was left, and be the only process that has it.
 
         Raises:
-            LedgerError: Its state is missing or damaged.
+            LedgerError: `signer-running`: another process has it; or its state is missing or
+                damaged.
             KeyFileError: The key store is, or the passphrase is wrong.
         """
         origin = self.config().origin
         store = KeyStore.open(self._keys / "signer.keystore", passphrase)
         seeds = (store.get(name, "symmetric").secret for name in (ED25519, MLDSA44))
         keys = LogKeys.of(origin, *seeds)
-        return Signer.open(self._signer_file, origin, keys.sign)
+        with sole_signer(self._signer_file.parent):  # before its state is read
+            yield Signer.open(self._signer_file, origin, keys.sign)
 
     def open_sequencer(self, passphrase: bytes) -> SequencerSecrets:
         """Return what the sequencer holds.

@@ -62,9 +62,10 @@ def sign(home: str) -> None:
 
     async def work() -> None:
         place = LedgerPlace(Path(home))
-        async with serving(place.open_signer(SECRET), place.socket):
-            print("ready", flush=True)  # noqa: T201 - to who started us
-            await asyncio.get_running_loop().create_future()
+        with place.open_signer(SECRET) as signer:
+            async with serving(signer, place.socket):
+                print("ready", flush=True)  # noqa: T201 - to who started us
+                await asyncio.get_running_loop().create_future()
 
     asyncio.run(work())
 

@@ -29,6 +29,7 @@ from broker.ledger.measures import LogMeasures
 from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.reading import AuditReader
 from broker.ledger.sequencer import Sequencer
+from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import SignerClient, serving
 from broker.ledger.state import metadata
 from broker.log.notekeys import SignatureType, VKey
@@ -143,13 +144,13 @@ def sign(passphrase_file: PassphraseFile = None) -> None:
     """
     configure("log-signer")
     place = LedgerPlace(home())
-    signer = place.open_signer(passphrase(passphrase_file))
 
-    async def work() -> None:
+    async def work(signer: Signer) -> None:
         async with serving(signer, place.socket) as ended:
             raise await ended
 
-    run_until_stopped(work())
+    with place.open_signer(passphrase(passphrase_file)) as signer:
+        run_until_stopped(work(signer))
 
 
 @app.command()
@@ -185,10 +186,6 @@ def run(
         return regional_policy(latest.view(), at=clock.now())
 
     async def sequence() -> None:
-        with place.files.written():
-            await sequence_alone()
-
-    async def sequence_alone() -> None:
         async with (
             Link(credentials) as link,
             open_database(place.database_url, metadata, sole=True) as database,
@@ -224,6 +221,10 @@ def run(
             await _grow(sequencer, cosigning, beside)
 
     async def work() -> None:
+        with place.files.written():  # else no signer is started either
+            await work_alone()
+
+    async def work_alone() -> None:
         async with asyncio.TaskGroup() as group:
             if signer:
                 group.create_task(keep_running(kentong_command(folder, "log", "sign"), worker=0))

@@ -14,6 +14,7 @@ from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.ledger.place import LedgerPlace
 from broker.ledger.restoring import ProvenCopy, restore
+from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import serving
 from broker.ledger.state import metadata
 from broker.log.regional import regional_policy
@@ -45,10 +46,9 @@ def restore_from(
     policy = regional_policy(PublishedDirectory.at(home()).view(), at=clock.now())
     with opened(source) as bundle:
         copy = ProvenCopy.of(bundle.read, policy)
-    signer = place.open_signer(passphrase(passphrase_file))
     sizes: list[int] = []
 
-    async def work() -> None:
+    async def work(signer: Signer) -> None:
         with place.files.written():
             async with (
                 serving(signer, place.socket),
@@ -56,7 +56,8 @@ def restore_from(
             ):
                 sizes.extend(await restore(place.committer(database), copy))
 
-    run_until_stopped(work())
+    with place.open_signer(passphrase(passphrase_file)) as signer:
+        run_until_stopped(work(signer))
     old, new = sizes
     if as_json:
         screen.as_json("log-restore", old=old, new=new, witnessed=copy.witnessed)
