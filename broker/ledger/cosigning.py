@@ -92,6 +92,7 @@ class Cosigning:
         self.standings = Standings(self.files, self.policy, self.now)
         self.quorum = Quorum(WitnessedAt(self.files.folder), AGAIN, self.now)
         self.borrowing: Borrowing | None = None  # From a start until the witnesses agree.
+        self.served = asyncio.Event()  # Set once witnesses are answered.
 
     async def serve(self, link: Link) -> None:
         """Answer from now on, files of the log included."""
@@ -107,6 +108,7 @@ class Cosigning:
             (Witnessing.LEAVES, self._lent),
         ):
             await link.serve(f"hub.*.witness.{what}", limited(_by_member(answer)))
+        self.served.set()
 
     async def next(self, member: bytes, body: bytes) -> bytes:
         """Return what `member` shall cosign, nothing, or that it shall show its latest.
@@ -163,13 +165,20 @@ class Cosigning:
     async def wait_agreed(self, size: int) -> None:
         """Return once enough witnesses showed that what they cosigned is in this log.
 
+        While the directory does not name the log nobody can be asked. A home that was put back from
+        a backup does not know that it was named: so a log without a name waits as well.
+
         Raises:
             LedgerError: As `Standings.compare`, or `Borrowing.wait_agreed`.
         """
-        if self.borrowing is None:
-            await self.standings.wait_agreed(size)
-        else:
-            await self.borrowing.wait_agreed(size)
+        try:
+            await self.served.wait()
+            if self.borrowing is None:
+                await self.standings.wait_agreed(size)
+            else:
+                await self.borrowing.wait_agreed(size)
+        finally:
+            self.standings.borrows = False  # from now on more leaves than ours stop the log
 
     async def watch_quorum(self) -> None:
         """Begin rounds for ever, asked or not, and say when the quorum is missing.

@@ -52,7 +52,13 @@ class Cadence:
 
 @dataclass
 class Sequencer:
-    """Orders the leaves of one log. A second one stops at its first step."""
+    """Orders the leaves of one log. A second one stops at its first step.
+
+    Attributes:
+        agreed: Asked before the first growth; None where there is nobody to ask.
+        refuted: Whether what a witness showed since forbids growth, whatever an operator lets.
+        directory: The one that the hub publishes.
+    """
 
     link: Link
     committer: Committer
@@ -60,7 +66,8 @@ class Sequencer:
     pen: Witnessed
     agreed: Agreed | None = None
     cadence: Cadence = field(default_factory=Cadence)
-    directory: Callable[[], DirectoryVersion] | None = None  # The one that the hub publishes.
+    directory: Callable[[], DirectoryVersion] | None = None
+    refuted: Callable[[], bool] = lambda: False
 
     async def run(self) -> None:
         """Recover, then grow the log for ever; what comes next is read while the last is signed.
@@ -74,7 +81,9 @@ class Sequencer:
         _log.info("log-recovered", size=size)
         await state.keep_years(years_at(clock.now()))
         if self.agreed is not None:  # an empty log too: it may come out of its first backup
-            allowed = await resuming.agreed_or_allowed(self.agreed(size), state)
+            allowed = await resuming.agreed_or_allowed(
+                self.agreed(size), state, size, refuted=self.refuted
+            )
             size = (await self.committer.recover()).size  # members may have given leaves back
             size = await self.append(size, Batch(allowed.noticed), allowed.marks)
         size = await self.resume(size)

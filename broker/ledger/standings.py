@@ -108,6 +108,10 @@ class Standings:
         """Return what every witness cosigned last, for one that lost its memory."""
         return cosigned_answer([each.note.to_bytes() for each in self.latest.values() if each])
 
+    def refute(self) -> bool:
+        """Return whether what a witness showed forbids growth, whatever an operator lets."""
+        return self.lacks or self.wrong is not None
+
     def compare(self, size: int) -> bool:
         """Return whether enough witnesses showed what they cosigned, and all of it is ours.
 
@@ -139,12 +143,11 @@ class Standings:
         Raises:
             LedgerError: As `compare`.
         """
-        began = self.now()
-        said = began
+        said = self.now()
         while not self.compare(size):
             await asyncio.sleep(AGREE_POLL_S)
             now = self.now()
-            if now - began >= SAY_AFTER and now - said >= SAY_AFTER:
+            if now - said >= SAY_AFTER:
                 said = now
                 _log.error("log-waits", count=len(self.latest), alarm="log-waits")
 

@@ -18,7 +18,7 @@ from schemas.decision import parse_decision
 from schemas.desk import DraftRequest
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.cli.test_ceremonies import run, with_ministry
-from tests.faults.test_log import published, with_log
+from tests.faults.test_log import published
 from tests.support.processes import running_region
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
@@ -31,8 +31,7 @@ def done(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def with_auditors(region: DemoRegion) -> None:
-    """A log, and a key of auditors in the directory, signed by three of four members."""
-    with_log(region)
+    """A key of auditors in the directory, signed by three of four members."""
     words = region.folder / "words"
     words.mkdir(mode=0o700)
     for code in HOLDERS:
@@ -114,7 +113,7 @@ async def test_two_of_three_holders_open_every_decision_and_an_erased_one_no_mor
 ) -> None:
     async with (
         asyncio.timeout(570),
-        running_region(tmp_path / "r", prepare=with_auditors) as (region, _, clients),
+        running_region(tmp_path / "r", log=True, prepare=with_auditors) as (region, _, clients),
     ):
         place = LedgerPlace(region.hub)
         ids = [await send(clients[NODES[0]], number) for number in range(2)]

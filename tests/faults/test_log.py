@@ -36,12 +36,6 @@ COUNT = 30
 KILLS = ("log sign", "log run", "gateway run", "log sign", "log run")
 
 
-def with_log(region: DemoRegion) -> None:
-    made = run(region, region.hub, "log", "init", "log.example/region")
-    assert made.returncode == 0, made.stderr
-    assert "log.vkeys" in "".join(made.stdout.split())
-
-
 async def send(client: Client, number: int) -> None:
     request = warning(number, ("MY", "VN"))
     submission = await client.submit(await client.prepare(request))
@@ -68,7 +62,7 @@ def leaves(place: LedgerPlace, checkpoint: Checkpoint) -> list[Leaf]:
 async def test_every_decision_has_its_leaf_whatever_was_killed(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(150),
-        running_region(tmp_path / "r", prepare=with_log) as (region, processes, clients),
+        running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         place, hub = LedgerPlace(region.hub), HubPlace(region.hub)
         kills = iter(KILLS)

@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from typing_extensions import override
 
 from broker import clock
 from broker.ledger import resuming
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import SEQUENCER, GatewayKey
 from broker.ledger.sequencer import Cadence
+from broker.ledger.state import Beside, LedgerState
 from broker.log.announcement import RESUMED_WITHOUT_WITNESSES
 from broker.log.audited import parse_audited
 from broker.log.checkpoint import parse_checkpoint
@@ -219,35 +221,128 @@ async def running(stage: Stage) -> AsyncIterator[None]:
             await task
 
 
+async def never(_size: int) -> None:
+    await asyncio.Event().wait()
+
+
 async def test_a_log_that_may_not_ask_its_witnesses_goes_on_once_an_operator_lets_it(
     stage: Stage,
 ) -> None:
-    async def never(_size: int) -> None:
-        await asyncio.Event().wait()
-
     stage.sequencer.agreed = never
     state = stage.committer.state
     async with running(stage):
         await stage.decide(1)
         assert (await state.locked()).size == 0
-        await resuming.allow_without_witnesses(state)
-        async with asyncio.timeout(BOUND_S):
-            while in_sight(stage) < 4:  # two announcements, a decision, and that it was let
-                await state.locked()
+        await let(stage)
+        await grown(stage, 4)  # two announcements, a decision, and that it was let
         stage.size = in_sight(stage)
     said = [leaf.signed.statement for leaf in stage.leaves()]
-    (let,) = [each for each in said if each.kind is LeafKind.STREAM]
-    assert (let.gateway, let.c_body) == (SEQUENCER, RESUMED_WITHOUT_WITNESSES)
+    (allowed,) = [each for each in said if each.kind is LeafKind.STREAM]
+    assert (allowed.gateway, allowed.c_body) == (SEQUENCER, RESUMED_WITHOUT_WITNESSES)
     assert await state.marks() == {}
 
 
-async def test_what_a_witness_showed_counts_whatever_an_operator_lets(stage: Stage) -> None:
+async def let(stage: Stage) -> None:
+    """`kentong log resume --without-witnesses`, as soon as the log waits."""
+    async with asyncio.timeout(BOUND_S):
+        while not await stage.committer.state.marks():
+            pass  # each look is a request to the database
+    await resuming.allow_without_witnesses(stage.committer.state)
+
+
+async def grown(stage: Stage, size: int) -> None:
+    async with asyncio.timeout(BOUND_S):
+        while in_sight(stage) < size:
+            await stage.committer.state.locked()
+
+
+async def waits(stage: Stage, *, looks: int = 3) -> None:
+    """Return if the log saw its permissions so often, and did not grow."""
+    before, size = stage.committer.state, in_sight(stage)
+    looked = Looked(before.database)
+    stage.committer.state = looked
+    async with running(stage), asyncio.timeout(BOUND_S):
+        for _ in range(looks + 1):
+            looked.looked.clear()
+            await looked.looked.wait()
+        assert in_sight(stage) == size
+        assert (await stage.committer.signer.state())[0] == size
+    stage.committer.state = before
+
+
+@dataclass(frozen=True)
+class Looked(LedgerState):
+    """Says when the log looks for what an operator lets."""
+
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @override
+    async def marks(self) -> dict[str, str]:
+        found = await super().marks()
+        self.looked.set()
+        return found
+
+
+async def test_what_an_operator_let_is_over_with_the_start_that_agreed(stage: Stage) -> None:
+    """Else it would let the log grow months later, or out of a backup, and nobody is asked."""
+    agree, state = asyncio.Event(), stage.committer.state
+
+    async def agreed(_size: int) -> None:
+        await agree.wait()
+
+    stage.sequencer.agreed = agreed
+    async with running(stage):
+        await let(stage)
+        left = await state.marks()
+        agree.set()
+        await grown(stage, 2)
+    assert left
+    stage.sequencer.agreed = never
+    await waits(stage)
+    await state.read_on({}, Beside(marks=left))  # out of a backup
+    await waits(stage)
+    await stage.decide(1)
+    async with running(stage):
+        await let(stage)
+        await grown(stage, 4)
+
+
+async def test_nothing_is_let_where_nothing_waits(stage: Stage) -> None:
+    state = stage.committer.state
+
     async def fork(_size: int) -> None:
         raise LedgerError("fork", "a witness cosigned another tree")
 
     stage.sequencer.agreed = fork
-    await resuming.allow_without_witnesses(stage.committer.state)
-    with pytest.raises(LedgerError) as caught:
-        await stage.sequencer.run()
+    for _ in range(2):
+        with pytest.raises(LedgerError) as caught:
+            await resuming.allow_without_witnesses(state)
+        assert (caught.value.code, caught.value.retry) == ("not-waiting", "later")
+        with pytest.raises(LedgerError) as caught:
+            await stage.sequencer.run()
+        assert caught.value.code == "fork"
+    assert await state.marks() == {}
+
+
+async def test_what_a_witness_showed_counts_whatever_an_operator_lets(stage: Stage) -> None:
+    """Leaves that are missing here are on their way, or another tree was just shown."""
+    forked, against = asyncio.Event(), asyncio.Event()
+
+    async def fork(_size: int) -> None:
+        await forked.wait()
+        raise LedgerError("fork", "a witness cosigned another tree")
+
+    def refuted() -> bool:
+        against.set()
+        return True
+
+    stage.sequencer.agreed, stage.sequencer.refuted = fork, refuted
+    task = asyncio.get_running_loop().create_task(stage.sequencer.run())
+    await let(stage)
+    async with asyncio.timeout(BOUND_S):
+        await against.wait()  # the permission was seen
+        forked.set()
+        with pytest.raises(LedgerError) as caught:
+            await task
     assert caught.value.code == "fork"
     assert (await stage.committer.signer.state())[0] == 0

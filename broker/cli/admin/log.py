@@ -26,6 +26,7 @@ from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.measures import LogMeasures
+from broker.ledger.naming import serve_once_named
 from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.reading import AuditReader
 from broker.ledger.sequencer import Sequencer
@@ -44,7 +45,6 @@ from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.toml_text import hub_toml
-from keys.errors import KeysError
 from keys.files import write_private
 from keys.primitives.signing import SignKey
 from schemas.directory import HubDocument, parse_toml_document
@@ -195,29 +195,28 @@ def run(
             await _signer_there(committer.signer)
             if not await committer.state.is_founded():
                 await committer.found()
-            named = latest.view().hub.log is not None  # Else no member knows of the log yet.
             cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)
-            if named:
-                cosigning.borrowing = Borrowing(cosigning.standings, committer, trust)
-                await cosigning.serve(link)
+            cosigning.borrowing = Borrowing(cosigning.standings, committer, trust)
             screen.line(say("log-ready", "The log runs."))
-            pen, agreed = Witnessed(secrets.leaves), cosigning.wait_agreed if named else None
-            cadence = place.cadence()
+            pen = Witnessed(secrets.leaves)
             sequencer = Sequencer(
                 link,
                 committer,
                 gateway_keys,
                 pen,
-                agreed,
-                cadence,
+                cosigning.wait_agreed,
+                place.cadence(),
                 lambda: latest.view().version,
+                cosigning.standings.refute,
             )
             reader = AuditReader(link, gateway_keys, pen)
             measures = LogMeasures(place.files, committer, reader, cosigning)
             report = hub.reports / f"log-sequencer{SUFFIX}"
-            beside = [measures.keep(), keep_reporting(measures.registry, report)]
-            if not named:
-                beside.append(_serve_once_named(cosigning, link, latest))
+            beside = [
+                measures.keep(),
+                keep_reporting(measures.registry, report),
+                serve_once_named(cosigning, link, lambda: latest.view().hub.log is not None),
+            ]
             await _grow(sequencer, cosigning, beside)
 
     async def work() -> None:
@@ -263,17 +262,6 @@ async def _grow(
     except asyncio.CancelledError:  # the sequencer has shown its newest checkpoint
         await cosigning.last_round()
         raise
-
-
-async def _serve_once_named(cosigning: Cosigning, link: Link, latest: LatestDirectory) -> None:
-    """Answer witnesses as soon as the directory names the log: none of them asks before that."""
-    while True:
-        try:
-            if latest.view().hub.log is not None:
-                return await cosigning.serve(link)
-        except KeysError as error:  # the sequencer says so
-            _log.debug("directory-not-read", error_code=error.code)
-        await asyncio.sleep(NAMED_POLL_S)
 
 
 async def _signer_there(signer: SignerClient) -> None:

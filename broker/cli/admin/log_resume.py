@@ -60,7 +60,8 @@ def resume(
     without_witnesses: Annotated[
         bool,
         typer.Option(
-            "--without-witnesses", help="Grow although too few witnesses showed what they know."
+            "--without-witnesses",
+            help="Let the log grow that waits now, though too few witnesses showed what they know.",
         ),
     ] = False,
     passphrase_file: PassphraseFile = None,
@@ -104,9 +105,7 @@ def resume(
         said = "{count} ids without a record are decided again; gateways judge again."
         screen.line(say("subjects-put-back", said, count=done.subjects))
     if without_witnesses:
-        screen.line(
-            say("resumed-without", "The log goes on without its witnesses at its next start.")
-        )
+        screen.line(say("resumed-without", "The log that waits now goes on without its witnesses."))
 
 
 async def put_right(
