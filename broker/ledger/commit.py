@@ -17,9 +17,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from broker import clock
+from broker.errors import BrokerError
 from broker.ledger.errors import LedgerError
 from broker.ledger.signer_socket import SignerClient
 from broker.ledger.state import Beside, LedgerState, Locked, Number, Position
@@ -30,9 +31,15 @@ from broker.log.merkle import tree_root
 from broker.log.note import parse_note
 from broker.log.notekeys import VKey, verify_note
 from broker.log.tiles import lookup_in
+from broker.logs import get_logger
+from broker.store.stagedtiles import check_staged
 from broker.store.tilefiles import CHECKPOINT, TileFiles, leaf_hashes
 
 SIGNER_AHEAD: Final = "signer-ahead"
+STAGING_DAMAGED: Final = "staging-damaged"
+Staged: TypeAlias = tuple[Mapping[str, Position], Sequence[Number], Beside]
+"""What stands beside a staged growth: positions, numbers, and what else is remembered with it."""
+_log = get_logger()
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,9 @@ class Committer:
 
         Raises:
             LedgerError: `signer-behind`: it forgot what it signed; `signer-ahead`: it signed what
-                is not here: restore the log's store, or fetch the leaves from a member;
-                `fork`: one size and two checkpoints; `lock-damaged`, `checkpoint-damaged`: not
-                what was written; `clock-back`: it is earlier than at the last growth.
+                is not here, or damaged: restore the log's store, or fetch the leaves from a
+                member; `fork`: one size and two checkpoints; `lock-damaged`, `checkpoint-damaged`:
+                not what was written; `clock-back`: it is earlier than at the last growth.
             StoreError: `tile-missing`, `tile-damaged`, or the disk or the database failed.
         """
         locked = await self.state.locked()
@@ -100,17 +107,40 @@ class Committer:
         if size == locked.size and note != locked.note:
             raise LedgerError("fork", "signer and database hold two checkpoints of one size")
         if size > locked.size:
-            notes = await asyncio.to_thread(self.files.staged_notes, size)
-            if notes is None:
+            root = self.signed(locked.note, locked.size).root
+            await asyncio.to_thread(self.files.check_edge, locked.size, root)
+            staged = await self.staged(size, note)
+            if staged is None:
                 raise LedgerError(SIGNER_AHEAD, "the signer signed leaves that are not here")
-            read, taken, beside = _decode(notes)
+            read, taken, beside = staged
             old_size, locked = locked.size, Locked(size, note, self._now_s())
-            self._signed(locked.note, locked.size, code="bad-answer")
             await self.state.advance(old_size, locked, read=read, taken=taken, beside=beside)
         await asyncio.to_thread(self._show, locked)
         self._locked = self._hidden = locked
         await self.show_checkpoint()
         return locked
+
+    async def staged(self, size: int, note: bytes) -> Staged | None:
+        """Return what stands beside a staged growth; None if it is not there as it was signed.
+
+        Args:
+            size: Of the grown log.
+            note: What the signer signed of it.
+
+        Raises:
+            LedgerError: `bad-answer`: not signed by this log.
+        """
+        root = self._signed(note, size, code="bad-answer").root
+        notes = await asyncio.to_thread(self.files.staged_notes, size)
+        if notes is None:
+            return None
+        try:
+            found = _decode(notes)
+            await asyncio.to_thread(check_staged, self.files, size, root)
+        except BrokerError as error:  # its leaves may be had elsewhere
+            _log.error(STAGING_DAMAGED, size=size, error_code=error.code, alarm=STAGING_DAMAGED)
+            return None
+        return found
 
     def _show(self, locked: Locked) -> None:
         """Show the tiles of a growth that was interrupted, if what is in sight fits it."""
@@ -120,8 +150,9 @@ class Committer:
             shown = self._signed(raw, None, code="checkpoint-damaged")
             if shown.size > locked.size:
                 raise LedgerError("signer-behind", "more was shown than the signer remembers")
-        self.files.show(locked.size)
         signed = self._signed(locked.note, locked.size, code="lock-damaged")
+        check_staged(self.files, locked.size, signed.root)
+        self.files.show(locked.size)
         self.files.check_edge(locked.size, signed.root)
         lookup = lookup_in(self.files.read, locked.size)
         if shown is not None and tree_root(shown.size, lookup) != shown.root:
@@ -223,7 +254,7 @@ def staged_notes(read: Mapping[str, Position], taken: Sequence[Number], beside: 
     return json.dumps(notes).encode()
 
 
-def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number], Beside]:
+def _decode(notes: bytes) -> Staged:
     try:
         found = json.loads(notes)
         read = {name: Position(**position) for name, position in found["read"].items()}
@@ -231,4 +262,4 @@ def _decode(notes: bytes) -> tuple[dict[str, Position], list[Number], Beside]:
         taken = [Number(*number) for number in found["taken"]]
         return read, taken, Beside(subjects, dict(found["marks"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise LedgerError("staging-damaged", "what was staged cannot be read") from None
+        raise LedgerError(STAGING_DAMAGED, "what was staged cannot be read") from None

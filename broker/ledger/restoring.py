@@ -115,7 +115,9 @@ async def restore(committer: Committer, copy: ProvenCopy) -> tuple[int, int]:
             raise LedgerError("fork", f"the copy does not begin with the {size} leaves signed here")
     entries = [_entry(index, raw) for index, raw in enumerate(copy.entries)]
     if signed_size > locked.size:
-        await _stage_what_was_signed(committer, locked.size, entries[locked.size : signed_size])
+        more = entries[locked.size : signed_size]
+        if await committer.staged(signed_size, signed_note) is None:
+            await _stage_what_was_signed(committer, locked.size, more)
     size = (await committer.recover()).size
     while size < len(entries):
         more = entries[size : size + GROWTH]
@@ -127,8 +129,6 @@ async def _stage_what_was_signed(
     committer: Committer, old_size: int, entries: Sequence[Entry]
 ) -> None:
     """Put aside again what the signer signed, so that `recover` finds it."""
-    if committer.files.staged_notes(old_size + len(entries)) is not None:
-        return
     notes = staged_notes({}, [entry.number for entry in entries], Beside())
     raws = [entry.raw for entry in entries]
     await asyncio.to_thread(committer.files.stage, old_size, raws, notes)

@@ -197,7 +197,7 @@ class TileFiles:
         """
         files = self._grown(old_size, entries)
         unfinished = self.folder / _STAGING / _UNFINISHED
-        target = self._staged(old_size + len(entries))
+        target = self.staged(old_size + len(entries))
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
             for path, raw in {**files, NOTES: notes}.items():
@@ -209,10 +209,14 @@ class TileFiles:
         except OSError as error:
             raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error
 
+    def staged(self, size: int) -> Path:
+        """Return the folder in which a growth to `size` lies aside, if one does."""
+        return self.folder / _STAGING / str(size)
+
     def staged_notes(self, size: int) -> bytes | None:
         """Return the notes of a growth to `size`; None if none is staged whole."""
         try:
-            return (self._staged(size) / NOTES).read_bytes()
+            return (self.staged(size) / NOTES).read_bytes()
         except FileNotFoundError:
             return None
 
@@ -233,7 +237,7 @@ class TileFiles:
         Raises:
             StoreError: `log-disk`.
         """
-        staged = self._staged(size)
+        staged = self.staged(size)
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
             touched = {self.folder}
@@ -253,9 +257,6 @@ class TileFiles:
     def discard_staged(self) -> None:
         """Forget growths that nobody signed."""
         shutil.rmtree(self.folder / _STAGING, ignore_errors=True)
-
-    def _staged(self, size: int) -> Path:
-        return self.folder / _STAGING / str(size)
 
     def _grown(self, old_size: int, entries: Sequence[bytes]) -> Mapping[str, bytes]:
         try:

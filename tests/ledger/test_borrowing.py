@@ -12,10 +12,11 @@ import pytest
 
 from broker.errors import BrokerError
 from broker.ledger.borrowing import Borrowing
-from broker.ledger.commit import Committer
+from broker.ledger.commit import Committer, staged_notes
 from broker.ledger.cosigning import Cosigning
 from broker.ledger.errors import LedgerError
 from broker.ledger.intake import GatewayKey
+from broker.ledger.state import Beside
 from broker.log.checkpoint import Checkpoint
 from broker.log.tiles import Tile, encode_bundle
 from broker.node.lending import Lending
@@ -100,11 +101,15 @@ async def test_what_was_signed_comes_back_from_the_member_that_cosigned_most(
         assert shown.cosigned_size == 348
 
 
+@pytest.mark.parametrize("staged", ["gone", "damaged"])
 async def test_leaves_that_the_signer_alone_remembers_come_back_too(
-    watched: Watched, tmp_path: Path
+    watched: Watched, tmp_path: Path, staged: str
 ) -> None:
     shutil.copy(watched.folder / "log" / "signer.json", tmp_path / "backup" / "signer.json")
     async with put_back(watched, tmp_path / "backup") as again:
+        if staged == "damaged":
+            others = [leaf(seq).raw for seq in range(9_300, 9_345)]
+            again.committer.files.stage(300, others, staged_notes({}, (), Beside()))
         keys = (GatewayKey(KEY.public),)
         sequencer = sequencer_of(watched.nodes["SG"].link, again.committer, watched.region)
         sequencer.gateway_keys = lambda: keys

@@ -99,6 +99,49 @@ async def test_killed_at_a_step_it_goes_on(
         assert (await committer.state.known(taken)).keys() == set(taken)
 
 
+def files_in(folder: Path) -> dict[str, bytes]:
+    names = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in names}
+
+
+@pytest.mark.parametrize("step", ["signed", "locked", "half-shown"])
+async def test_a_staged_file_that_the_disk_changed_is_never_shown(folder: Path, step: str) -> None:
+    """Of 257 and 557 leaves: the growth fills a tile of each kind, and begins others."""
+    assert grown(folder, step, 5, 0) == -9
+    tiles = folder / "tiles"
+    before = files_in(tiles)
+    staged = [name for name in before if name.startswith("staging/")]
+    if step != "signed":  # then the lock record has what stands in the notes
+        staged = [name for name in staged if not name.endswith("/notes.json")]
+    assert {name.split("/")[3] for name in staged if "tile" in name} >= {"0", "1", "entries"}
+    for name in staged:
+        for changed in (flipped(before[name]), before[name][:-1], None):
+            (tiles / name).unlink()
+            if changed is not None:
+                (tiles / name).write_bytes(changed)
+            async with a_log(folder) as committer:
+                locked = await committer.state.locked()
+                with pytest.raises((LedgerError, StoreError)) as caught:
+                    await committer.recover()
+                signed = step == "signed"
+                codes = {"signer-ahead"} if signed else {"tile-damaged", "tile-missing"}
+                assert caught.value.code in codes, name
+                assert await committer.state.locked() == locked  # what was read is read again
+                positions = await committer.state.positions()
+                assert positions["AUDIT_2026"].next_seq == locked.size
+            now = files_in(tiles)
+            now.pop(name, None)
+            assert now == {other: raw for other, raw in before.items() if other != name}
+            (tiles / name).write_bytes(before[name])
+    async with a_log(folder) as committer:
+        assert (await committer.recover()).size == sum(BATCHES[:5])
+        assert whole(committer).size == sum(BATCHES[:5])
+
+
+def flipped(raw: bytes) -> bytes:
+    return bytes([*raw[:-2], raw[-2] ^ 1, raw[-1]])
+
+
 async def test_a_second_sequencer_loses_and_stops(folder: Path) -> None:
     async with a_log(folder) as committer:
         await committer.recover()
