@@ -13,6 +13,7 @@ from typing import Final
 
 from broker import clock
 from broker.ledger.errors import LedgerError
+from broker.log.answered import answered_for
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.line import read_number
@@ -81,16 +82,27 @@ class Standings:
     def report(self, member: bytes, body: bytes) -> bytes:
         """Take a request that `member` refused although the log had signed it.
 
+        One signature of the log is enough to tell the others. Only a checkpoint under all of them
+        stops the log: else whoever has one of its keys could.
+
         Raises:
             LogError: The log did not sign it; or it is no request.
         """
         if len(body) > MAX_REPORT_BYTES:
             raise LogError("bad-witness-request", "a report of that length")
-        signed = self.policy().verify_log(parse_request(body).note.to_bytes())
+        policy, request = self.policy(), parse_request(body)
+        note = answered_for(body, [log.key for log in policy.logs])
+        if note is None:
+            raise LogError("unverified", "no signature of the log")
         if body not in self.reports and len(self.reports) < MAX_REPORTS:
             self.reports.append(body)
-            size = signed.checkpoint.size
+            size = parse_checkpoint(note.text).size
             _log.warning("refused-by-witness", member=member.decode(), size=size)
+        try:
+            signed = policy.verify_log(request.note.to_bytes())
+        except LogError as error:
+            _log.warning("report-of-one-key", member=member.decode(), error_code=error.code)
+            return TAKEN
         self._hold(member, signed.checkpoint)
         return TAKEN
 

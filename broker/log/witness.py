@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
+from broker.log.answered import MAX_LOOKED_AT_BYTES, answered_for
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.line import read_base64, read_number, write_base64
 from broker.log.merkle import MAX_PROOF_HASHES, check_hashes, verify_consistency
-from broker.log.note import MAX_NOTE_BYTES, Note, parse_note
+from broker.log.note import Note, parse_note
 from broker.log.notekeys import VKey, verify_note
 
-MAX_REQUEST_BYTES: Final = MAX_NOTE_BYTES + 45 * MAX_PROOF_HASHES + 64
+MAX_REQUEST_BYTES: Final = MAX_LOOKED_AT_BYTES
 SIZE_TYPE: Final = "text/x.tlog.size"
 _CODE: Final = "bad-witness-request"
 _OLD: Final = "old "
@@ -72,16 +73,37 @@ class WitnessRefusal:
     Attributes:
         status: Of HTTP, as the specification has it.
         body: The size known, for a status of 409; else a reason.
-        checkpoint: What was asked for, if the log's signature under it verified: keep the request,
-            and tell the other witnesses, for the log answers for it.
+        checkpoint: What was asked for, if a signature of the log under it verified, whatever else
+            is wrong: keep the request, and tell the other witnesses, for the log answers for it.
         evidence: The log should not have signed it: nothing shows that it extends what was seen,
             or it is no checkpoint of ours. Otherwise the request may have been overtaken.
+        forks: It is another tree of the size that was cosigned last: proof, whoever sent it.
     """
 
     status: HTTPStatus
     body: bytes
     checkpoint: Checkpoint | None = None
     evidence: bool = False
+    forks: bool = False
+
+
+def report_of(raw: bytes, keys: tuple[VKey, ...], *, max_bytes: int) -> bytes | None:
+    """Return what tells the other witnesses of a refused request; None if the log did not sign it.
+
+    Args:
+        raw: The request as it came. If it is well formed and short enough it is told as it is;
+            else the checkpoint in it, under those of the log's signatures that verify.
+        keys: Of the log.
+        max_bytes: Of a report.
+    """
+    note = answered_for(raw, keys)
+    if note is None:
+        return None
+    try:
+        parse_request(raw)
+    except LogError:
+        return WitnessRequest(0, (), note).to_bytes()
+    return raw if len(raw) <= max_bytes else WitnessRequest(0, (), note).to_bytes()
 
 
 def parse_request(raw: bytes) -> WitnessRequest:
@@ -120,16 +142,16 @@ def judge(raw: bytes, *, keys: tuple[VKey, ...], seen: Seen) -> Acceptable | Wit
         request = parse_request(raw)
         checkpoint = parse_checkpoint(request.note.text)
     except LogError as error:
-        return _refused(HTTPStatus.BAD_REQUEST, str(error))
+        return _refused(HTTPStatus.BAD_REQUEST, error, answered_for(raw, keys), seen)
     if checkpoint.origin not in {key.name for key in keys}:
-        return _refused(HTTPStatus.NOT_FOUND, "unknown log")
+        return WitnessRefusal(HTTPStatus.NOT_FOUND, b"unknown log\n")
     try:
         verified = {each.key for each in verify_note(request.note, keys)}
     except LogError as error:
-        return _refused(HTTPStatus.FORBIDDEN, str(error))
+        return _refused(HTTPStatus.FORBIDDEN, error, answered_for(raw, keys), seen, evidence=True)
     if len(verified) < len(keys) or checkpoint.extensions:
-        reason = b"not signed with every key of the log, or with extensions\n"
-        return WitnessRefusal(HTTPStatus.FORBIDDEN, reason, checkpoint, evidence=True)
+        reason = LogError("log-unsigned", "not signed with every key of the log, or extended")
+        return _refused(HTTPStatus.FORBIDDEN, reason, request.note, seen, evidence=True)
     refusal = _against(request, checkpoint, seen)
     if refusal is not None:
         return refusal
@@ -138,20 +160,27 @@ def judge(raw: bytes, *, keys: tuple[VKey, ...], seen: Seen) -> Acceptable | Wit
 
 
 def _against(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -> WitnessRefusal | None:
-    forks = checkpoint.size == seen.size and seen.root not in {None, checkpoint.root}
+    forks = _forks(checkpoint, seen)
     if request.old > checkpoint.size:
         reason = b"the old size is larger than the new one\n"
-        return WitnessRefusal(HTTPStatus.BAD_REQUEST, reason, checkpoint, evidence=forks)
+        status = HTTPStatus.BAD_REQUEST
+        return WitnessRefusal(status, reason, checkpoint, evidence=forks, forks=forks)
     if request.old != seen.size:
         known = f"{seen.size}\n".encode()
-        return WitnessRefusal(HTTPStatus.CONFLICT, known, checkpoint, evidence=forks)
+        status = HTTPStatus.CONFLICT
+        return WitnessRefusal(status, known, checkpoint, evidence=forks, forks=forks)
     try:
         checkpoint.check_empty_root()
         _check_growth(request, checkpoint, seen)
     except LogError as error:
         reason = f"{error.code}: {error}\n".encode()
-        return WitnessRefusal(HTTPStatus.UNPROCESSABLE_ENTITY, reason, checkpoint, evidence=True)
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return WitnessRefusal(status, reason, checkpoint, evidence=True, forks=forks)
     return None
+
+
+def _forks(checkpoint: Checkpoint, seen: Seen) -> bool:
+    return checkpoint.size == seen.size and seen.root not in {None, checkpoint.root}
 
 
 def _check_growth(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -> None:
@@ -170,5 +199,21 @@ def _check_growth(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -
     )
 
 
-def _refused(status: HTTPStatus, reason: str) -> WitnessRefusal:
-    return WitnessRefusal(status, f"{reason}\n".encode())
+def _refused(
+    status: HTTPStatus, error: LogError, note: Note | None, seen: Seen, *, evidence: bool = False
+) -> WitnessRefusal:
+    """Return the refusal of what does not carry every signature of the log, or is malformed.
+
+    Args:
+        status: Of the first check that fails.
+        error: Why.
+        note: What the log signed in it all the same, if anything.
+        seen: What was cosigned last.
+        evidence: Whether the log should not have sent it so.
+    """
+    reason = f"{error}\n".encode()
+    if note is None:
+        return WitnessRefusal(status, reason)
+    checkpoint = parse_checkpoint(note.text)
+    forks = _forks(checkpoint, seen)
+    return WitnessRefusal(status, reason, checkpoint, evidence=evidence or forks, forks=forks)

@@ -17,11 +17,13 @@ from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.log.answered import answered_for
+from broker.log.checkpoint import parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
 from broker.log.regional import log_vkeys, regional_policy, witness_name
-from broker.log.witness import Acceptable, Seen, WitnessRefusal, judge, parse_request
+from broker.log.witness import Acceptable, Seen, WitnessRefusal, judge, report_of
 from broker.logs import get_logger
 from broker.node import alarms, logstate
 from broker.node.lending import Lending
@@ -109,7 +111,7 @@ class Cosigner:
         log = self._log()
         if log is not None:
             hub = HubServices(self.link, self.present.member)
-            await self._tell(hub)
+            await self._tell(hub, log)
             await self._hear(hub, log)
 
     async def answer(self, asked: bytes) -> tuple[HTTPStatus, bytes]:
@@ -283,10 +285,11 @@ class Cosigner:
         found = [*self.evidence.kept(REFUSED), *self.evidence.kept(OVERTAKEN)]
         return found[:MAX_WAITING]
 
-    async def _tell(self, hub: HubServices) -> None:
+    async def _tell(self, hub: HubServices, log: LogDocument) -> None:
         while self._untold:
-            if len(self._untold[-1]) <= MAX_REPORT_BYTES:
-                await hub.witness(Witnessing.REPORT, self._untold[-1])
+            told = report_of(self._untold[-1], log_vkeys(log), max_bytes=MAX_REPORT_BYTES)
+            if told is not None:
+                await hub.witness(Witnessing.REPORT, told)
             self._untold.pop()
 
     async def _hear(self, hub: HubServices, log: LogDocument) -> None:
@@ -296,14 +299,11 @@ class Cosigner:
             if not asked:
                 return
             self._heard += 1
-            try:
-                policy = regional_policy(self.present.view, at=self.present.now())
-                signed = policy.verify_log(parse_request(asked).note.to_bytes())
-            except LogError as error:
-                _log.warning("report-refused", error_code=error.code)
+            note = answered_for(asked, log_vkeys(log))
+            if note is None:
+                _log.warning("report-refused", error_code="unverified")
                 continue
-            if signed.checkpoint.origin == log.origin:
-                self.suspects.add(signed.checkpoint, asked)
+            self.suspects.add(parse_checkpoint(note.text), asked)
 
     def _log(self) -> LogDocument | None:
         return self.present.view.hub.log if self.present.has_directory else None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.log.answered import answered_for
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, consistency_proof, leaf_hash
@@ -23,6 +24,7 @@ from broker.log.witness import (
     WitnessRequest,
     judge,
     parse_request,
+    report_of,
 )
 
 ORIGIN = "log.example/kentong"
@@ -68,6 +70,12 @@ def seen(size: int) -> Seen:
     return Seen(size, checkpoint(size).root, 1) if size else Seen()
 
 
+def spoiled(raw: bytes) -> bytes:
+    """The same, with another last character but one of its last signature."""
+    return raw[:-9] + (b"A" if raw[-9:-8] != b"A" else b"B") + raw[-8:]
+
+
+ED_LINE = ED.sign(checkpoint(9).to_text()).to_text().encode()
 FORGED = signed(checkpoint(9)).to_bytes().replace(b"\n9\n", b"\n8\n")
 
 
@@ -90,14 +98,29 @@ CASES = {
         lambda: b"old 5\n\nhello\n\n\xe2\x80\x94 a AAAAAAAA\n", HTTPStatus.BAD_REQUEST, signed=False
     ),
     "a number with a leading zero": Case(
-        lambda: request(5, checkpoint(9)).replace(b"old 5", b"old 05"),
-        HTTPStatus.BAD_REQUEST,
-        signed=False,
+        lambda: request(5, checkpoint(9)).replace(b"old 5", b"old 05"), HTTPStatus.BAD_REQUEST
     ),
     "a proof of 64 hashes": Case(
-        lambda: request(5, checkpoint(9), proof=(bytes(32),) * 64),
+        lambda: request(5, checkpoint(9), proof=(bytes(32),) * 64), HTTPStatus.BAD_REQUEST
+    ),
+    "another tree of our size, with a line that is none": Case(
+        lambda: request(5, checkpoint(5, root=bytes(32))) + b"\xff\n",
         HTTPStatus.BAD_REQUEST,
-        signed=False,
+        evidence=True,
+    ),
+    "another tree of our size, and behind it more than a request may have": Case(
+        lambda: request(5, checkpoint(5, root=bytes(32))) + b"x" * MAX_REQUEST_BYTES,
+        HTTPStatus.BAD_REQUEST,
+        evidence=True,
+    ),
+    "a checkpoint alone": Case(lambda: signed(checkpoint(9)).to_bytes(), HTTPStatus.BAD_REQUEST),
+    "one good signature of the log and one that is rubbish": Case(
+        lambda: spoiled(request(5, checkpoint(9))), HTTPStatus.FORBIDDEN, evidence=True
+    ),
+    "a rubbish first line of a key whose second is good": Case(
+        lambda: request(5, checkpoint(9)).replace(ED_LINE, spoiled(ED_LINE) + ED_LINE),
+        HTTPStatus.FORBIDDEN,
+        evidence=True,
     ),
     "another log, before its signature is looked at": Case(
         lambda: request(5, checkpoint(9, origin="other.example"), STRANGER),
@@ -175,6 +198,37 @@ def test_it_is_refused_with_the_status_of_the_first_check_that_fails(name: str) 
     assert found.body.endswith(b"\n")
     if found.status is HTTPStatus.CONFLICT:
         assert found.body == b"%d\n" % case.known
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_told_of_a_refused_request_is_well_formed_and_signed_by_the_log(name: str) -> None:
+    case = CASES[name]
+    raw = case.raw()
+    told = report_of(raw, case.keys, max_bytes=20_000)
+    assert (told is not None) is case.signed
+    if told is not None:
+        assert len(told) <= 20_000
+        again = answered_for(parse_request(told).note.to_bytes(), case.keys)
+        assert again is not None
+        assert again.text == parse_request(told).note.text
+        assert told == raw or again == parse_request(told).note
+
+
+@given(st.binary(max_size=400), st.sampled_from((b"", b"old 5\n\n", b"\n\n", ORIGIN.encode())))
+def test_nobody_answers_for_bytes_that_the_log_did_not_sign(raw: bytes, head: bytes) -> None:
+    for changed in (head + raw, raw + head, spoiled(FORGED) + raw):
+        assert answered_for(changed, KEYS) is None
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_whatever_stands_around_it_the_log_answers_for_what_it_signed(
+    before: bytes, behind: bytes
+) -> None:
+    note = signed(checkpoint(9))
+    found = answered_for(before + b"\n" + note.to_bytes() + behind, KEYS)
+    assert found is not None
+    assert found.text == note.text
+    assert set(found.signatures) <= set(note.signatures)
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, 0), (0, 1), (0, 20), (5, 5), (5, 6), (8, 20)])

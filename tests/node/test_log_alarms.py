@@ -26,6 +26,7 @@ from broker.node.ids import new_id
 from broker.node.logevidence import MAX_KEPT, LogEvidence
 from broker.node.mirror import PATIENCE
 from broker.store import tables
+from broker.transport.services import MAX_REPORT_BYTES
 from tests.audit.bundles import entry
 from tests.ledger.growing import ORIGIN, entries
 from tests.support.envelopes import decide, delivery, make
@@ -265,3 +266,28 @@ async def test_a_request_that_was_only_overtaken_alarms_nobody(watched: Watched)
         assert await watched.alarms(code) == []
     assert watched.cosigning.standings.wrong is None
     assert watched.watch("SG").cosigner.evidence.kept("log-refused") == [asked]
+
+
+@pytest.mark.parametrize("how", ["one signature is rubbish", "malformed", "padded"])
+async def test_a_second_tree_is_told_to_all_however_its_request_was_spoiled(
+    watched: Watched, how: str
+) -> None:
+    await watched.grow(4)
+    await watched.steps()
+    tree = Frontier().append(leaf_hash(b"other %d" % at) for at in range(3))
+    asked = WitnessRequest(4, (), KEYS.sign(Checkpoint(ORIGIN, 3, tree.root()))).to_bytes()
+    if how == "malformed":
+        asked = asked.replace(b"old 4", b"old 04")
+    if how == "padded":
+        asked += b"x" * MAX_REPORT_BYTES
+    if how == "one signature is rubbish":
+        asked = asked[:-9] + (b"A" if asked[-9:-8] != b"A" else b"B") + asked[-8:]
+    status, _ = await watched.watch("SG").cosigner.answer(asked)
+    assert status.value == (403 if how == "one signature is rubbish" else 400)
+    await watched.steps("SG")
+    assert "log-fork" in await watched.alarms("SG")
+    assert asked in watched.watch("SG").cosigner.evidence.kept("log-fork")
+    await watched.steps("VN")
+    assert await watched.alarms("VN") == ["log-fork"]
+    stops = watched.cosigning.standings.wrong
+    assert (stops is not None) is (how != "one signature is rubbish")  # one key stops nobody's log
