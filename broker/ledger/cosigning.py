@@ -239,11 +239,13 @@ class Cosigning:
             if not (age >= AGAIN or (grown and age.total_seconds() >= self.round_s)):
                 return current
         if not checkpoint.size:
+            await self.quorum.needless()
             return None
         asks_for_none = self.policy().quorum is None
         self._round = current = _Round(checkpoint, note, now)
         if asks_for_none:
             current.met.set()
+            await self.quorum.needless()
         else:
             await self.quorum.due(now)
         return current

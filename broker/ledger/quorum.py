@@ -1,7 +1,8 @@
 """Since when no quorum of witnesses stands behind the log, and when to say so.
 
 A round is due whether or not a witness asks for it: when all nodes are gone, nobody asks, and that
-must be said too.
+must be said too. So it is while the signer is down: what waits to be signed has no quorum either.
+The time is kept on the disk, for a process that is started again and again.
 """
 
 import asyncio
@@ -11,13 +12,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from broker import clock
+from broker.ledger.errors import LedgerError
+from broker.ledger.signer_socket import SignerClient
 from broker.logs import get_logger
-from broker.store.witnessed import WitnessedAt
+from broker.store.errors import StoreError
+from broker.store.witnessed import UNMET_SINCE, WitnessedAt
 
 WARN_AFTER: Final = timedelta(minutes=1)  # without a quorum
 ALARM_AFTER: Final = timedelta(minutes=15)
 SAY_EVERY: Final = timedelta(minutes=1)
 UNMET: Final = "quorum-unmet"
+SIGNER_POLL_S: Final = 0.1
 _log = get_logger()
 
 
@@ -38,24 +43,49 @@ class Quorum:
 
     def __post_init__(self) -> None:
         """Go on with what was noted before a restart."""
-        last = self.noted.read()
-        if last is not None and self.now() - last > self.idle + WARN_AFTER:
+        self._kept = WitnessedAt(self.noted.folder, UNMET_SINCE)
+        last, since = self.noted.read(), self._kept.read()
+        if since is not None and (last is None or since >= last):
+            self.unmet_since = since
+        elif last is not None and self.now() - last > self.idle + WARN_AFTER:
             self.unmet_since = last
 
     async def due(self, at: datetime) -> None:
         """Note that a round began which no quorum has met yet."""
-        if self.unmet_since is None:
-            self.unmet_since = at
+        await self.missing(at)
         if self.noted.read() is None:
             await asyncio.to_thread(self.noted.write, at)
 
+    async def missing(self, at: datetime) -> None:
+        """Note that from `at` on nobody stands behind what there is, or waits to be signed.
+
+        A disk that does not take it delays no alarm of this process.
+        """
+        if self.unmet_since is not None:
+            return
+        self.unmet_since = at
+        try:
+            await asyncio.to_thread(self._kept.write, at)
+        except StoreError as error:
+            _log.warning("unmet-since-not-kept", error_code=error.code)
+
     async def met(self) -> None:
         """Note that a quorum is there."""
-        self.unmet_since = self._said_at = None
         await asyncio.to_thread(self.noted.write, self.now())
+        await self.needless()
 
-    def say(self) -> None:
-        """Warn after a minute without a quorum, and raise an alarm after fifteen; once a minute."""
+    async def needless(self) -> None:
+        """Note that none is missing: nobody need stand behind the log as it is."""
+        if self.unmet_since is not None:
+            self.unmet_since = self._said_at = None
+            await asyncio.to_thread(self._kept.forget)
+
+    def say(self, why: str = UNMET) -> None:
+        """Warn after a minute without a quorum, and raise an alarm after fifteen; once a minute.
+
+        Args:
+            why: A code, if anything else than the witnesses is the reason.
+        """
         if self.unmet_since is None:
             return
         now = self.now()
@@ -64,6 +94,22 @@ class Quorum:
             return
         self._said_at, delay_s = now, int(waited.total_seconds())
         if waited >= ALARM_AFTER:
-            _log.error(UNMET, delay_s=delay_s, alarm=UNMET)
+            _log.error(UNMET, delay_s=delay_s, error_code=why, alarm=UNMET)
         else:
-            _log.warning(UNMET, delay_s=delay_s)
+            _log.warning(UNMET, delay_s=delay_s, error_code=why)
+
+
+async def signer_there(
+    signer: SignerClient, quorum: Quorum, *, poll_s: float = SIGNER_POLL_S
+) -> None:
+    """Return once the signer answers; until then say ever louder that nothing is witnessed."""
+    while True:
+        at = quorum.now()
+        try:
+            await signer.state()
+        except LedgerError as error:
+            await quorum.missing(at)
+            quorum.say(error.code)
+            await asyncio.sleep(poll_s)
+        else:
+            return

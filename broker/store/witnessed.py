@@ -1,7 +1,9 @@
 """When a quorum of witnesses last stood behind the log: one number in a file beside its tiles.
 
 The log writes it, gateway workers read it: they refuse for the time being what nobody would
-witness for too long. It is the hub's own note to itself and proves nothing to anybody.
+witness for too long. Another such file says since when one is missing, so that a log which starts
+again and again raises its alarm all the same. They are the hub's own notes to itself and prove
+nothing to anybody.
 """
 
 from dataclasses import dataclass
@@ -9,22 +11,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from broker.store.errors import StoreError
 from broker.store.tilefiles import TileFiles
 
-_NAME: Final = "witnessed"
+WITNESSED: Final = "witnessed"
+UNMET_SINCE: Final = "unmet-since"
 _MAX_DIGITS: Final = 11
 
 
 @dataclass(frozen=True)
 class WitnessedAt:
-    """The note in one folder of tiles."""
+    """A note of a time in one folder of tiles."""
 
     folder: Path
+    name: str = WITNESSED
 
     def read(self) -> datetime | None:
         """Return the time, or None if none was ever noted, or it cannot be read."""
         try:
-            text = (self.folder / _NAME).read_text("ascii").strip()
+            text = (self.folder / self.name).read_text("ascii").strip()
         except (OSError, UnicodeDecodeError):
             return None
         if not text.isdecimal() or len(text) > _MAX_DIGITS:
@@ -37,4 +42,15 @@ class WitnessedAt:
         Raises:
             StoreError: `log-disk`.
         """
-        TileFiles(self.folder).publish_note(_NAME, b"%d\n" % int(at.timestamp()))
+        TileFiles(self.folder).publish_note(self.name, b"%d\n" % int(at.timestamp()))
+
+    def forget(self) -> None:
+        """Take the note away, if there is one.
+
+        Raises:
+            StoreError: `log-disk`.
+        """
+        try:
+            (self.folder / self.name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError("log-disk", f"{self.folder} does not take it: {error}") from error

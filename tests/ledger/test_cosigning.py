@@ -1,6 +1,7 @@
 """Cosignatures as the hub collects them: when it says that they are missing, and what stops it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
+from typing_extensions import override
 
 from broker.ledger.commit import Committer
 from broker.ledger.cosigning import AGAIN, Cosigning
 from broker.ledger.errors import LedgerError
 from broker.ledger.place import LogKeys
-from broker.ledger.quorum import UNMET
+from broker.ledger.quorum import UNMET, signer_there
+from broker.ledger.signer_socket import SignerClient
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, leaf_hash
@@ -22,7 +25,7 @@ from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
 from broker.log.policy import Group, KnownLog, Policy, Witness
 from broker.log.witness import WitnessRequest, parse_request
-from broker.store.witnessed import WitnessedAt
+from broker.store.witnessed import UNMET_SINCE, WitnessedAt
 from broker.transport.services import TELL_LATEST
 from schemas import canonical
 from tests.ledger.growing import ORIGIN, a_log, entries
@@ -123,6 +126,94 @@ async def test_a_missing_quorum_is_warned_of_after_a_minute_and_alarmed_after_fi
     await stage.cosign("SG", "MY", "VN", at=again)
     stage.clock.at += MINUTE
     assert await stage.said(again) == []
+
+
+class Passing(Hands):
+    """A clock by which five seconds pass between two looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed, self.until = asyncio.Event(), self.at
+
+    @override
+    def __call__(self) -> datetime:
+        self.at += timedelta(seconds=5)
+        if self.at >= self.until:
+            self.passed.set()
+        return self.at
+
+
+async def waits_for_its_signer(at: Cosigning, folder: Path, seconds: int) -> list[tuple[str, int]]:
+    """What a log says that is begun without a signer and killed so many seconds later."""
+    clock = at.now
+    assert isinstance(clock, Passing)
+    clock.passed.clear()
+    clock.until = clock.at + timedelta(seconds=seconds)
+    with capture_logs() as logs:
+        nobody = SignerClient(folder / "nobody")
+        waiting = asyncio.get_running_loop().create_task(signer_there(nobody, at.quorum, poll_s=0))
+        async with asyncio.timeout(20):
+            await clock.passed.wait()
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+    said = [line for line in logs if line["event"] == UNMET]
+    assert {line["error_code"] for line in said} <= {"signer-down"}
+    assert all(("alarm" in line) is (line["log_level"] == "error") for line in said)
+    return [(line["log_level"], line["delay_s"]) for line in said]
+
+
+async def test_a_log_whose_signer_stays_down_warns_after_a_minute_and_alarms_after_fifteen(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.clock = Passing()
+    said = await waits_for_its_signer(stage.again(), tmp_path, 20 * 60)
+    warned = [delay_s for level, delay_s in said if level == "warning"]
+    alarmed = [delay_s for level, delay_s in said if level == "error"]
+    assert 60 <= warned[0] < 90
+    assert max(warned) < 15 * 60 <= alarmed[0] < 16 * 60 + 30
+    assert 10 <= len(warned) <= 14  # once a minute
+
+
+async def test_the_time_without_a_quorum_outlives_restarts_and_ends_with_one(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Else a log that is started again and again would never raise its alarm."""
+    kept = WitnessedAt(stage.committer.files.folder, UNMET_SINCE)
+    stage.clock = Passing()
+    await waits_for_its_signer(stage.again(), tmp_path, 30)
+    began = kept.read()
+    assert began is not None
+    levels = []
+    for _ in range(60):  # each of them lives for half a minute
+        levels += [level for level, _ in await waits_for_its_signer(stage.again(), tmp_path, 30)]
+    assert kept.read() == began
+    assert "error" in levels
+    assert "error" not in levels[: len(levels) // 3]
+    again = stage.again()
+    await signer_there(stage.committer.signer, again.quorum)  # it is up
+    await again.tick()
+    assert kept.read() is None  # nothing is there that anybody could cosign
+    await stage.grow()
+    await again.tick()
+    assert kept.read() is not None
+    await stage.cosign("SG", "MY", "VN", at=again)
+    assert kept.read() is None
+    assert stage.again().quorum.unmet_since is None
+
+
+async def test_a_region_without_witnesses_forgets_that_its_signer_was_down(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.clock = Passing()
+    alone = Cosigning(stage.committer.files, lambda: NOBODY, now=stage.clock)
+    assert await waits_for_its_signer(alone, tmp_path, 120)
+    await stage.grow()
+    await alone.tick()
+    assert alone.quorum.unmet_since is None
+    folder = stage.committer.files.folder
+    assert WitnessedAt(folder, UNMET_SINCE).read() is None
+    assert WitnessedAt(folder).read() is None  # gateways would refuse after two days
 
 
 async def test_cosignatures_are_asked_for_again_though_nothing_grows(stage: Stage) -> None:

@@ -23,15 +23,15 @@ from broker.hub.children import keep_running, kentong_command
 from broker.hub.place import HubPlace
 from broker.ledger.borrowing import Borrowing
 from broker.ledger.cosigning import Cosigning
-from broker.ledger.errors import LedgerError
 from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.measures import LogMeasures
 from broker.ledger.naming import serve_once_named
 from broker.ledger.place import LedgerConfig, LedgerPlace
+from broker.ledger.quorum import signer_there
 from broker.ledger.reading import AuditReader
 from broker.ledger.sequencer import Sequencer
 from broker.ledger.signer import Signer
-from broker.ledger.signer_socket import SignerClient, serving
+from broker.ledger.signer_socket import serving
 from broker.ledger.state import metadata
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Policy
@@ -51,9 +51,6 @@ from schemas.directory import HubDocument, parse_toml_document
 
 SEQUENCER_PUBLISHES = ("$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.LIST")
 SEQUENCER_SERVES = ("hub.*.log.>", "hub.*.witness.*")
-SIGNER_START_S = 30.0
-NAMED_POLL_S = 1.0
-_POLL_S = 0.1
 _log = get_logger()
 app = typer.Typer(no_args_is_help=True)
 app.command()(openings)
@@ -192,10 +189,10 @@ def run(
         ):
             await link.wait_connected()
             committer = place.committer(database)
-            await _signer_there(committer.signer)
+            cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)
+            await signer_there(committer.signer, cosigning.quorum)
             if not await committer.state.is_founded():
                 await committer.found()
-            cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)
             cosigning.borrowing = Borrowing(cosigning.standings, committer, trust)
             screen.line(say("log-ready", "The log runs."))
             pen = Witnessed(secrets.leaves)
@@ -262,17 +259,3 @@ async def _grow(
     except asyncio.CancelledError:  # the sequencer has shown its newest checkpoint
         await cosigning.last_round()
         raise
-
-
-async def _signer_there(signer: SignerClient) -> None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + SIGNER_START_S
-    while True:
-        try:
-            await signer.state()
-        except LedgerError:
-            if loop.time() > until:
-                raise
-            await asyncio.sleep(_POLL_S)
-        else:
-            return
