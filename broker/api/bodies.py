@@ -35,8 +35,15 @@ async def read_body(request: Request, model: type[_Model], *, max_bytes: int) ->
         raise invalid(error, model) from None
 
 
-async def read_bytes(request: Request, *, max_bytes: int) -> bytes:
+async def read_bytes(
+    request: Request, *, max_bytes: int, within_s: float = READ_TIMEOUT_S
+) -> bytes:
     """Return the body as it is.
+
+    Args:
+        request: Nothing of its body is read yet.
+        max_bytes: More is refused, and not read.
+        within_s: All of it must be here after so many seconds.
 
     Raises:
         RequestError: Too long, or too slow.
@@ -47,7 +54,7 @@ async def read_bytes(request: Request, *, max_bytes: int) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
+        async with asyncio.timeout(within_s):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > max_bytes:

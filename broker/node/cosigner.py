@@ -18,12 +18,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.log.answered import answered_for
-from broker.log.checkpoint import parse_checkpoint
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
+from broker.log.note import Note
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
 from broker.log.regional import log_vkeys, regional_policy, witness_name
-from broker.log.witness import Acceptable, Seen, WitnessRefusal, judge, report_of
+from broker.log.witness import Acceptable, Seen, WitnessRefusal, WitnessRequest, judge, report_of
 from broker.logs import get_logger
 from broker.node import alarms, logstate
 from broker.node.lending import Lending
@@ -75,6 +76,7 @@ class Cosigner:
     next_seed: bytes = b""
     _untold: list[bytes] = field(default_factory=list, repr=False)
     _heard: int = 0  # Reports of others, of this run of the hub's log.
+    _sure: bool = False  # Since this start it found out what it cosigned last.
 
     async def round(self) -> bool:
         """Ask what to cosign, and hand it in; return whether something was asked.
@@ -83,13 +85,12 @@ class Cosigner:
             BrokerError: The hub does not answer, or the database did not keep it.
             LogError: After a restoration: what others cosigned is not one tree.
         """
-        log = self._log()
-        if log is None or self.present.member not in self.present.view.witness_keys(
-            at=self.present.now()
-        ):
+        log = self.witnessed_log()
+        if log is None:
             return False
         hub = HubServices(self.link, self.present.member)
-        if not await self._remembers(hub, log):
+        self._sure = await self._remembers(hub, log)
+        if not self._sure:
             return False
         asked = await self._ask(hub, log)
         if asked.startswith(LEND):
@@ -114,29 +115,44 @@ class Cosigner:
             await self._tell(hub, log)
             await self._hear(hub, log)
 
-    async def answer(self, asked: bytes) -> tuple[HTTPStatus, bytes]:
+    async def answer(self, asked: bytes, *, by_hub: bool = True) -> tuple[HTTPStatus, bytes]:
         """Return status and body for a request to cosign, as over HTTP.
 
         Args:
             asked: The body of the request, not trusted.
+            by_hub: Whether the log itself asks, and answers for all of the request, or a stranger.
 
         Raises:
             StoreError: Nothing was kept, and so nothing is signed.
         """
-        log, now = self._log(), self.present.now()
+        log, now = self._log() if by_hub else self.witnessed_log(), self.present.now()
         if log is None:
             return HTTPStatus.NOT_FOUND, b"no log is known\n"
         keys = log_vkeys(log)
         async with self.database.read() as connection:
             seen, _ = await seen_of(connection, log.origin)
             lost = await restored_at(connection) is not None
+            copied = (await copied_of(connection, log.origin)).size
         judged = judge(asked, keys=keys, seen=seen)
         if isinstance(judged, WitnessRefusal):
-            await self._refused(judged, asked)
+            if by_hub:
+                await self._refused(judged, asked)
+            else:
+                await self._refused_stranger(judged, answered_for(asked, keys), copied)
             return judged.status, judged.body
         if lost:
             return HTTPStatus.SERVICE_UNAVAILABLE, b"restored from a backup\n"
+        if not (by_hub or self._sure):  # else a backup would sign what it cosigned otherwise
+            return HTTPStatus.SERVICE_UNAVAILABLE, b"not sure yet what was cosigned last\n"
         return await self._sign(log, judged, seen, now)
+
+    def witnessed_log(self) -> LogDocument | None:
+        """Return the log that this node is a witness of now; None if it is of none."""
+        log = self._log()
+        if log is None:
+            return None
+        listed = self.present.view.witness_keys(at=self.present.now())
+        return log if self.present.member in listed else None
 
     def signer(self) -> NoteSigner:
         """Return what signs under this witness's name."""
@@ -265,15 +281,32 @@ class Cosigner:
 
     async def _refused(self, refusal: WitnessRefusal, asked: bytes) -> None:
         _log.warning("not-cosigned", status=refusal.status.value)
-        if refusal.checkpoint is None:
+        if refusal.checkpoint is not None:
+            await self._keep(refusal.checkpoint, asked, loud=refusal.evidence)
+
+    async def _refused_stranger(
+        self, refusal: WitnessRefusal, note: Note | None, copied: int
+    ) -> None:
+        """Keep what the log signed, unless our copy has it: anybody may show what is public.
+
+        Of the request nothing is kept but that: the rest is the stranger's.
+        """
+        _log.info("not-cosigned", status=refusal.status.value)
+        if note is None:
             return
-        self.suspects.add(refusal.checkpoint, asked)
-        if asked not in self._untold and len(self._untold) < MAX_WAITING:
-            self._untold.append(asked)
-        if refusal.evidence:
+        checkpoint = parse_checkpoint(note.text)
+        if not self.suspects.is_ours(checkpoint, copied):
+            asked = WitnessRequest(0, (), note).to_bytes()
+            await self._keep(checkpoint, asked, loud=refusal.forks)
+
+    async def _keep(self, checkpoint: Checkpoint, asked: bytes, *, loud: bool) -> None:
+        self.suspects.add(checkpoint, asked)
+        if loud:
             await self._alarm(REFUSED, asked)
         else:
             await asyncio.to_thread(self.evidence.keep, OVERTAKEN, asked)
+        if asked not in self._untold and len(self._untold) < MAX_WAITING:
+            self._untold.append(asked)
 
     async def _alarm(self, code: str, raw: bytes) -> None:
         _log.error(code, alarm=code)
@@ -286,11 +319,12 @@ class Cosigner:
         return found[:MAX_WAITING]
 
     async def _tell(self, hub: HubServices, log: LogDocument) -> None:
-        while self._untold:
-            told = report_of(self._untold[-1], log_vkeys(log), max_bytes=MAX_REPORT_BYTES)
+        for asked in reversed(tuple(self._untold)):  # others may come meanwhile
+            told = report_of(asked, log_vkeys(log), max_bytes=MAX_REPORT_BYTES)
             if told is not None:
                 await hub.witness(Witnessing.REPORT, told)
-            self._untold.pop()
+            if asked in self._untold:
+                self._untold.remove(asked)
 
     async def _hear(self, hub: HubServices, log: LogDocument) -> None:
         """Take what other witnesses refused; what the log did not sign counts for nothing."""

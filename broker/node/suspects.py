@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.log.checkpoint import Checkpoint
+from broker.log.errors import LogError
 from broker.log.merkle import tree_root
 from broker.log.tiles import lookup_in
 from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.logevidence import LogEvidence
 from broker.node.present import Present
-from broker.store.database import Database
+from broker.store.database import Database, StoreError
 from broker.store.tilefiles import TileFiles
 
 FORK: Final = "log-fork"
@@ -26,7 +27,7 @@ _log = get_logger()
 
 @dataclass
 class Suspects:
-    """Owned by the task that watches the log; nobody else writes it."""
+    """Written by the node's own loop alone: by the task that watches the log, and as a witness."""
 
     present: Present
     database: Database
@@ -46,6 +47,15 @@ class Suspects:
         if all(asked != known for _, known in self._waiting):
             self._waiting.append((checkpoint, asked))
 
+    def is_ours(self, checkpoint: Checkpoint, copied: int) -> bool:
+        """Return whether a copy of `copied` leaves begins with the checkpoint's tree."""
+        if checkpoint.size > copied:
+            return False
+        try:
+            return tree_root(checkpoint.size, lookup_in(self.files.read, copied)) == checkpoint.root
+        except (LogError, StoreError):  # a damaged copy clears nobody
+            return False
+
     async def check(self, copied: int) -> int:
         """Hold against a copy of `copied` leaves what is not larger; return how many are forks.
 
@@ -60,7 +70,8 @@ class Suspects:
             if checkpoint.size and tree_root(checkpoint.size, lookup) != checkpoint.root:
                 forks += 1
                 await self._alarm(asked)
-            self._waiting.remove((checkpoint, asked))
+            if (checkpoint, asked) in self._waiting:  # else a newer one took its room meanwhile
+                self._waiting.remove((checkpoint, asked))
         return forks
 
     async def _alarm(self, asked: bytes) -> None:

@@ -17,14 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from fastapi import FastAPI
 from pydantic import Field, ValidationError
 
 from broker import clock
 from broker.api import TLSPort, TokenBook, create_app, serving
-from broker.api.monitoring import monitoring_app
-from broker.api.routes.probes import node_checks
 from broker.api.serving import PlainPort
+from broker.cli.admin.node_ports import monitored, witnessing
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node.alarms import say_unusable
@@ -73,6 +71,11 @@ class NodeConfig(Strict):
         metrics_host: Address of a port for monitoring alone, without TLS or token: keep it on this
             machine, or in a network of its own.
         metrics_port: That port; 0 for none. The API offers the same to a token that may monitor.
+        witness_host: Address of a port for the node's witness alone, which answers any client of
+            C2SP tlog-witness.
+        witness_port: That port; 0 for none: the log itself is witnessed over the link to the hub.
+        witness_certificate: PEM file of its certificate, and `witness_key` of its key; without
+            them it speaks plain HTTP: keep it on this machine, behind a proxy that speaks TLS.
         directory_wait_min: Minutes without a quorum of witnesses after which a newer directory is
             used although the log does not prove it; 0 for never.
     """
@@ -90,6 +93,10 @@ class NodeConfig(Strict):
     attachments_in_mib: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 16_384
     metrics_host: Annotated[str, Field(max_length=253)] = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    witness_host: Annotated[str, Field(max_length=253)] = "127.0.0.1"
+    witness_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    witness_certificate: Annotated[str, Field(max_length=400)] = ""
+    witness_key: Annotated[str, Field(max_length=400)] = ""
     directory_wait_min: Annotated[int, Field(ge=0, le=10_080)] = 60
 
 
@@ -158,6 +165,8 @@ class NodePlace:
         found = {"hub-authority": self.authority_file}
         if config.tls_certificate:
             found["api"] = Path(config.tls_certificate)
+        if config.witness_certificate:
+            found["witness"] = Path(config.witness_certificate)
         return found
 
     def authority_pem(self) -> bytes:
@@ -310,7 +319,8 @@ async def run_node(
         node = opened.node
         app = create_app(node, TokenBook(node.database), certificates=place.certificates(config))
         async with (
-            _monitored(config, node, app),
+            monitored(_monitoring_port(config), node, app),
+            witnessing(_witness_port(config), node),
             serving(app, unix_path=place.socket, tls=_tls(config)) as served,
         ):
             on_ready(place.socket, served.port)
@@ -351,24 +361,17 @@ def _absent_token(identity: MemberIdentity) -> TokenError | None:
     return None
 
 
-@asynccontextmanager
-async def _monitored(config: NodeConfig, node: Node, app: FastAPI) -> AsyncIterator[None]:
-    """Answer monitoring on its port, if there is one, while the block runs."""
-    if not config.metrics_port:
-        yield
-        return
+def _monitoring_port(config: NodeConfig) -> PlainPort | None:
+    return PlainPort(config.metrics_host, config.metrics_port) if config.metrics_port else None
 
-    async def checks() -> Mapping[str, bool]:
-        return await node_checks(node)
 
-    async def exposition() -> bytes:
-        metrics, gate = app.state.metrics, app.state.gate
-        text: bytes = metrics.exposition(await node.status(), streams=gate.streams, now=clock.now())
-        return text
-
-    plain = PlainPort(config.metrics_host, config.metrics_port)
-    async with serving(monitoring_app(checks, exposition), plain=plain):
-        yield
+def _witness_port(config: NodeConfig) -> PlainPort | TLSPort | None:
+    if not config.witness_port:
+        return None
+    host, port, certificate = config.witness_host, config.witness_port, config.witness_certificate
+    if not certificate:
+        return PlainPort(host, port)
+    return TLSPort(host, port, Path(certificate), Path(config.witness_key))
 
 
 def _tls(config: NodeConfig) -> TLSPort | None:

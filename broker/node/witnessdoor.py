@@ -1,0 +1,53 @@
+"""What anybody may ask of this node's witness. Source: C2SP tlog-witness.
+
+The log is witnessed over NATS; this is the same witness for whoever else has a checkpoint of it.
+Who asks is not known here: so nothing that a stranger could make out of public checkpoints raises
+an alarm or fills a disk. A second tree under the log's signature does, whoever brings it.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from broker.errors import BrokerError
+from broker.logs import get_logger
+from broker.node.cosigner import Cosigner
+from broker.node.logstate import seen_of
+from keys.primitives.hashing import sha256
+
+_log = get_logger()
+_BUSY: Final = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+@dataclass(frozen=True)
+class WitnessDoor:
+    """The witness of one node, as strangers see it."""
+
+    cosigner: Cosigner
+
+    async def add_checkpoint(self, body: bytes) -> tuple[HTTPStatus, bytes]:
+        """Return status and body for a request to cosign.
+
+        Args:
+            body: As `broker.log.witness` has it, not trusted.
+        """
+        try:
+            return await self.cosigner.answer(body, by_hub=False)
+        except BrokerError as error:  # nothing was kept, and so nothing is signed
+            _log.error("not-cosigned", error_code=error.code)
+            return _BUSY, b"nothing can be kept now\n"
+
+    async def checkpoint(self, origin_hash: str) -> bytes | None:
+        """Return the note cosigned last of the log whose origin has this SHA-256, in hexadecimal.
+
+        Under it stand the signatures of the log and of this witness. None if there is none.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        log = self.cosigner.witnessed_log()
+        if log is None or sha256(log.origin.encode()).hex() != origin_hash:
+            return None
+        async with self.cosigner.database.read() as connection:
+            _, note = await seen_of(connection, log.origin)
+        return note or None
