@@ -13,6 +13,7 @@ ALARMS: Final = dict(
         phrase("alarm-log-fork", "the log has two histories; keep the evidence, tell the others"),
         phrase("alarm-log-broken", "the hub's log was changed afterwards; tell the others"),
         phrase("alarm-log-inconsistent", "the hub's log does not continue what was signed before"),
+        phrase("alarm-evidence-not-kept", "evidence about the log finds no room; carry it away"),
         phrase("alarm-log-not-proven", "the log does not show a decision about your mail in time"),
         phrase("alarm-log-leaf-mismatch", "the log says something else of your mail than the hub"),
         phrase("alarm-mail-awaits-log", "mail under a stolen key waits for the log to prove it"),

@@ -1,9 +1,11 @@
 """Files that show what the log's owner signed and a witness refused: kept for ever.
 
 Each kind has room of its own: who sends many harmless ones leaves the room for the others alone.
+What finds no room is said: a person carries the files away, and there is room again.
 """
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +22,18 @@ _log = get_logger()
 
 @dataclass(frozen=True)
 class LogEvidence:
-    """Where one node keeps it."""
+    """Where one node keeps it.
+
+    Attributes:
+        lost: Set once something was not kept, since the disk or its kind's room is full; whoever
+            raises the alarm clears it.
+    """
 
     folder: Path
+    lost: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def keep(self, what: str, raw: bytes) -> Path:
-        """Return the file in which `raw` lies from now on; the folder if it holds enough.
+        """Return the file in which `raw` lies from now on; the folder if it has no room for it.
 
         A disk that does not take it delays no alarm.
         """
@@ -37,7 +45,10 @@ class LogEvidence:
                 write_private(path, raw)
         except (OSError, KeyFileError) as error:
             _log.error("evidence-not-kept", error=type(error).__name__)
-        return path if path.exists() else self.folder
+        if path.exists():
+            return path
+        self.lost.set()
+        return self.folder
 
     def kept(self, what: str) -> list[bytes]:
         """Return what is kept under `what`, the newest first; what cannot be read is left out."""

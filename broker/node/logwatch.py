@@ -15,6 +15,7 @@ from broker.log.note import parse_note
 from broker.log.regional import regional_policy
 from broker.logs import get_logger
 from broker.node import proofs
+from broker.node.alarms import raise_alarm
 from broker.node.cosigner import Cosigner
 from broker.node.directorygate import DirectoryGate
 from broker.node.held import HeldMail
@@ -36,6 +37,7 @@ from schemas.errors import SchemaError
 
 POLL_S: Final = 10.0
 HASTE_S: Final = 1.0  # while something of ours has no proof yet
+NOT_KEPT: Final = "evidence-not-kept"
 COMPARE_S: Final = 600.0  # 85 kB each time at most, which a line of 64 kbit/s bears
 _log = get_logger()
 
@@ -67,7 +69,7 @@ class LogWatch:
 
     def __post_init__(self) -> None:
         """Join the halves."""
-        evidence = LogEvidence(self.folder.parent / "evidence" / "log")
+        self.evidence = evidence = LogEvidence(self.folder.parent / "evidence" / "log")
         self.files = TileFiles(self.folder)
         self.suspects = Suspects(self.present, self.database, self.files, evidence)
         self.cosigner = Cosigner(
@@ -113,6 +115,7 @@ class LogWatch:
             await self.mirror.repair()
 
     async def _step(self) -> None:
+        await self._say_lost()
         await self.cosigner.round()
         await self.mirror.follow()
         await self.gate.settle()
@@ -124,6 +127,20 @@ class LogWatch:
         if self.present.has_directory and self.present.view.hub.log is not None:
             copied, _ = await self.mirror.sizes(self.present.view.hub.log.origin)
             await self.suspects.check(copied)
+
+    async def _say_lost(self) -> None:
+        """Raise an alarm if evidence found no room; again, until the database has it."""
+        lost = self.evidence.lost
+        if not lost.is_set():
+            return
+        lost.clear()
+        _log.error(NOT_KEPT, alarm=NOT_KEPT)
+        now, detail = self.present.now(), str(self.evidence.folder)
+        try:
+            await self.database.change(lambda c: raise_alarm(c, NOT_KEPT, now=now, detail=detail))
+        except StoreError:
+            lost.set()
+            raise
 
     def _owed(self) -> int:
         """Return how many decisions about our mail wait for the log."""

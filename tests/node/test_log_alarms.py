@@ -232,6 +232,31 @@ def test_many_harmless_refusals_leave_room_for_the_others(tmp_path: Path) -> Non
     assert evidence.kept("log-fork") == [b"two trees"]
 
 
+async def test_evidence_that_finds_no_room_is_an_alarm_and_room_made_is_used(
+    watched: Watched,
+) -> None:
+    await watched.grow(4)
+    await watched.steps()
+    cosigner = watched.watch("SG").cosigner
+    for number in range(MAX_KEPT):
+        cosigner.evidence.keep("log-refused", b"%d" % number)
+    await watched.steps("SG")
+    assert await watched.alarms("SG") == []
+    tree = Frontier().append(leaf_hash(each.raw) for each in entries(0, 3))
+    asked = WitnessRequest(0, (), KEYS.sign(Checkpoint(ORIGIN, 3, tree.root()))).to_bytes()
+    assert (await cosigner.answer(asked))[0].value == 409
+    for _ in range(2):
+        await watched.steps("SG")
+    (alarm,) = (await watched.nodes["SG"].status()).alarms
+    assert (alarm.code, alarm.count) == ("evidence-not-kept", 1)
+    assert alarm.detail == str(cosigner.evidence.folder)
+    next(cosigner.evidence.folder.iterdir()).unlink()
+    await cosigner.answer(asked)
+    assert asked in cosigner.evidence.kept("log-refused")
+    await watched.steps("SG")
+    assert (await watched.nodes["SG"].status()).alarms == (alarm,)
+
+
 @pytest.mark.parametrize("old", [0, 2, 9])
 async def test_what_the_log_signed_and_we_refused_is_kept_and_told_to_the_others(
     watched: Watched, old: int

@@ -21,6 +21,7 @@ LOG_ALARMS = (
     "log-fork",
     "log-broken",
     "log-inconsistent",
+    "evidence-not-kept",
     "log-not-proven",
     "log-leaf-mismatch",
     "log-stalled",
