@@ -77,7 +77,7 @@ class Borrowing:
                     raise
                 _log.error(AHEAD, alarm=AHEAD)
                 size = await self._borrow(size, error)
-        self.standings.borrows = self.standings.lacks = False
+        self.standings.complete()
 
     def next(self, member: bytes) -> bytes | None:
         """Return which file of its copy `member` shall hand in, if it is its turn."""

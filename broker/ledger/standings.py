@@ -23,6 +23,7 @@ from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import lookup_in
 from broker.log.witness import parse_request
 from broker.logs import get_logger
+from broker.store.lacking import Lacking
 from broker.store.tilefiles import TileFiles
 from broker.transport.services import MAX_REPORT_BYTES, TAKEN, cosigned_answer
 
@@ -120,6 +121,15 @@ class Standings:
         """Return what every witness cosigned last, for one that lost its memory."""
         return cosigned_answer([each.note.to_bytes() for each in self.latest.values() if each])
 
+    def complete(self) -> None:
+        """Note that all leaves are here: from now on, who has more stops the log.
+
+        Raises:
+            StoreError: `log-disk`.
+        """
+        self.borrows = self.lacks = False
+        Lacking(self.files.folder).forget()
+
     def refute(self) -> bool:
         """Return whether what a witness showed forbids growth, whatever an operator lets."""
         return self.lacks or self.wrong is not None
@@ -174,6 +184,7 @@ class Standings:
         except LedgerError as error:
             if self.borrows and error.code == AHEAD:  # it is seen again after that
                 self.lacks = True
+                Lacking(self.files.folder).mark()
                 return
             if self.wrong is None:
                 _log.error(error.code, member=member.decode(), size=seen.size, alarm=error.code)

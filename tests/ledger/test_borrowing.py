@@ -20,6 +20,7 @@ from broker.ledger.state import Beside
 from broker.log.checkpoint import Checkpoint
 from broker.log.tiles import Tile, encode_bundle
 from broker.node.lending import Lending
+from broker.store.lacking import Lacking
 from broker.transport.services import REFUSED, HubServices, Witnessing
 from tests.ledger.growing import a_log
 from tests.ledger.stages import sequencer_of
@@ -88,7 +89,10 @@ async def test_what_was_signed_comes_back_from_the_member_that_cosigned_most(
     signed = watched.policy().verify_log(watched.committer.files.checkpoint() or b"").checkpoint
     async with put_back(watched, tmp_path / "backup") as again:
         assert again.checkpoint.size == 300
+        mark = Lacking(again.committer.files.folder)
+        mark.mark()  # by an earlier start
         await again.agreed("SG", "MY", "VN")
+        assert not mark.is_marked()
         assert again.checkpoint == signed  # all 345, five of which SG alone had cosigned
         await again.cosigning.tick()  # nothing is wrong any more
         await grow(again.committer, (await again.committer.recover()).size, 3)
