@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from broker.log.errors import LogError
-from broker.log.leaf import ZERO, parse_leaf, signed_bytes
+from broker.log.leaf import SEQUENCER, ZERO, LeafKind, Statement, parse_leaf, signed_bytes
 from broker.log.merkle import leaf_hash
 from broker.log.tiles import TILE_WIDTH, parse_bundle, tile_root
 from keys.errors import SignatureError
@@ -14,6 +14,26 @@ from keys.primitives.signing import VerifyKey
 
 Said: TypeAlias = tuple[int, int, int, str, int, int]
 """Of one leaf: index, kind, time_s, gateway, boot, seq. Plain, so that it travels quickly."""
+
+# What each may state. Whoever held either key could otherwise speak in the other's name.
+_BY_GATEWAYS: Final = frozenset(
+    {LeafKind.DECISION, LeafKind.EXERCISE, LeafKind.GATEWAY, LeafKind.VOID}
+)
+_BY_THE_LOG: Final = frozenset(LeafKind) - {LeafKind.DECISION, LeafKind.EXERCISE, LeafKind.GATEWAY}
+
+
+@dataclass(frozen=True)
+class LeafKey:
+    """A key under which leaves are signed, and whose it is.
+
+    Attributes:
+        raw: 32 bytes of Ed25519.
+        of_log: Whether it is the sequencer's. That one states what no gateway says, and gives
+            numbers back that a gateway left open; it decides nothing.
+    """
+
+    raw: bytes
+    of_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,8 +45,9 @@ class LeavesRead:
         root: Of those, if they are a full tile.
         said: Of all entries that are leaves.
         bad: Indices of those that are none.
-        forged: Indices of leaves that no known gateway signed.
+        forged: Indices of leaves that nobody signed who may state them.
         refs: Indices of leaves that refer to another.
+        voided: Indices of voids of a gateway's number that the log signed in its place.
     """
 
     hashes: tuple[bytes, ...]
@@ -35,51 +56,72 @@ class LeavesRead:
     bad: list[int]
     forged: list[int]
     refs: list[int]
+    voided: list[int]
 
 
 def read_bundles(
-    bundles: Sequence[tuple[int, int, bytes]], keys: tuple[bytes, ...]
+    bundles: Sequence[tuple[int, int, bytes]], keys: tuple[LeafKey, ...]
 ) -> list[LeavesRead]:
     """Return what stands in some bundles.
 
     Args:
         bundles: Index of the first leaf, how many there are, and the well-formed bundle.
-        keys: Raw Ed25519 keys; none: signatures are not looked at.
+        keys: Of gateways and of the log; none: signatures are not looked at.
     """
     return [_read(first, parse_bundle(raw, width), _keyring(keys)) for first, width, raw in bundles]
 
 
-class _Keyring:
-    """Knows which key was a gateway's last, and tries that one first."""
+class _Keys:
+    """Knows which key was a name's last, and tries that one first."""
 
-    def __init__(self, keys: tuple[bytes, ...]) -> None:
-        self._keys = [VerifyKey(raw) for raw in keys]
+    def __init__(self, keys: Sequence[LeafKey]) -> None:
+        self._keys = [VerifyKey(key.raw) for key in keys]
         self._last: dict[str, VerifyKey] = {}
 
-    def signed(self, gateway: str, entry: bytes) -> bool:
-        if not self._keys:
-            return True
-        signature, message = signed_bytes(entry)
-        last = self._last.get(gateway)
+    def signed(self, name: str, signature: bytes, message: bytes) -> bool:
+        last = self._last.get(name)
         for key in (last, *self._keys) if last is not None else self._keys:
             try:
                 key.verify(signature, message)
             except SignatureError:
                 continue
-            self._last[gateway] = key
+            self._last[name] = key
             return True
         return False
 
 
+class _Keyring:
+    """Who signed a leaf, and whether they may state it."""
+
+    def __init__(self, keys: tuple[LeafKey, ...]) -> None:
+        self._gateways = _Keys([key for key in keys if not key.of_log])
+        self._log = _Keys([key for key in keys if key.of_log])
+
+    def look(self, index: int, said: Statement, entry: bytes, read: LeavesRead) -> None:
+        signature, message = signed_bytes(entry)
+        if said.gateway == SEQUENCER:
+            known = said.kind in _BY_THE_LOG and self._log.signed(SEQUENCER, signature, message)
+        elif said.kind in _BY_GATEWAYS:
+            known = self._gateways.signed(said.gateway, signature, message)
+            if not known and said.kind is LeafKind.VOID:
+                known = self._log.signed(SEQUENCER, signature, message)
+                if known:
+                    read.voided.append(index)
+        else:
+            known = False
+        if not known:
+            read.forged.append(index)
+
+
 @lru_cache(maxsize=1)
-def _keyring(keys: tuple[bytes, ...]) -> _Keyring:
-    return _Keyring(keys)
+def _keyring(keys: tuple[LeafKey, ...]) -> _Keyring | None:
+    return _Keyring(keys) if keys else None
 
 
-def _read(first: int, entries: tuple[bytes, ...], keyring: _Keyring) -> LeavesRead:
+def _read(first: int, entries: tuple[bytes, ...], keyring: _Keyring | None) -> LeavesRead:
     hashes = tuple(leaf_hash(entry) for entry in entries)
     root = tile_root(hashes) if len(hashes) == TILE_WIDTH else b""
-    read = LeavesRead(hashes, root, [], [], [], [])
+    read = LeavesRead(hashes, root, [], [], [], [], [])
     for index, entry in enumerate(entries, start=first):
         try:
             leaf = parse_leaf(entry)
@@ -90,6 +132,6 @@ def _read(first: int, entries: tuple[bytes, ...], keyring: _Keyring) -> LeavesRe
         read.said.append((index, said.kind.value, said.time_s, said.gateway, said.boot, said.seq))
         if said.ref != ZERO:
             read.refs.append(index)
-        if not keyring.signed(said.gateway, entry):
-            read.forged.append(index)
+        if keyring is not None:
+            keyring.look(index, said, entry, read)
     return read

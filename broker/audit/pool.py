@@ -8,7 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Final, TypeAlias
 
-from broker.audit.leafread import LeavesRead, read_bundles
+from broker.audit.leafread import LeafKey, LeavesRead, read_bundles
 from broker.audit.walk import Gap, Part
 from broker.errors import BrokerError
 
@@ -21,7 +21,7 @@ Given: TypeAlias = tuple[Step, LeavesRead | None]
 
 
 def read_in_order(
-    steps: Iterable[Step], keys: tuple[bytes, ...], *, processes: int
+    steps: Iterable[Step], keys: tuple[LeafKey, ...], *, processes: int
 ) -> Iterator[Given]:
     """Yield every step, and what stands in its entries if it has any.
 
@@ -43,7 +43,7 @@ def read_in_order(
 
 
 def _in_processes(
-    chunks: Iterable[list[Step]], keys: tuple[bytes, ...], processes: int
+    chunks: Iterable[list[Step]], keys: tuple[LeafKey, ...], processes: int
 ) -> Iterator[Given]:
     # Not forked: the progress bar has a thread, and a fork beside a thread may never come back.
     context = multiprocessing.get_context("spawn")

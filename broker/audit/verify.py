@@ -16,7 +16,7 @@ from broker.audit.bundle import CHECKPOINT, Bundle, anybodys
 from broker.audit.counters import Counters
 from broker.audit.findings import Exit, Findings, Places
 from broker.audit.history import UNREADABLE, Fork, History
-from broker.audit.leafread import LeavesRead
+from broker.audit.leafread import LeafKey, LeavesRead
 from broker.audit.openings import Entries, Openings
 from broker.audit.pool import SMALL, read_in_order
 from broker.audit.proofs import Proofs
@@ -31,7 +31,6 @@ from broker.log.merkle import leaf_hash
 from broker.log.note import parse_note
 from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import HASH_BYTES, TILE_WIDTH, Tile
-from keys.primitives.signing import VerifyKey
 
 _REST: Final = ("witnesses", "age", "entries", "root", "tiles", "older checkpoints", "leaves",
                 "gateway signatures", "counters", "times", "openings", "proofs", "erasures",
@@ -65,6 +64,7 @@ class _Leaves:
     bad: Places = field(default_factory=Places)
     forged: Places = field(default_factory=Places)
     refs: Places = field(default_factory=Places)
+    voided: Places = field(default_factory=Places)
     erasures: int = 0
     count: int = 0
 
@@ -81,6 +81,8 @@ class _Leaves:
             self.bad.add(index)
         for index in read.forged:
             self.forged.add(index)
+        for index in read.voided:
+            self.voided.add(index)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Auditor:
     Attributes:
         policy: Trusted keys and the quorum; the auditor's own.
         policy_hash: SHA-256 of the policy's file, to be told.
-        gateways: Keys under which leaves are signed; without them no log that has leaves passes.
+        gateways: Keys under which leaves are signed, the log's own among them; without any no log
+            that has leaves passes.
         max_age: Since when a quorum must have cosigned; None: any time.
         tiles_only: The tiles and checkpoints of any C2SP log, its entries unread.
         processes: How many may check signatures at once.
@@ -99,7 +102,7 @@ class Auditor:
 
     policy: Policy
     policy_hash: bytes
-    gateways: Sequence[VerifyKey] = ()
+    gateways: Sequence[LeafKey] = ()
     max_age: timedelta | None = None
     tiles_only: bool = False
     processes: int = 1
@@ -181,9 +184,8 @@ class Auditor:
         check_order(findings, history.all_signed())
 
     def _walk(self, walk: Walk, tree: Tree, leaves: _Leaves, tally: Tally) -> None:
-        keys = tuple(key.raw for key in self.gateways)
         processes = self.processes if walk.size >= SMALL and not self.tiles_only else 1
-        for step, read in read_in_order(walk.steps(), keys, processes=processes):
+        for step, read in read_in_order(walk.steps(), tuple(self.gateways), processes=processes):
             tree.take(step, read)
             if read is not None:
                 leaves.take(read, tally)
@@ -206,6 +208,9 @@ class Auditor:
             name = kind.name.lower()
             if count := audited.tally.kinds.get(name):
                 findings.warned("events", f"{count} leaves say {name}: ask the hub")
+        if voided := leaves.voided.count:  # where a gateway says nothing, the log may hide it
+            said = f"{voided} numbers were voided by the log, not by their gateway: ask the hub"
+            findings.warned("events", f"{said}; at {leaves.voided.shown}")
 
     def _hashes(self, entries: Entries) -> Callable[[int], bytes | None]:
         def hash_at(index: int) -> bytes | None:

@@ -22,6 +22,7 @@ LEAF_VERSION: Final = 1
 MAX_LEAF_BYTES: Final = 400
 MAX_NAME_BYTES: Final = 64
 TIME_STEP_S: Final = 10
+SEQUENCER: Final = "sequencer"  # the name under which the log itself speaks, and no gateway may
 HASH_BYTES: Final = 32
 STREAM_BYTES: Final = 16
 ZERO: Final = bytes(HASH_BYTES)

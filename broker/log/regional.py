@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from broker.log.errors import LogError
+from broker.log.leaf import SEQUENCER
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Group, KnownLog, Policy, Witness, supermajority
 from keys.directory.view import DirectoryView
@@ -67,5 +68,5 @@ def leaf_vkeys(hub: HubDocument) -> tuple[VKey, ...]:
         for number, entry in enumerate(hub.gateway_keys, start=1)
     ]
     if hub.log is not None:
-        found.append(VKey(f"{origin}/sequencer", SignatureType.ED25519, hub.log.sequencer))
+        found.append(VKey(f"{origin}/{SEQUENCER}", SignatureType.ED25519, hub.log.sequencer))
     return tuple(found)

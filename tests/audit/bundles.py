@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from broker.log.checkpoint import Checkpoint
-from broker.log.leaf import LeafKind, Statement
+from broker.log.leaf import SEQUENCER, LeafKind, Statement
 from broker.log.merkle import Frontier, inclusion_proof, leaf_hash
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
@@ -20,7 +20,11 @@ WITNESSES = tuple(
     for name in "abc"
 )
 GATEWAY = SignKey.generate()
-GATEWAYS = VKey("gateway", SignatureType.ED25519, GATEWAY.public.raw).to_text() + "\n"
+PEN = SignKey.generate()  # of the log itself
+GATEWAYS = "".join(
+    f"{VKey(f'{ORIGIN}/{name}', SignatureType.ED25519, key.public.raw).to_text()}\n"
+    for name, key in (("gateway-1", GATEWAY), (SEQUENCER, PEN))
+)
 START_S = 1_790_000_000
 STREAM = bytes(16)
 
@@ -43,6 +47,11 @@ def said(seq: int, **changes: object) -> Statement:
 
 def entry(seq: int, **changes: object) -> bytes:
     return leaf(said(seq, **changes))
+
+
+def of_log(seq: int, **changes: object) -> bytes:
+    """A leaf that the log itself signs."""
+    return leaf(said(seq, **{"gateway": SEQUENCER, "boot": 5, **changes}), PEN)
 
 
 def policy_text(*, quorum: int | None = None) -> str:

@@ -9,7 +9,7 @@ from broker.audit.counters import Counters
 from broker.audit.findings import Findings
 from broker.log.leaf import LeafKind
 from tests.audit.asking import Desk, line_of
-from tests.audit.bundles import START_S, entry, note_of, write_log
+from tests.audit.bundles import START_S, entry, note_of, of_log, write_log
 
 
 def told(*leaves: tuple[int, int], cosigned_s: int = 0, whole: bool = True) -> str:
@@ -95,7 +95,7 @@ def test_hours_that_go_back_are_told(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_gaps_and_faults_are_shown(desk: Desk, tmp_path: Path) -> None:
-    entries = [entry(0, kind=LeafKind.STREAM), entry(1, kind=LeafKind.FAULT)]
+    entries = [of_log(0, kind=LeafKind.STREAM), of_log(1, kind=LeafKind.FAULT)]
     code, output = desk.verify(write_log(tmp_path / "log", entries))
     assert code == 0
     assert "WARN events: 1 leaves say stream: ask the hub" in output

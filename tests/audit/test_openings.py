@@ -15,7 +15,7 @@ from broker.log.merkle import leaf_hash
 from schemas.decision import Decision, Opening, Salts
 from schemas.vocabulary import Status
 from tests.audit.asking import Desk, line_of
-from tests.audit.bundles import entry, leaf, put, write_log
+from tests.audit.bundles import entry, leaf, of_log, put, write_log
 from tests.support.envelopes import decide, make
 from tests.support.region import make_region
 
@@ -31,14 +31,14 @@ def of(decision: Decision, seq: int) -> bytes:
 
 
 def erasure(seq: int, about: bytes, salt: bytes = SALT) -> bytes:
-    return entry(seq, kind=LeafKind.ERASURE, ref=erasure_ref(salt, leaf_hash(about)))
+    return of_log(seq, kind=LeafKind.ERASURE, ref=erasure_ref(salt, leaf_hash(about)))
 
 
 def opening_of_erasure(index: int, salt: bytes = SALT) -> bytes:
     return struct.pack(">32sQ", salt, index)
 
 
-ENTRIES = [of(REAL, 0), entry(0), of(EXERCISE, 1), erasure(1, entry(0)), of(OTHER, 2)]
+ENTRIES = [of(REAL, 0), entry(0), of(EXERCISE, 1), erasure(0, entry(0)), of(OTHER, 2)]
 
 
 @pytest.fixture
@@ -144,9 +144,9 @@ def test_an_opening_of_a_leaf_that_is_not_there_waits(desk: Desk, log: Path) -> 
 
 
 def test_only_erasures_refer_to_leaves(desk: Desk, tmp_path: Path) -> None:
-    pointless = entry(0, kind=LeafKind.ERASURE)
-    pointing = entry(1, ref=b"r" * 32)
-    log = write_log(tmp_path / "log", [pointless, pointing, erasure(2, pointing)])
+    pointless = of_log(0, kind=LeafKind.ERASURE)
+    pointing = entry(0, ref=b"r" * 32)
+    log = write_log(tmp_path / "log", [pointless, pointing, erasure(1, pointing)])
     code, output = desk.verify(log)
     assert code == 1
     assert "FAIL erasures: 2 leaves refer wrongly, at 0, 1" in output

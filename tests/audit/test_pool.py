@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 from broker.audit.bundle import opened
-from broker.audit.leafread import LeavesRead
+from broker.audit.leafread import LeafKey, LeavesRead
 from broker.audit.pool import CHUNK, read_in_order
 from broker.audit.walk import Gap, Part, Walk
 from broker.errors import BrokerError
@@ -19,7 +19,7 @@ from tests.audit.bundles import GATEWAY, entry, leaf, policy_text, said, write_l
 
 COUNT = CHUNK * 256 * 12 + 100
 FORGED = (0, 4095, 4096, 9000, COUNT - 1)
-KEYS = (SignKey.generate().public.raw, GATEWAY.public.raw)
+KEYS = (LeafKey(SignKey.generate().public.raw), LeafKey(GATEWAY.public.raw))
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,17 @@ import typer
 
 from broker import clock
 from broker.audit.bundle import CHECKPOINT, Bundle, Layered, is_bundle, opened
+from broker.audit.leafread import LeafKey
 from broker.audit.verify import Audited, Auditor
 from broker.cli.admin.audit_output import progress_bar, unreadable
 from broker.errors import BrokerError
 from broker.log.errors import LogError
+from broker.log.leaf import SEQUENCER
 from broker.log.note import MAX_NOTE_BYTES
 from broker.log.notekeys import SignatureType, parse_vkey
 from broker.log.policy import Policy
 from broker.log.policyfile import MAX_POLICY_BYTES, parse_policy
 from keys.primitives.hashing import sha256
-from keys.primitives.signing import VerifyKey
 
 PolicyFile: TypeAlias = Annotated[
     Path, typer.Option("--policy", help="Your own trust: log and witness keys, and the quorum.")
@@ -123,12 +124,19 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _gateways(path: Path) -> tuple[VerifyKey, ...]:
+def _gateways(path: Path) -> tuple[LeafKey, ...]:
+    """Return the keys in a file, one vkey a line. The log's own has a name like no gateway's."""
     try:
         keys = [parse_vkey(line) for line in read_whole(path, MAX_POLICY_BYTES).decode().split()]
     except (LogError, UnicodeDecodeError) as error:
         raise BrokerError("bad-vkey", f"{path}: {error}") from None
-    found = tuple(VerifyKey(key.public) for key in keys if key.type is SignatureType.ED25519)
+    found = {
+        LeafKey(key.public, of_log=key.name.endswith(f"/{SEQUENCER}"))
+        for key in keys
+        if key.type is SignatureType.ED25519
+    }
     if not found:
         raise BrokerError("bad-vkey", f"{path} has no key of a gateway")
-    return found
+    if len({key.raw for key in found}) != len(found):
+        raise BrokerError("bad-vkey", f"{path} has one key for a gateway and for the log")
+    return tuple(sorted(found, key=lambda key: key.raw))
