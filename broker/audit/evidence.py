@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from broker.audit.findings import Exit, Findings
+from broker.audit.findings import UNMET, Exit, Findings
 from broker.envelope.decision import verify_decision
 from broker.envelope.delivered import parse_delivered
 from broker.envelope.disclosure import Disclosure, Shown, open_disclosed
@@ -120,9 +120,7 @@ def verify_evidence(evidence: Evidence, policy: Policy, *, pinned_root: bytes) -
     """
     proved = Proved()
     view = _checked(proved, "directory", lambda: _view(evidence.directory, pinned_root))
-    proved.signed = _checked(
-        proved, "log", lambda: parse_proof(evidence.proof).verify(leaf_hash(evidence.leaf), policy)
-    )
+    proved.signed = _checked(proved, "log", lambda: _signed(evidence, policy))
     view = _by_then(view, policy, proved.signed)
     decision = _checked(proved, "decision", lambda: _decision(evidence.decision, view))
     _checked(proved, "leaf", lambda: _about(evidence.leaf, decision, view))
@@ -143,10 +141,8 @@ def _checked(proved: Proved, name: str, check: Callable[[], ResultT]) -> ResultT
     try:
         found = check()
     except (BrokerError, KeysError, SchemaError) as error:
-        unmet = error.code == "quorum-unmet"
-        proved.findings.failed(
-            name, f"{error} [{error.code}]", Exit.UNMET if unmet else Exit.BROKEN
-        )
+        end = Exit.UNMET if error.code in UNMET else Exit.BROKEN
+        proved.findings.failed(name, f"{error} [{error.code}]", end)
         return None
     proved.findings.passed(name, "verifies")
     return found
@@ -154,6 +150,12 @@ def _checked(proved: Proved, name: str, check: Callable[[], ResultT]) -> ResultT
 
 def _view(raw: bytes, pinned_root: bytes) -> DirectoryView:
     return TrustedDirectory(parse_bundle(raw), pinned_root=pinned_root).view()
+
+
+def _signed(evidence: Evidence, policy: Policy) -> SignedCheckpoint:
+    signed = parse_proof(evidence.proof).verify(leaf_hash(evidence.leaf), policy)
+    signed.require_both()
+    return signed
 
 
 def _by_then(

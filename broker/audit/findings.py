@@ -26,6 +26,10 @@ class Exit(IntEnum):
     PASS = 0
 
 
+UNREADABLE: Final = frozenset({"bad-note", "bad-checkpoint", "bad-hash"})  # it says nothing at all
+UNMET: Final = frozenset({"quorum-unmet", "one-algorithm"})  # it holds, but the auditor asked more
+
+
 @dataclass
 class Places:
     """How many places something was found at, and the first of them: memory has a bound."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.audit.bundle import OLDER, Bundle
-from broker.audit.findings import Exit, Findings, Places
+from broker.audit.findings import UNREADABLE, Exit, Findings, Places
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.policy import Policy, SignedCheckpoint
@@ -16,7 +16,6 @@ from broker.log.policy import Policy, SignedCheckpoint
 KEPT: Final = "the one that you kept"
 MAX_OLDER: Final = 100_000
 _CHECK: Final = "older checkpoints"
-UNREADABLE: Final = frozenset({"bad-note", "bad-checkpoint", "bad-hash"})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The single proofs that lie in a bundle: each holds, and under a checkpoint of the one history."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from broker.audit.bundle import PROOFS, Bundle
@@ -10,7 +10,7 @@ from broker.audit.history import History
 from broker.log.errors import LogError
 from broker.log.merkle import leaf_hash
 from broker.log.policy import Policy
-from broker.log.proof import MAX_PROOF_BYTES, InclusionProof, parse_proof
+from broker.log.proof import InclusionProof, parse_proof
 
 PROOF_ENDS: Final = ".tlog-proof"
 LEAF_ENDS: Final = ".leaf"
@@ -38,8 +38,8 @@ class Proofs:
                 continue
             raw = self.bundle.read(f"{PROOFS}/{name}") or b""
             try:
-                proof = parse_proof(raw[: MAX_PROOF_BYTES + 1])
-                self._read[name] = proof
+                proof = parse_proof(raw)
+                self._read[name] = replace(proof, extra=None)  # of any size, and never trusted
             except LogError as error:
                 self._bad.add(f"{name} [{error.code}]")
             else:
@@ -76,11 +76,13 @@ class Proofs:
         leaf = self._leaf(name, proof.index)
         if leaf is None:
             return False
-        checkpoint = proof.verify(leaf, self.policy, every_key=self.every_key).checkpoint
+        signed = proof.included(leaf, self.policy, every_key=self.every_key)
+        checkpoint = signed.checkpoint
         newest = history.newest
         known = newest.root if checkpoint.size == newest.size else roots.get(checkpoint.size)
         if checkpoint.origin != newest.origin or known not in {None, checkpoint.root}:
             raise LogError("other-history", "the proof is of another history than the bundle")
+        self.policy.require_quorum(signed)
         return known is not None
 
     def _leaf(self, name: str, index: int) -> bytes | None:

@@ -14,8 +14,8 @@ from typing import Final
 
 from broker.audit.bundle import CHECKPOINT, Bundle, anybodys
 from broker.audit.counters import Counters
-from broker.audit.findings import Exit, Findings, Places
-from broker.audit.history import UNREADABLE, Fork, History
+from broker.audit.findings import UNREADABLE, Exit, Findings, Places
+from broker.audit.history import Fork, History
 from broker.audit.leafread import LeafKey, LeavesRead
 from broker.audit.openings import Entries, Openings
 from broker.audit.pool import SMALL, read_in_order
@@ -149,8 +149,14 @@ class Auditor:
             audited.findings.failed("checkpoint", f"{error} [{error.code}]", end)
         else:
             said = f"{audited.checkpoint.origin}, {audited.checkpoint.size} leaves"
-            signatures = f"{len(audited.signed.log_signatures)} signatures of the log"
-            audited.findings.passed("checkpoint", f"{said}, {signatures}")
+            said = f"{said}, {len(audited.signed.log_signatures)} signatures of the log"
+            try:
+                if not self.tiles_only:
+                    audited.signed.require_both()
+            except LogError as error:
+                audited.findings.failed("checkpoint", f"{said}: {error} [{error.code}]", Exit.UNMET)
+            else:
+                audited.findings.passed("checkpoint", said)
 
     def _below(
         self, audited: Audited, checkpoint: Checkpoint, bundle: Bundle, since: bytes

@@ -13,7 +13,7 @@ from typing import Final
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.note import Note, parse_note
-from broker.log.notekeys import COSIGNATURES, Verified, VKey, verify_note
+from broker.log.notekeys import COSIGNATURES, SignatureType, Verified, VKey, verify_note
 
 MAX_EACH: Final = 256  # of logs, of witnesses, of groups; the specification recommends 32 at least
 NONE: Final = b"none"
@@ -60,6 +60,20 @@ class SignedCheckpoint:
     log_signatures: tuple[Verified, ...]
     cosigned: dict[bytes, int]
     note: Note = field(repr=False)
+
+    def require_both(self) -> None:
+        """Return if the log signed with both algorithms, as ours does, under keys of the policy.
+
+        The day on which one of them breaks, whoever asked for that one alone has nothing.
+
+        Raises:
+            LogError: `one-algorithm`: the policy lists no key of the log for the other.
+        """
+        made = {each.key.type for each in self.log_signatures}
+        for kind in (SignatureType.ED25519, SignatureType.COSIGNATURE_MLDSA44):
+            if kind not in made:
+                said = f"not signed under a key of type 0x{kind:02x}, of which the policy has none"
+                raise LogError("one-algorithm", said)
 
 
 @dataclass(frozen=True)

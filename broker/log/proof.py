@@ -16,8 +16,11 @@ from broker.log.line import read_base64, read_number, write_base64
 from broker.log.merkle import check_hashes, verify_inclusion
 from broker.log.policy import Policy, SignedCheckpoint
 
-MAX_PROOF_BYTES: Final = 1_100_000  # a note and 63 hashes
+# The specification has no limit, and what `extra` holds is for each log to say: a note, 63 hashes,
+# and room for as much in Base64 as the largest entry that is read beside it, 64 MiB.
+MAX_PROOF_BYTES: Final = 96 * 1024 * 1024
 _MAX_HASHES: Final = 63
+_MAX_LINES: Final = 3 + _MAX_HASHES  # what comes behind these is cut no more, and refused
 _FIRST: Final = "c2sp.org/tlog-proof@v1"
 _CODE: Final = "bad-proof"
 
@@ -47,16 +50,28 @@ class InclusionProof:
     def verify(self, leaf: bytes, policy: Policy, *, every_key: bool = True) -> SignedCheckpoint:
         """Return the checkpoint under which `leaf` stands, signed and witnessed as demanded.
 
+        Raises:
+            LogError: As `included`; `quorum-unmet`: all of that holds, but too few cosigned.
+        """
+        signed = self.included(leaf, policy, every_key=every_key)
+        policy.require_quorum(signed)
+        return signed
+
+    def included(self, leaf: bytes, policy: Policy, *, every_key: bool = True) -> SignedCheckpoint:
+        """Return the signed checkpoint under which `leaf` stands; who cosigned it is not asked.
+
+        Apart from `verify` so that a missing quorum, which may still come, hides nothing that is
+        false for ever.
+
         Args:
             leaf: Leaf hash, made by the caller of the entry.
             policy: The caller's own.
             every_key: As `Policy.verify_log`.
 
         Raises:
-            LogError: Of the note, of the policy, or `bad-inclusion`.
+            LogError: Of the note, of the log's signatures, or `inclusion-failed`.
         """
         signed = policy.verify_log(self.note, every_key=every_key)
-        policy.require_quorum(signed)
         checkpoint = signed.checkpoint
         verify_inclusion(
             leaf,
@@ -78,7 +93,7 @@ def parse_proof(raw: bytes) -> InclusionProof:
         raise LogError(_CODE, f"a proof has at most {MAX_PROOF_BYTES} bytes")
     head, blank, note = raw.partition(b"\n\n")
     try:
-        lines = head.decode("ascii").split("\n")
+        lines = head.decode("ascii").split("\n", _MAX_LINES)  # more would cost more than the file
     except UnicodeDecodeError:
         raise LogError(_CODE, "a proof is plain text") from None
     if not blank or lines.pop(0) != _FIRST:

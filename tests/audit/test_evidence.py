@@ -1,7 +1,7 @@
 """Evidence outlives the theft of the keys behind it, if witnesses had seen it in the log before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from broker.audit.evidence import Evidence, verify_evidence
 from broker.audit.findings import Exit
 from broker.log.commitments import statement_of
 from broker.log.policyfile import parse_policy
+from broker.log.proof import parse_proof
 from keys.directory.edits import with_revoked_key
 from keys.kid import kid_of
 from keys.primitives.signing import SignKey
@@ -112,6 +113,28 @@ def test_under_a_key_stolen_since_it_proves_what_witnesses_had_seen_before(
 def test_time_alone_lets_nothing_pass(case: Case, change: Callable[[Case], Evidence]) -> None:
     case.steal()
     assert case.verified(change(case))[0] is not Exit.PASS
+
+
+def test_evidence_that_is_false_and_unwitnessed_is_false(case: Case) -> None:
+    evidence = case.evidence()
+    assert case.verified(evidence)[0] is Exit.UNMET
+    other = replace(parse_proof(evidence.proof), index=0).to_bytes()
+    code, failed = case.verified(replace(evidence, proof=other))
+    assert (code, failed[0].split()[0]) == (Exit.BROKEN, "log")
+    assert "inclusion-failed" in failed[0]
+
+
+def test_a_policy_that_asks_for_one_algorithm_of_the_log_proves_too_little(case: Case) -> None:
+    lines = policy_text(quorum=2).splitlines(keepends=True)
+    for left_out in (0, 1):
+        asked = "".join(line for at, line in enumerate(lines) if at != left_out)
+        found = verify_evidence(
+            case.evidence(STOLEN_S, STOLEN_S),
+            parse_policy(asked.encode()),
+            pinned_root=case.region.founded.root,
+        )
+        assert found.findings.exit is Exit.UNMET
+        assert "one-algorithm" in found.findings.lines[1].detail
 
 
 def test_a_leaf_by_the_thief_of_the_gateways_key_is_none_of_it(case: Case) -> None:

@@ -200,7 +200,11 @@ def test_no_leaves_at_all(tmp_path: Path) -> None:
     made = Checkpoint(NAME, 0, hashlib.sha256(b"").digest())
     log = write_log(tmp_path / "log", [], made.signed((by_ed25519(made)[1],)).to_bytes())
     assert tiles_only(tmp_path, log, ED25519.vkey)[0] == 0
-    assert ask(tmp_path, (ED25519.vkey,), "verify", str(log))[0] == 0
+    assert ask(tmp_path, (ED25519.vkey,), "verify", str(log))[0] == 3  # one algorithm alone
+    mldsa = NoteSigner(NAME, SignatureType.COSIGNATURE_MLDSA44, b"f" * 32)
+    both = made.signed((by_ed25519(made)[1], mldsa.cosign(made, time_s=0)))
+    put(log, "checkpoint", both.to_bytes())
+    assert ask(tmp_path, (ED25519.vkey, mldsa.vkey), "verify", str(log))[0] == 0
 
 
 def test_a_leaf_of_another_log_may_be_large(tmp_path: Path) -> None:

@@ -82,6 +82,15 @@ def test_a_proof_without_a_quorum_is_no_broken_log(desk: Desk, log: Path) -> Non
     assert line_of(output, "proofs").startswith("FAIL proofs: 1 without a quorum")
 
 
+def test_a_missing_quorum_hides_no_false_proof(desk: Desk, log: Path) -> None:
+    """A quorum may still come; a leaf that is not under the checkpoint never will be."""
+    lone = note_of(ENTRIES[:200], (START_S,))
+    put(log, "proofs/x.tlog-proof", replace(proof_of(ENTRIES[:200], 5, lone), index=6).to_bytes())
+    code, output = desk.verify(log, quorum=2)
+    assert code == 1
+    assert line_of(output, "proofs").endswith("do not verify: x.tlog-proof [inclusion-failed]")
+
+
 def test_a_proof_of_another_history_is_a_fork(desk: Desk, log: Path) -> None:
     for size in (200, 300):
         note = note_of(TWIN[:size])

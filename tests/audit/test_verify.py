@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from broker.cli.main import build
 from broker.ledger.commit import Entry
 from broker.ledger.state import Number
-from broker.log.checkpoint import parse_checkpoint
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.leaf import LeafKind, Statement
 from broker.log.merkle import inclusion_proof, leaf_hash
-from broker.log.note import parse_note
+from broker.log.note import Note, parse_note
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.log.proof import InclusionProof, parse_proof
@@ -27,6 +27,7 @@ from tests.ledger.growing import KEY, ORIGIN, a_log
 
 RUNNER = CliRunner()
 GATEWAY = SignKey.generate()
+MLDSA = NoteSigner(ORIGIN, SignatureType.COSIGNATURE_MLDSA44, b"m" * 32)
 WITNESS = NoteSigner("witness.example", SignatureType.COSIGNATURE_ED25519, b"w" * 32)
 COUNT, LATER = 300, 600
 
@@ -38,10 +39,16 @@ def entry(seq: int, key: SignKey = GATEWAY, kind: LeafKind = LeafKind.DECISION) 
     )
 
 
+def both(checkpoint: Checkpoint) -> Note:
+    """As our log signs."""
+    lines = (KEY.sign(checkpoint.to_text()), MLDSA.cosign(checkpoint, time_s=0))
+    return checkpoint.signed(lines)
+
+
 async def grow(folder: Path, batches: list[list[Entry]]) -> list[bytes]:
     """Grow a log by these; return the checkpoint after each."""
     notes: list[bytes] = []
-    async with a_log(folder) as committer:
+    async with a_log(folder, sign=both, vkeys=(KEY.vkey, MLDSA.vkey)) as committer:
         size = 0
         for batch in batches:
             locked = await committer.grow(size, batch, {})
@@ -62,10 +69,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         notes = asyncio.run(grow(place, [entries[:COUNT], entries[COUNT:]]))
         (folder / f"{name}.older").write_bytes(notes[0])
         shutil.copytree(place / "tiles", folder / f"{name}.bundle")
-    (folder / "policy").write_text(f"log {KEY.vkey.to_text()}\nquorum none\n")
-    (folder / "strict").write_text(
-        f"log {KEY.vkey.to_text()}\nwitness w {WITNESS.vkey.to_text()}\nquorum w\n"
-    )
+    logs = "".join(f"log {key.vkey.to_text()}\n" for key in (KEY, MLDSA))
+    (folder / "policy").write_text(f"{logs}quorum none\n")
+    (folder / "strict").write_text(f"{logs}witness w {WITNESS.vkey.to_text()}\nquorum w\n")
     vkey = VKey("gateway", SignatureType.ED25519, GATEWAY.public.raw)
     (folder / "gateways").write_text(vkey.to_text() + "\n")
     return folder
@@ -101,6 +107,24 @@ def test_a_whole_log_passes_wherever_it_lies(made: Path, bundle: Path, tmp_path:
     assert run(made, tmp_path / "log.tar", *since)[0] == 0
     told = json.loads(run(made, bundle, "--json")[1])
     assert (told["ok"], told["size"], told["kinds"]) == (True, LATER, {"decision": LATER})
+
+
+@pytest.mark.parametrize("kept", [KEY, MLDSA])
+def test_one_algorithm_alone_is_no_success(
+    made: Path, bundle: Path, tmp_path: Path, kept: NoteSigner
+) -> None:
+    """A policy with one key asks for one signature, and the log may have made no other."""
+    (tmp_path / "policy").write_text(f"log {kept.vkey.to_text()}\nquorum none\n")
+    asked = ("--policy", str(tmp_path / "policy"))
+    code, output = run(made, bundle, *asked)
+    assert (code, "[one-algorithm]" in output) == (3, True)
+    assert f"FAIL checkpoint: {ORIGIN}, {LATER} leaves, 1 signatures of the log" in output
+    assert run(made, bundle, "--tiles-only", *asked)[0] == 0  # others sign as they like
+    note = parse_note((bundle / "checkpoint").read_bytes())
+    lines = [line for line in note.signatures if kept.vkey.matches(line)]
+    (bundle / "checkpoint").write_bytes(Note(note.text, tuple(lines)).to_bytes())
+    assert run(made, bundle, *asked)[0] == 3
+    assert run(made, bundle)[0] == 1  # who lists both keys demands both
 
 
 def test_without_the_gateways_keys_it_is_no_success(made: Path, bundle: Path) -> None:
@@ -298,11 +322,34 @@ def test_a_proof_holds_for_its_leaf_alone(made: Path, tmp_path: Path) -> None:
     assert check(made, tmp_path, raw, leaf, "strict") == 3
     assert check(made, tmp_path, raw.replace(b"index 257", b"index 256"), leaf) == 1
     assert check(made, tmp_path, raw.replace(b"index 257", b"index 0257"), leaf) == 2
-    assert check(made, tmp_path, raw[:-9], leaf) == 1
+    assert check(made, tmp_path, raw[:-9], leaf) == 2  # the note is none any more
     assert check(made, tmp_path, b"", leaf) == 2
     other = replace(proof, hashes=(leaf_hash(b"x"), *proof.hashes[1:])).to_bytes()
     assert check(made, tmp_path, other, leaf) == 1
+    nothing = (b"no note", b"", proof.note.replace(b"\n600\n", b"\nsix hundred\n"))
+    for note in nothing:
+        assert check(made, tmp_path, replace(proof, note=note).to_bytes(), leaf) == 2
+    assert check(made, tmp_path, other, leaf, "strict") == 1  # false for ever, whoever cosigns yet
     with_extra = replace(proof, extra=b"not trusted").to_bytes()
     assert parse_proof(with_extra).extra == b"not trusted"
     assert check(made, tmp_path, with_extra, leaf) == 0
     assert ORIGIN.encode() in raw
+
+
+def test_what_cannot_be_read_is_json_where_a_program_reads(made: Path, tmp_path: Path) -> None:
+    nothing, policy = tmp_path / "nothing", made / "policy"
+    (tmp_path / "leaf").write_bytes(b"leaf")
+    gone = ["--policy", str(policy), "--json"]
+    proof = ["verify-proof", str(nothing), "--leaf", str(tmp_path / "leaf")]
+    asked = {
+        "audit-verify": ["audit", "verify", str(nothing), *gone],
+        "audit-report": ["audit", "report", str(nothing), *gone],
+        "verify-proof": ["audit", *proof, *gone],
+        "evidence-verify": ["evidence", "verify", str(nothing), *gone, "--root", str(policy)],
+    }
+    for schema, words in asked.items():
+        result = RUNNER.invoke(build(chosen=words[0]), words)
+        told = json.loads(result.stdout)
+        assert (result.exit_code, told["exit"], told["ok"]) == (2, 2, False), schema
+        assert told["schema"] == f"kentong/{schema}/1"
+        assert told["code"]

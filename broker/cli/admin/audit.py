@@ -7,7 +7,7 @@ import typer
 
 from broker.audit.bundle import opened
 from broker.audit.export import Export, Place
-from broker.audit.findings import Exit
+from broker.audit.findings import UNMET, UNREADABLE, Exit
 from broker.audit.report import report_of
 from broker.cli import screen
 from broker.cli.admin.audit_output import keep_evidence, show, unreadable
@@ -128,7 +128,7 @@ def verify(
     Example: kentong audit verify log-2026-11.tar --policy trust.policy --gateways gateways.vkeys
     """
     ask = Question(policy, gateways, since, max_age, processes, tiles_only=tiles_only)
-    audited, trust = ask.answer(bundle)
+    audited, trust = ask.answer(bundle, "audit-verify", as_json=as_json)
     keep_evidence(audited, evidence)
     show(audited, trust, as_json=as_json, evidence=evidence)
     raise typer.Exit(audited.findings.exit)
@@ -153,7 +153,8 @@ def report(
 
     Example: kentong audit report log.tar --policy trust.policy --gateways gateways.vkeys
     """
-    audited, _ = Question(policy, gateways, since, max_age, processes).answer(bundle)
+    ask = Question(policy, gateways, since, max_age, processes)
+    audited, _ = ask.answer(bundle, "audit-report", as_json=as_json)
     if audited.findings.exit is not Exit.PASS:
         raise refuse(audited, as_json=as_json)
     made = report_of(audited.tally)
@@ -179,7 +180,8 @@ def verify_proof(
 ) -> None:
     """Verify that an entry stands in a log, of ours or any other C2SP log.
 
-    Ends with 0 if it does, 1 if not, 2 if a file cannot be read, 3 without a quorum.
+    Ends with 0 if it does, 1 if not, 2 if a file cannot be read, the note in the proof included, 3
+    without a quorum.
 
     Example: kentong audit verify-proof entry.tlog-proof --policy trust.policy --leaf entry
     """
@@ -188,13 +190,15 @@ def verify_proof(
         entry = read_whole(leaf, MAX_LEAF_BYTES)
         found = parse_proof(read_whole(proof, MAX_PROOF_BYTES))
     except BrokerError as error:
-        raise unreadable(error) from error
+        raise unreadable(error, "verify-proof", as_json=as_json) from error
     try:
         signed = found.verify(leaf_hash(entry), trust, every_key=all_keys)
     except LogError as error:
-        end = Exit.UNMET if error.code == "quorum-unmet" else Exit.BROKEN
+        end = _end_of(error)
         if as_json:
-            screen.as_json("verify-proof", ok=False, code=error.code, message=str(error))
+            screen.as_json(
+                "verify-proof", ok=False, exit=int(end), code=error.code, message=str(error)
+            )
         else:
             screen.line(f"FAIL {error} [{error.code}]")
         raise typer.Exit(end) from None
@@ -213,3 +217,9 @@ def verify_proof(
             origin=checkpoint.origin,
         )
     )
+
+
+def _end_of(error: LogError) -> Exit:
+    if error.code in UNREADABLE:
+        return Exit.UNREADABLE
+    return Exit.UNMET if error.code in UNMET else Exit.BROKEN

@@ -16,6 +16,7 @@ from broker.cli import screen
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.log.policy import Policy
+from keys.errors import KeysError
 
 
 @contextmanager
@@ -83,9 +84,22 @@ def keep_evidence(audited: Audited, evidence: Path | None) -> None:
         raise BrokerError("bad-file", f"{evidence} cannot be written") from error
 
 
-def unreadable(error: BrokerError) -> typer.Exit:
-    """Return the end of a command whose files cannot be read, having said why."""
-    typer.echo(screen.clean(f"FAIL {error} [{error.code}]"))
+def unreadable(
+    error: BrokerError | KeysError, schema: str, *, as_json: bool, err: bool = False
+) -> typer.Exit:
+    """Return the end of a command whose files cannot be read, having said why.
+
+    Args:
+        error: What was wrong with them.
+        schema: What the command prints as JSON.
+        as_json: Whether a program reads what is printed.
+        err: Whether people are told beside what is printed.
+    """
+    if as_json:
+        end = int(Exit.UNREADABLE)
+        screen.as_json(schema, ok=False, exit=end, code=error.code, message=str(error))
+    else:
+        typer.echo(screen.clean(f"FAIL {error} [{error.code}]"), err=err)
     return typer.Exit(Exit.UNREADABLE)
 
 

@@ -55,8 +55,13 @@ class Question:
     processes: int | None = None
     tiles_only: bool = False
 
-    def answer(self, bundle: Path) -> tuple[Audited, Policy]:
+    def answer(self, bundle: Path, schema: str, *, as_json: bool) -> tuple[Audited, Policy]:
         """Return what was found about a bundle, and by whose trust.
+
+        Args:
+            bundle: Folder or tar.
+            schema: What the command prints as JSON, if it is asked for JSON.
+            as_json: Whether a program reads what is printed.
 
         Raises:
             typer.Exit: With 2: something cannot be read, and it was said what.
@@ -77,7 +82,7 @@ class Question:
                 )
                 return auditor.verify(files, now=clock.now(), since=kept), policy
         except BrokerError as error:
-            raise unreadable(error) from error
+            raise unreadable(error, schema, as_json=as_json) from error
 
     def _files(self, bundle: Path, stack: ExitStack) -> tuple[Bundle, bytes]:
         """Return the bundle, completed by an earlier one if there is one, and the kept note."""

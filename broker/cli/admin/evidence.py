@@ -15,6 +15,7 @@ from broker.audit.evidence import MAX_EVIDENCE_BYTES, Evidence, Proved, parse_ev
 from broker.audit.evidence import verify_evidence as check_evidence
 from broker.audit.findings import Exit
 from broker.cli import screen
+from broker.cli.admin.audit_output import unreadable
 from broker.cli.admin.changes import read_file
 from broker.cli.admin.node_place import NodePlace
 from broker.cli.admin.secret import PassphraseFile, passphrase
@@ -117,8 +118,7 @@ def verify(
         pinned = Home(home()).pinned_root() if root is None else read_file(root, MAX_ROOT_BYTES)
         found = parse_evidence(read_file(file, MAX_EVIDENCE_BYTES))
     except (BrokerError, KeysError) as error:
-        typer.echo(f"kentong: {error} [{error.code}]", err=True)
-        raise typer.Exit(Exit.UNREADABLE) from None
+        raise unreadable(error, "evidence-verify", as_json=as_json, err=True) from None
     proved = check_evidence(found, trusted, pinned_root=pinned)
     if as_json:
         _as_json(proved)
@@ -221,7 +221,12 @@ def _as_json(proved: Proved) -> None:
     shown = proved.shown if ok else None
     extra = {} if shown is None else {"content": _content(shown)}
     screen.as_json(
-        "evidence-verify", ok=ok, checks=checks, proves=_facts(proved) if ok else {}, **extra
+        "evidence-verify",
+        ok=ok,
+        exit=int(proved.findings.exit),
+        checks=checks,
+        proves=_facts(proved) if ok else {},
+        **extra,
     )
 
 
