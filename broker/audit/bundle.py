@@ -121,6 +121,41 @@ class SumDB:
         return self.bundle.names(_in_sumdb(folder))
 
 
+@dataclass
+class Noting:
+    """A bundle in which what cannot be read is noted, and taken as not there: no check ends early.
+
+    One file that the system does not give must not hide what the others show.
+    """
+
+    bundle: Bundle
+    unread: dict[str, None] = field(default_factory=dict)
+
+    def read(self, path: str) -> bytes | None:
+        """Return the file's bytes; None if it is not there or cannot be read."""
+        try:
+            return self.bundle.read(path)
+        except BrokerError:
+            self.unread[path] = None
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in the folder; none if it cannot be read."""
+        try:
+            return self.bundle.names(folder)
+        except BrokerError:
+            self.unread[folder] = None
+            return []
+
+
+def is_number(name: str) -> bool:
+    """Whether a file in `checkpoints` or `openings` is named as these are: by a number.
+
+    Other files come from the systems that a bundle passed through, and say nothing of the log.
+    """
+    return name.isascii() and name.isdecimal()
+
+
 def anybodys(bundle: Bundle) -> Bundle:
     """Return the bundle of another's log, in the layout of tlog-tiles."""
     other = bundle.read(CHECKPOINT) is None and bundle.read(_SUMDB_CHECKPOINT) is not None

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from broker.audit.bundle import CHECKPOINT, OLDER, OPENINGS, PROOFS, Bundle
-from broker.audit.findings import Findings, Outcome
+from broker.audit.bundle import CHECKPOINT, OLDER, OPENINGS, PROOFS, Bundle, is_number
+from broker.audit.findings import Findings, Outcome, Places
 from broker.audit.openings import Entries, Openings
 from broker.audit.proofs import LEAF_ENDS, PROOF_ENDS
 from broker.audit.walk import read_tile
@@ -116,7 +116,7 @@ class Export:
         """
         yield CHECKPOINT, self.note
         for name in self.place.names(OLDER):
-            if name.isdecimal() and self.since <= int(name) <= self.size:
+            if is_number(name) and self.since <= int(name) <= self.size:
                 yield from self._file(f"{OLDER}/{name}")
         for tile in (*tiles_of(self.size), *bundles_of(self.size)):
             if tile.index >= self.since >> (TILE_BITS * ((tile.level or 0) + 1)):
@@ -125,9 +125,10 @@ class Export:
                     raise BrokerError("tile-missing", f"{tile.path} is not there")
                 yield tile.path, raw
         for name in self.place.names(OPENINGS):
-            yield from self._file(f"{OPENINGS}/{name}")
+            if is_number(name):
+                yield from self._file(f"{OPENINGS}/{name}")
         for name in self.place.names(PROOFS):
-            if name.endswith((PROOF_ENDS, LEAF_ENDS)):
+            if name.endswith((PROOF_ENDS, LEAF_ENDS)) and not name.startswith("."):
                 yield from self._file(f"{PROOFS}/{name}")
 
     def write(self, out: Path) -> int:
@@ -157,7 +158,7 @@ class Export:
     def _check_openings(self) -> None:
         findings = Findings()
         openings = Openings(Entries(self.place, self.size), opened=lambda _: None)
-        openings.check(findings)
+        openings.check(findings, Places())
         for line in findings.lines:
             if line.outcome is Outcome.FAIL:
                 raise BrokerError("bad-opening", f"{line.check}: {line.detail}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.audit.bundle import OLDER, Bundle
+from broker.audit.bundle import OLDER, Bundle, is_number
 from broker.audit.findings import UNREADABLE, Exit, Findings, Places
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
@@ -46,18 +46,39 @@ class History:
     _refused: list[tuple[str, Exit]] = field(default_factory=list)
     _left_out: int = 0
 
-    def read_older(self, bundle: Bundle, kept: bytes) -> None:
-        """Read the bundle's older checkpoints, and the one that the auditor kept, if any."""
+    def read_older(self, bundle: Bundle, kept: bytes, strays: Places) -> None:
+        """Read the bundle's older checkpoints, and the one that the auditor kept, if any.
+
+        Args:
+            bundle: Not trusted.
+            kept: The auditor's; empty if there is none.
+            strays: Told of files that are neither named as checkpoints are, nor signed as these.
+        """
         names = bundle.names(OLDER)
         self._left_out = max(0, len(names) - MAX_OLDER)
         for name in names[:MAX_OLDER]:
             path = f"{OLDER}/{name}"
-            found = self.read(path, bundle.read(path) or b"")
-            if found is not None and name != str(found.checkpoint.size):
-                said = f"{path} is of {found.checkpoint.size} leaves"
-                self._refused.append((said, Exit.BROKEN))
+            raw = bundle.read(path)
+            if not is_number(name):
+                self._read_stray(path, raw or b"", strays)
+            elif raw is None:
+                self._refused.append((f"{path} cannot be read", Exit.UNREADABLE))
+            else:
+                found = self.read(path, raw)
+                if found is not None and name != str(found.checkpoint.size):
+                    said = f"{path} is of {found.checkpoint.size} leaves"
+                    self._refused.append((said, Exit.BROKEN))
         if kept:
             self.read(KEPT, kept)
+
+    def _read_stray(self, path: str, raw: bytes, strays: Places) -> None:
+        """Read a file that no log put there: if the log signed it, it counts all the same."""
+        try:
+            self.policy.verify_log(raw, every_key=self.every_key)
+        except LogError:
+            strays.add(path)
+        else:
+            self.read(path, raw)
 
     def read(self, path: str, note: bytes) -> SignedCheckpoint | None:
         """Read one more note of this log; None if the log did not sign it."""

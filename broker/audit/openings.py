@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.audit.bundle import OPENINGS, Bundle
+from broker.audit.bundle import OPENINGS, Bundle, is_number
 from broker.audit.findings import Exit, Findings, Places
 from broker.audit.walk import read_tile
 from broker.log.commitments import check_opening
@@ -61,21 +61,33 @@ class Openings:
     _good: int = 0
     _erasures: int = 0
     _bad: Places = field(default_factory=Places)
+    _unread: Places = field(default_factory=Places)
     _unseen: Places = field(default_factory=Places)
 
-    def check(self, findings: Findings) -> None:
-        """Check every opening."""
+    def check(self, findings: Findings, strays: Places) -> None:
+        """Check every opening.
+
+        Args:
+            findings: Where to say how it ended.
+            strays: Told of files that are no openings, by their names.
+        """
         for name in self._names():
-            self._one(name)
+            if is_number(name):
+                self._one(name)
+            else:
+                strays.add(f"{OPENINGS}/{name}")
         if self._bad.count:
             said = f"{self._bad.count} do not match their leaves: {self._bad.shown}"
             findings.failed("openings", said)
+        if self._unread.count:
+            said = f"{self._unread.count} cannot be read: {self._unread.shown}"
+            findings.failed("openings", said, Exit.UNREADABLE)
         if self._unseen.count:
             said = f"{self._unseen.count} of leaves that are not there: {self._unseen.shown}"
             findings.skipped("openings", said, Exit.UNMET)
         if self._good:
             findings.passed("openings", f"{self._good} match their leaves")
-        elif not self._bad.count and not self._unseen.count:
+        elif not (self._bad.count or self._unread.count or self._unseen.count):
             findings.skipped("openings", "the bundle has none")
 
     def check_erasures(self, findings: Findings, *, erasures: int, refs: Places) -> None:
@@ -101,7 +113,10 @@ class Openings:
     def _one(self, name: str) -> None:
         try:
             index = read_number(name, code=_CODE)
-            raw = self.entries.bundle.read(f"{OPENINGS}/{name}") or b""
+            raw = self.entries.bundle.read(f"{OPENINGS}/{name}")
+            if raw is None:
+                self._unread.add(name)
+                return
             entry = self.entries.at(index) if index < self.entries.size else b""
             if entry is None:
                 self._unseen.add(name)

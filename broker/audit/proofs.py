@@ -30,13 +30,24 @@ class Proofs:
     hash_at: Callable[[int], bytes | None]
     _read: dict[str, InclusionProof] = field(default_factory=dict)
     _bad: Places = field(default_factory=Places)
+    _unread: Places = field(default_factory=Places)
 
-    def read(self, history: History) -> None:
-        """Read them, and give their checkpoints to the history."""
+    def read(self, history: History, strays: Places) -> None:
+        """Read them, and give their checkpoints to the history.
+
+        Args:
+            history: Of the bundle.
+            strays: Told of files that are no proofs, by their names.
+        """
         for name in self.bundle.names(PROOFS):
-            if not name.endswith(PROOF_ENDS):
+            if name.startswith(".") or not name.endswith((PROOF_ENDS, LEAF_ENDS)):
+                strays.add(f"{PROOFS}/{name}")
+            if name.startswith(".") or not name.endswith(PROOF_ENDS):
                 continue
-            raw = self.bundle.read(f"{PROOFS}/{name}") or b""
+            raw = self.bundle.read(f"{PROOFS}/{name}")
+            if raw is None:
+                self._unread.add(name)
+                continue
             try:
                 proof = parse_proof(raw)
                 self._read[name] = replace(proof, extra=None)  # of any size, and never trusted
@@ -57,16 +68,20 @@ class Proofs:
                 good += known
                 if not known:
                     unseen.add(name)
-        if self._bad.count:
-            findings.failed("proofs", f"{self._bad.count} do not verify: {self._bad.shown}")
-        if unmet.count:
-            findings.failed("proofs", f"{unmet.count} without a quorum: {unmet.shown}", Exit.UNMET)
+        failed = {
+            "do not verify": (self._bad, Exit.BROKEN),
+            "cannot be read": (self._unread, Exit.UNREADABLE),
+            "without a quorum": (unmet, Exit.UNMET),
+        }
+        for said, (places, end) in failed.items():
+            if places.count:
+                findings.failed("proofs", f"{places.count} {said}: {places.shown}", end)
         if unseen.count:
             said = f"{unseen.count} of leaves or sizes that are not there: {unseen.shown}"
             findings.skipped("proofs", said, Exit.UNMET)
         if good:
             findings.passed("proofs", f"{good} verify")
-        elif not (self._bad.count or unmet.count or unseen.count):
+        elif not unseen.count and not any(places.count for places, _ in failed.values()):
             findings.skipped("proofs", "the bundle has none")
 
     def _verified(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from broker.audit.bundle import CHECKPOINT, Bundle, anybodys
+from broker.audit.bundle import CHECKPOINT, Bundle, Noting, anybodys
 from broker.audit.counters import Counters
 from broker.audit.findings import UNREADABLE, Exit, Findings, Places
 from broker.audit.history import Fork, History
@@ -117,16 +117,26 @@ class Auditor:
             since: A checkpoint that the auditor kept from before, which must lead to this one.
 
         Raises:
-            BrokerError: `bad-bundle`: a file cannot be read; `worker-died`.
+            BrokerError: `worker-died`.
         """
         audited = Audited()
         audited.findings.passed("policy", f"SHA-256 {self.policy_hash.hex()}")
-        files = anybodys(bundle) if self.tiles_only else bundle
+        noting = Noting(bundle)
+        self._all(audited, anybodys(noting) if self.tiles_only else noting, now, since)
+        if noting.unread:
+            unread = Places()
+            for path in noting.unread:
+                unread.add(path)
+            said = f"{unread.count} cannot be read: {unread.shown}"
+            audited.findings.failed("files", said, Exit.UNREADABLE)
+        return audited
+
+    def _all(self, audited: Audited, files: Bundle, now: datetime, since: bytes) -> None:
         self._checkpoint(audited, files)
         if audited.checkpoint is None:
             for check in _REST:
                 audited.findings.skipped(check, "there is no checkpoint to hold it against")
-            return audited
+            return
         if audited.signed is None:
             for check in _REST[:2]:
                 audited.findings.skipped(check, "the log did not sign the checkpoint")
@@ -134,7 +144,6 @@ class Auditor:
             check_witnesses(audited.findings, self.policy, audited.signed)
             check_age(audited.findings, self.policy, audited.signed, now=now, max_age=self.max_age)
         self._below(audited, audited.checkpoint, files, since)
-        return audited
 
     def _checkpoint(self, audited: Audited, bundle: Bundle) -> None:
         note = bundle.read(CHECKPOINT)
@@ -165,10 +174,11 @@ class Auditor:
         findings, size = audited.findings, checkpoint.size
         every_key = not self.tiles_only
         history = History(self.policy, checkpoint, audited.signed, every_key)
-        history.read_older(bundle, since)
+        strays = Places()
+        history.read_older(bundle, since, strays)
         entries = Entries(bundle, size)
         proofs = Proofs(bundle, self.policy, every_key, self._hashes(entries))
-        proofs.read(history)
+        proofs.read(history, strays)
         walk = Walk(bundle, size, self.tiles_only)
         tree, leaves = Tree(walk, history.sizes()), _Leaves()
         self._walk(walk, tree, leaves, audited.tally)
@@ -184,10 +194,13 @@ class Auditor:
         else:
             self._leaves(audited, walk, leaves)
             openings = Openings(entries, audited.tally.decision)
-            openings.check(findings)
+            openings.check(findings, strays)
             proofs.check(findings, history, tree.roots)
             openings.check_erasures(findings, erasures=leaves.erasures, refs=leaves.refs)
         check_order(findings, history.all_signed())
+        if strays.count:
+            said = f"{strays.count} are none of a log's and were not read: {strays.shown}"
+            findings.warned("files", said)
 
     def _walk(self, walk: Walk, tree: Tree, leaves: _Leaves, tally: Tally) -> None:
         processes = self.processes if walk.size >= SMALL and not self.tiles_only else 1

@@ -101,7 +101,6 @@ WRONG: dict[str, tuple[str, Callable[[], bytes]]] = {
     "cut": ("0", lambda: REAL.to_bytes()[:-1]),
     "more": ("0", lambda: REAL.to_bytes() + b"x"),
     "no-such-leaf": ("5", REAL.to_bytes),
-    "no-number": ("zero", REAL.to_bytes),
     "a-leading-zero": ("00", REAL.to_bytes),
     "erasure-of-another-leaf": ("3", lambda: opening_of_erasure(0)),
     "erasure-of-itself": ("3", lambda: opening_of_erasure(3)),
