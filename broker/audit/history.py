@@ -9,6 +9,7 @@ from typing import Final
 
 from broker.audit.bundle import OLDER, Bundle, is_number
 from broker.audit.findings import UNREADABLE, Exit, Findings, Places
+from broker.audit.forks import Fork
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.policy import Policy, SignedCheckpoint
@@ -16,15 +17,6 @@ from broker.log.policy import Policy, SignedCheckpoint
 KEPT: Final = "the one that you kept"
 MAX_OLDER: Final = 100_000
 _CHECK: Final = "older checkpoints"
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Two notes that the log signed, and that cannot both be true."""
-
-    path: str
-    newest: bytes = field(repr=False)
-    other: bytes = field(repr=False)
 
 
 @dataclass

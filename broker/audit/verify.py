@@ -15,7 +15,8 @@ from typing import Final
 from broker.audit.bundle import CHECKPOINT, Bundle, Noting, anybodys
 from broker.audit.counters import Counters
 from broker.audit.findings import UNREADABLE, Exit, Findings, Places
-from broker.audit.history import Fork, History
+from broker.audit.forks import Fork, with_tiles
+from broker.audit.history import History
 from broker.audit.leafread import LeafKey, LeavesRead
 from broker.audit.openings import Entries, Openings
 from broker.audit.pool import SMALL, read_in_order
@@ -185,7 +186,7 @@ class Auditor:
         rooted = tree.finish(findings, checkpoint.root, kept=history.kept)
         proven = rooted and audited.signed is not None
         history.compare(findings, tree.roots, proven=proven)
-        audited.forks = history.forks
+        audited.forks = with_tiles(history.forks, bundle)
         if self.tiles_only:
             for check in _LEAVES:
                 findings.skipped(check, _TILES_ONLY)

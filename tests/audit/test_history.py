@@ -107,8 +107,9 @@ def test_another_past_is_a_fork(desk: Desk, log: Path, tmp_path: Path, size: int
     code, output = desk.verify(log, "--evidence", str(kept))
     assert code == 4
     assert f"FAIL FORK: checkpoints/{size}" in output
-    assert (kept / "fork-1-other").read_bytes() == other
-    assert (kept / "fork-1-newest").read_bytes() == (log / "checkpoint").read_bytes()
+    (folder,) = kept.iterdir()
+    assert (folder / f"checkpoints/{size}").read_bytes() == other
+    assert (folder / "checkpoint").read_bytes() == (log / "checkpoint").read_bytes()
     assert other.decode() not in output
     assert other.decode() in desk.verify(log)[1]  # no folder was named, so they are printed
 

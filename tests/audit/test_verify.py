@@ -199,7 +199,9 @@ def test_two_histories_are_a_fork_and_kept(made: Path, bundle: Path, tmp_path: P
     code, output = run(made, bundle, "--since", str(made / "twin.older"), "--evidence", str(kept))
     assert code == 4, output
     assert "FAIL FORK" in output
-    assert (kept / "fork-1-other").read_bytes() == (made / "twin.older").read_bytes()
+    (folder,) = kept.iterdir()
+    assert (folder / f"checkpoints/{COUNT}").read_bytes() == (made / "twin.older").read_bytes()
+    assert run(made, folder, "--tiles-only")[0] == 4  # for whoever never saw the log
     (bundle / "checkpoints").mkdir()
     shutil.copy(made / "twin.bundle" / "checkpoint", bundle / "checkpoints" / "600")
     assert run(made, bundle)[0] == 4  # the same size, another root

@@ -129,8 +129,8 @@ def verify(
     """
     ask = Question(policy, gateways, since, max_age, processes, tiles_only=tiles_only)
     audited, trust = ask.answer(bundle, "audit-verify", as_json=as_json)
-    keep_evidence(audited, evidence)
-    show(audited, trust, as_json=as_json, evidence=evidence)
+    kept = keep_evidence(audited, evidence)
+    show(audited, trust, as_json=as_json, kept=kept)
     raise typer.Exit(audited.findings.exit)
 
 

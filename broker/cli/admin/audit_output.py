@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from broker.audit.findings import Exit
+from broker.audit.forks import MAX_SHOWN
 from broker.audit.verify import Audited
 from broker.audit.witnessing import fewest, moment, shown
 from broker.cli import screen
@@ -31,8 +32,15 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show(audited: Audited, trust: Policy, *, as_json: bool, evidence: Path | None) -> None:
-    """Print the checks, the log in numbers, and the limits of all this."""
+def show(audited: Audited, trust: Policy, *, as_json: bool, kept: bool) -> None:
+    """Print the checks, the log in numbers, and the limits of all this.
+
+    Args:
+        audited: What was found.
+        trust: By which the auditor verified.
+        as_json: Whether a program reads it.
+        kept: Whether the notes of forks lie in a folder; else they are printed.
+    """
     if as_json:
         _as_json(audited, trust)
         return
@@ -52,7 +60,7 @@ def show(audited: Audited, trust: Policy, *, as_json: bool, evidence: Path | Non
         ]
         screen.table(("", ""), rows)
     for number, fork in enumerate(audited.forks, start=1):
-        if evidence is None:  # else it lies there
+        if not kept:
             typer.echo(screen.clean(f"\nfork {number}: {fork.path}\n"))
             for note in (fork.newest, fork.other):
                 typer.echo(screen.clean(note.decode()))
@@ -67,21 +75,43 @@ def show_checks(audited: Audited) -> None:
         typer.echo(screen.clean(f"{line.outcome:4} {line.check}: {line.detail}"))
 
 
-def keep_evidence(audited: Audited, evidence: Path | None) -> None:
-    """Write both sides of each fork out, if the auditor said where.
+def keep_evidence(audited: Audited, evidence: Path | None) -> bool:
+    """Write both sides of each fork out, if the auditor said where; return whether they lie there.
 
-    Raises:
-        BrokerError: `bad-file`.
+    Where they cannot be written, that is one more finding: nothing keeps a fork from being told.
     """
     if evidence is None or not audited.forks:
-        return
+        return False
     try:
-        evidence.mkdir(parents=True, exist_ok=True)
-        for number, fork in enumerate(audited.forks, start=1):
-            (evidence / f"fork-{number}-newest").write_bytes(fork.newest)
-            (evidence / f"fork-{number}-other").write_bytes(fork.other)
+        for fork in audited.forks:
+            for path, raw in fork.files().items():
+                _write_once(evidence / fork.name / path, raw)
     except OSError as error:
-        raise BrokerError("bad-file", f"{evidence} cannot be written") from error
+        said = f"{evidence} cannot be written: {error.strerror}; the notes are told here instead"
+        audited.findings.failed("evidence", said, Exit.UNREADABLE)
+        return False
+    said = ", ".join(str(evidence / fork.name) for fork in audited.forks[:MAX_SHOWN])
+    if all(fork.shown for fork in audited.forks[:MAX_SHOWN]):
+        audited.findings.passed("evidence", f"{said}: bundles that show it to anybody")
+    else:
+        kept = "not all tiles are there that show it to others, so keep the whole bundle, too"
+        audited.findings.warned("evidence", f"{said}: {kept}")
+    return True
+
+
+def _write_once(place: Path, raw: bytes) -> None:
+    """Write a file of evidence; what lies there already is never overwritten.
+
+    Raises:
+        OSError: It cannot be written, or something else lies there.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with place.open("xb") as file:
+            file.write(raw)
+    except FileExistsError:
+        if place.read_bytes() != raw:
+            raise
 
 
 def unreadable(
