@@ -24,8 +24,8 @@ class Checkpoint:
         origin: Name of the log, not empty; other people's may have spaces in it.
         size: Number of leaves.
         root: Root hash of the tree of that size.
-        extensions: Further lines. A type 0x06 or 0x05 signature does not cover them, so we verify
-            none of these where there are any.
+        extensions: Further lines. A type 0x06 or 0x05 signature does not cover them: we make none
+            under any, and never read them.
     """
 
     origin: str

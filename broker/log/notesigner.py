@@ -75,6 +75,8 @@ class NoteSigner:
                 of its bounds. `wrong-key-type`.
         """
         if self.vkey.type is SignatureType.COSIGNATURE_MLDSA44:
+            if checkpoint.extensions:  # whoever read them would take them for signed
+                raise LogError("bad-cosignature", "extension lines, which type 0x06 does not cover")
             message = mldsa_message(self.vkey.name, checkpoint, time_s)
         else:
             self._require(SignatureType.COSIGNATURE_ED25519)

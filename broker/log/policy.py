@@ -1,8 +1,8 @@
 """Whom an auditor trusts, and when a checkpoint is witnessed enough. Source: C2SP tlog-policy.
 
-`broker.log.policyfile` reads and writes the file. Two things are stricter here than there: all
-keys under the name of a log must have signed, since ours signs with two algorithms for the day
-one of them breaks; and no key is both a log's and a witness's.
+`broker.log.policyfile` reads and writes the file. One thing is stricter here than there: all keys
+under the name of a log must have signed, since ours signs with two algorithms for the day one of
+them breaks.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ MAX_EACH: Final = 256  # of logs, of witnesses, of groups; the specification rec
 NONE: Final = b"none"
 _CODE: Final = "bad-policy"
 _SPACE: Final = frozenset(b" \t")
+_BARE: Final = frozenset({SignatureType.COSIGNATURE_MLDSA44})  # covers three lines, and no more
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Policy:
             LogError: `bad-note`, `bad-checkpoint`, `bad-hash`; `unknown-log`: an origin without a
                 key here; `bad-signature`: a known key's does not verify, a witness's included;
                 `unverified`: no known key signed; `log-unsigned`: a signature of the log is
-                missing; `bad-empty-root`.
+                missing, or one does not cover extension lines; `bad-empty-root`.
         """
         note = parse_note(raw)
         checkpoint = parse_checkpoint(note.text)
@@ -122,11 +123,14 @@ class Policy:
             own = {log.key for log in self.logs if (log.key.name, log.key.key_id) in lines}
         if not own:
             raise LogError("unknown-log", f"no key is known for the log {checkpoint.origin!a}")
-        keys = [log.key for log in self.logs] + [witness.key for witness in self.witnesses]
+        entries: list[KnownLog | Witness] = [*self.logs, *self.witnesses]
+        keys = tuple(dict.fromkeys(each.key for each in entries))
         verified = verify_note(note, keys)
         by_log = tuple(each for each in verified if each.key in own)
         if not by_log or (every_key and len(by_log) < len(own)):
             raise LogError("log-unsigned", f"{len(by_log)} of {len(own)} keys of the log signed")
+        if every_key and checkpoint.extensions and any(key.type in _BARE for key in own):
+            raise LogError("log-unsigned", "extension lines, which not all of the log's keys cover")
         checkpoint.check_empty_root()
         return SignedCheckpoint(checkpoint, by_log, self._cosigned(verified), note)
 
@@ -186,9 +190,10 @@ class Policy:
 
     def _check_keys(self) -> None:
         entries: list[KnownLog | Witness] = [*self.logs, *self.witnesses]
-        keys = [each.key for each in entries]
-        if len({key.public for key in keys}) != len(keys):
-            raise LogError(_CODE, "one public key twice, be it under two names")
+        for several in (self.logs, self.witnesses):  # one key may be a log's and a witness's
+            if len({each.key.public for each in several}) != len(several):
+                raise LogError(_CODE, "one public key twice, be it under two names")
+        keys = {each.key for each in entries}
         if len({(key.name, key.key_id) for key in keys}) != len(keys):
             raise LogError(_CODE, "two keys with one name and one key id")
         if any(each.key.type not in COSIGNATURES for each in self.witnesses):

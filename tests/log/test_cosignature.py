@@ -68,7 +68,6 @@ def test_a_cosignature_covers_time_origin_size_and_root(signer: NoteSigner) -> N
         (Checkpoint("log.example/2", 7, ROOT).to_text(), line),
         (Checkpoint("log.example/1", 8, ROOT).to_text(), line),
         (Checkpoint("log.example/1", 7, bytes(32)).to_text(), line),
-        (EXTENDED.to_text(), line),
         (CHECKPOINT.to_text() + "\n", line),
         ("no checkpoint\n", line),
         (CHECKPOINT.to_text(), SignatureLine.of(line.name, line.key_id, later)),
@@ -103,8 +102,21 @@ def test_only_the_ml_dsa_cosignature_binds_the_name_of_its_maker() -> None:
 def test_extension_lines_are_cosigned_by_the_type_that_covers_them_alone() -> None:
     line = ED.cosign(EXTENDED, time_s=NOW)
     ED.vkey.verify(EXTENDED.to_text(), line)
-    with pytest.raises(LogError):
+    for signed, shown in ((CHECKPOINT, EXTENDED), (EXTENDED, CHECKPOINT)):
+        with pytest.raises(LogError) as caught:
+            ED.vkey.verify(shown.to_text(), ED.cosign(signed, time_s=NOW))
+        assert caught.value.code == "bad-signature"
+    with pytest.raises(LogError) as caught:
         ML.cosign(EXTENDED, time_s=NOW)
+    assert caught.value.code == "bad-cosignature"
+
+
+def test_where_others_cosigned_under_extension_lines_it_is_for_the_three_lines_alone() -> None:
+    line = ML.cosign(CHECKPOINT, time_s=NOW)
+    assert ML.vkey.verify(EXTENDED.to_text(), line).time_ms == NOW * 1000
+    other = Checkpoint(EXTENDED.origin, 8, ROOT, EXTENDED.extensions)
+    with pytest.raises(LogError):
+        ML.vkey.verify(other.to_text(), line)
 
 
 def test_a_signature_of_one_type_is_none_of_another() -> None:

@@ -150,12 +150,10 @@ def test_two_keys_of_one_name_and_id_are_no_policy() -> None:
 def test_what_has_no_clear_meaning_is_no_policy() -> None:
     one, two = WITNESSES[:2]
     same_key = Witness(b"Z", signer("z.example", 4, 10).vkey)
-    log_as_witness = Witness(b"Z", signer("z.example", 6, 2).vkey)
     plain_key = Witness(b"Z", signer("z.example", 1, 3).vkey)
     wrong = [
         (LOGS, (one, same_key), (), None),
         ((*LOGS, LOGS[0]), (), (), None),
-        (LOGS, (one, log_as_witness), (), None),
         (LOGS, (plain_key,), (), None),
         (LOGS, (one, Witness(one.name, two.key)), (), None),
         (LOGS, (Witness(b"none", one.key),), (), None),
@@ -199,3 +197,45 @@ def test_a_quorum_stood_by_the_time_of_the_last_witness_that_it_needs(
 
 def test_where_nobody_need_cosign_nobody_says_when() -> None:
     assert Policy(LOGS, WITNESSES, (), None).quorum_by({b"X1": 1}) is None
+
+
+EXTENDED = Checkpoint(ORIGIN, 7, CHECKPOINT.root, ("a line that 0x06 does not cover",))
+
+
+def test_a_cosignature_that_covers_three_lines_spoils_no_note_with_more() -> None:
+    """So others cosign, and one such line must not take the rest of a note with it."""
+    bare = COSIGNERS[1]
+    assert bare.vkey.type is SignatureType.COSIGNATURE_MLDSA44
+    raw = note(LOG_ED.sign(EXTENDED.to_text()), BY_WITNESS[1],
+               COSIGNERS[0].cosign(EXTENDED, time_s=NOW), checkpoint=EXTENDED)  # fmt: skip
+    for policy in (
+        Policy(LOGS[:1], WITNESSES, GROUPS, b"X1"),
+        Policy(LOGS[:1], WITNESSES, GROUPS, b"X2"),
+        Policy(LOGS[:1], WITNESSES, GROUPS, b"X-witnesses"),
+    ):
+        assert policy.check(raw, every_key=False).cosigned == {b"X1": NOW, b"X2": NOW + 1}
+    wrong = SignatureLine.of(BY_WITNESS[1].name, BY_WITNESS[1].key_id, bytes(2428))
+    raw = note(LOG_ED.sign(EXTENDED.to_text()), wrong, checkpoint=EXTENDED)
+    with pytest.raises(LogError, match="does not verify"):
+        POLICY.verify_log(raw, every_key=False)
+
+
+def test_our_own_log_has_no_lines_that_one_of_its_signatures_does_not_cover() -> None:
+    by_log = (LOG_ED.sign(EXTENDED.to_text()), BY_LOG[1])
+    assert code_of(note(*by_log, checkpoint=EXTENDED)) == "log-unsigned"
+    others = Policy(LOGS[1:], (), (), None)
+    assert others.check(note(BY_LOG[1], checkpoint=EXTENDED), every_key=False).log_signatures
+
+
+def test_one_key_may_be_a_logs_and_a_witnesss() -> None:
+    """The specification forbids a key twice of one kind alone, and others' policies may do it."""
+    same = Policy(LOGS, (Witness(b"itself", LOG_ML.vkey),), (), b"itself")
+    raw = note(BY_LOG[0], LOG_ML.cosign(CHECKPOINT, time_s=NOW))
+    assert same.check(raw).cosigned == {b"itself": NOW}
+    with pytest.raises(LogError) as caught:
+        same.check(note(*BY_LOG))  # without a time it makes no claim
+    assert caught.value.code == "quorum-unmet"
+    renamed = Policy(LOGS, (Witness(b"Z", signer("z.example", 6, 2).vkey),), (), b"Z")
+    cosigned = signer("z.example", 6, 2).cosign(CHECKPOINT, time_s=NOW)
+    assert renamed.check(note(*BY_LOG, cosigned)).cosigned == {b"Z": NOW}
+    assert code_of(note(*BY_LOG), renamed) == "quorum-unmet"
