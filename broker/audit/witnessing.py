@@ -31,7 +31,8 @@ def check_age(
     """Say how long ago a quorum had cosigned, and hold it against the auditor's limit."""
     time_s = quorum_time(policy, signed.cosigned)
     if time_s is None:
-        said = "no witness says when this was the newest"
+        few = "too few witnesses say" if signed.cosigned else "no witness says"
+        said = f"{few} when this was the newest"
         if max_age is None:
             findings.skipped("age", said)
         else:
@@ -76,15 +77,16 @@ def check_order(findings: Findings, known: Iterable[SignedCheckpoint]) -> None:
 
 
 def quorum_time(policy: Policy, cosigned: Mapping[bytes, int]) -> int | None:
-    """Return since when a quorum had cosigned; without one, the newest time; None if nobody has.
+    """Return since when a quorum had cosigned; None if none has.
 
-    One witness that lies of its clock makes a checkpoint no younger.
+    One witness that lies of its clock makes a checkpoint no younger. Where the policy asks for
+    nobody, it is the newest time of any witness that it names.
     """
     times = sorted(cosigned.values(), reverse=True)
     for time_s in times:
         if policy.quorum_met({name for name, each in cosigned.items() if each >= time_s}):
             return time_s
-    return times[0] if times else None
+    return None
 
 
 def fewest(policy: Policy) -> int:

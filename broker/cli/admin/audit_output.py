@@ -138,6 +138,11 @@ def _limits(trust: Policy) -> list[str]:
         say("not-proven-all", "that a gateway logged all that it decided"),
         say("not-proven-true", "that contents are true"),
         say(
+            "not-proven-keys",
+            "that a leaf was signed before its gateway's key ended or was stolen: the list of keys"
+            " has no dates",
+        ),
+        say(
             "not-proven-witnesses",
             "that fewer than k witnesses collude (k is {count} in this policy)",
             count=fewest(trust),
