@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import func, select
-
 from broker.errors import BrokerError
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.errors import LogError
@@ -27,7 +25,6 @@ from broker.node.mirror import Mirror, is_damage
 from broker.node.pacing import rest_s
 from broker.node.present import Present
 from broker.node.suspects import Suspects
-from broker.store import tables
 from broker.store.database import Database, StoreError
 from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
@@ -176,10 +173,7 @@ class LogWatch:
             seen, _ = await seen_of(connection, origin)
             copy = await copied_of(connection, origin)
             first = await first_of(connection, origin)
-            counted = await connection.execute(
-                select(func.count(tables.proofs.c.number), func.count(tables.proofs.c.id))
-            )
-            proved, known = counted.one()
+            proved, waiting, overdue = await proofs.counted(connection)
         names: tuple[str, ...] = ()
         newest = 0
         root = ""
@@ -202,8 +196,9 @@ class LogWatch:
             witnesses=total,
             cosigned_by=names,
             witnessed_at=from_ms(newest * 1000) if newest else None,
-            own_proved=int(proved),
-            own_waiting=int(known) - int(proved),
+            own_proved=proved,
+            own_waiting=waiting,
+            own_overdue=overdue,
             first_size=first[0],
             first_root=first[1],
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, literal, select, tuple_, update
+from sqlalchemy import bindparam, case, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.log.commitments import check_opening, route_of
@@ -133,6 +133,17 @@ async def prove(
     )
     place = (rows[-1].id, rows[-1].about) if len(rows) == _AT_ONCE else FIRST
     return int(waiting.scalar_one()), place
+
+
+async def counted(connection: AsyncConnection) -> tuple[int, int, int]:
+    """Return how many decisions about our mail are proved, wait, and were not proved in time."""
+    unproved = proofs.c.number.is_(None)
+    late = case((unproved & (proofs.c.overdue != 0), 1))
+    found = await connection.execute(
+        select(func.count(proofs.c.number), func.count(proofs.c.id), func.count(late))
+    )
+    proved, known, overdue = map(int, found.one())
+    return proved, known - proved - overdue, overdue
 
 
 async def first_proof(

@@ -55,6 +55,8 @@ class LogShown(Strict):
         witnessed_at: The newest time among them.
         own_proved: Decisions about this node's mail that are proved.
         own_waiting: Those that are not, yet.
+        own_overdue: Those that were not in time, so that an alarm was raised. A proof may still
+            come; of what the hub lost, none ever will.
         first_size: Leaves of the first tree that this node trusted, unseen; 0 for none, or if that
             was before it was noted.
         first_root: Of that tree, in hexadecimal: compare it with other members'.
@@ -71,6 +73,7 @@ class LogShown(Strict):
     witnessed_at: Moment | None
     own_proved: int
     own_waiting: int
+    own_overdue: int = 0
     first_size: int = 0
     first_root: str = ""
 

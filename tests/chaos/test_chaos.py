@@ -205,7 +205,8 @@ async def check_alarms(misfortune: Misfortune, clients: dict[str, Client]) -> No
         while True:
             status = await client.node_status()
             assert status.log is not None
-            if status.connected and not status.sealing and not status.log.own_waiting:
+            owed = status.log.own_waiting or status.log.own_overdue
+            if status.connected and not status.sealing and not owed:
                 break
             await asyncio.sleep(0.2)
         assert status.quarantined == 0

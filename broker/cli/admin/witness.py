@@ -121,5 +121,6 @@ def _show(log: LogShown) -> None:
             ),
             (say("witness-own", "own mail proved"), str(log.own_proved)),
             (say("witness-waiting", "not proved yet"), str(log.own_waiting)),
+            (say("witness-overdue", "not proved in time"), str(log.own_overdue)),
         ]
     )

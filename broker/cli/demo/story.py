@@ -336,7 +336,7 @@ def _all_proved(logs: Sequence[LogShown]) -> bool:
     same = len(logs) == len(NODES) and len({log.proven for log in logs}) == 1
     return same and all(
         log.proven == log.copied > 0
-        and not log.own_waiting
+        and not (log.own_waiting or log.own_overdue)
         and len(log.cosigned_by) == log.witnesses
         for log in logs
     )
