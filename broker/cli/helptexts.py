@@ -5,11 +5,10 @@ text. What typer itself says (Options, Usage) stays as typer has it.
 """
 
 import ast
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO, Final, TypeAlias
-
-from babel.messages.extract import extract_python
 
 from broker.cli.text import say
 
@@ -38,6 +37,8 @@ def extract(
 ) -> Iterator[_Found]:
     """Yield every text of a module as Babel wants them: what is said, and what helps."""
     raw = source.read()
+    # Each command translates its help; only the makers of catalogues extract.
+    extract_python = importlib.import_module("babel.messages.extract").extract_python
     yield from extract_python(BytesIO(raw), keywords, comment_tags, options)
     for node in ast.walk(ast.parse(raw)):
         match node:

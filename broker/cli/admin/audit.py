@@ -13,7 +13,6 @@ from broker.cli import screen
 from broker.cli.admin.audit_output import keep_evidence, show, unreadable
 from broker.cli.admin.audit_page import page
 from broker.cli.admin.audit_question import (
-    AsJSON,
     GatewayFile,
     MaxAge,
     PolicyFile,
@@ -25,6 +24,7 @@ from broker.cli.admin.audit_question import (
 )
 from broker.cli.admin.audit_report import Format, as_csv, as_table, print_json, refuse, write_out
 from broker.cli.admin.opening import open_sealed
+from broker.cli.admin.options import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
 from broker.log.errors import LogError

@@ -41,7 +41,6 @@ MaxAge: TypeAlias = Annotated[
 Processes: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="How many check signatures; one for each core.")
 ]
-AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,17 @@
 """`kentong audit open`: what the hub exported for auditors, opened with their joined key."""
 
+import importlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from broker.audit.bundle import opened
-from broker.audit.unsealing import Unsealing
 from broker.cli import screen
-from broker.cli.admin.auditors import KEY
-from broker.cli.admin.secret import PassphraseFile, passphrase
-from broker.cli.desk import AsJSON
+from broker.cli.admin.options import AsJSON, PassphraseFile
 from broker.cli.text import say
 from broker.errors import BrokerError
 from keys.files import make_private_folder
-from keys.keystore import KeyStore
-from keys.primitives.sealing import OpenKey
 
 
 def open_sealed(
@@ -35,11 +31,12 @@ def open_sealed(
     """
     if out.exists():
         raise BrokerError("exists", f"{out} exists already")
-    secret = KeyStore.open(key, passphrase(passphrase_file)).get(KEY, "suite-1").secret
+    opening_key = importlib.import_module("broker.cli.admin.opening_key")
+    joined = opening_key.joined_key(key, passphrase_file)
     make_private_folder(out)
     count = 0
     with opened(bundle) as files:
-        unsealing = Unsealing(sealed, files, OpenKey(secret))
+        unsealing = opening_key.unsealing(sealed, files, joined)
         for index, raw in unsealing.openings():
             try:
                 (out / str(index)).write_bytes(raw)

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from broker.cli.admin import options
 from broker.cli.text import say
 from broker.settings import home, settings, supervisors_credential
 from keys.directory.signers import PIN
@@ -19,15 +20,8 @@ from keys.tokenuri import TokenURI, parse_token_uri
 
 CREDENTIAL: Final = "passphrase"  # its name in LoadCredential=
 PIN_CREDENTIAL: Final = "pkcs11-pin"  # likewise
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--passphrase-file",
-        envvar="KENTONG_PASSPHRASE_FILE",
-        help="File whose first line opens the key store; else you are asked.",
-    ),
-]
+AsJSON: TypeAlias = options.AsJSON
+PassphraseFile: TypeAlias = options.PassphraseFile
 
 TokenOption = Annotated[
     str,
