@@ -5,10 +5,11 @@ from datetime import datetime
 
 from broker.admission.judgement import Judged, RefusedWhole
 from broker.envelope.decision import commitments, sign_decision
-from broker.log.audited import Audited
+from broker.log.audited import Audited, seal_audited
 from broker.log.commitments import statement_of
 from broker.log.leaf import TIME_STEP_S, LeafKind, SignedStatement, Statement
 from broker.log.opening import OpeningSealer
+from broker.log.recordkeys import RecordKeys
 from keys.primitives.hashing import random_bytes
 from keys.primitives.sealing import SealKey
 from keys.primitives.signing import Signing
@@ -21,12 +22,14 @@ class Decider:
     """One gateway instance's name and key, in one run of it.
 
     Attributes:
+        records: Under which its decisions lie on the AUDIT stream; the same for every worker.
         boot: Random, so that the numbers of two runs are never taken for each other's.
     """
 
     gateway: str
     kid: bytes
     key: Signing
+    records: RecordKeys = field(repr=False)
     boot: int = field(default_factory=lambda: int.from_bytes(random_bytes(8)))
     _openings: OpeningSealer = field(default_factory=OpeningSealer, repr=False)
     _open: dict[int, None] = field(default_factory=dict, repr=False)
@@ -86,18 +89,17 @@ class Decider:
     def audited(
         self, decision: Decision, *, auditors: tuple[bytes, SealKey] | None = None
     ) -> Audited:
-        """Return the decision with its statement, which takes the next number of this boot.
+        """Return the decision with its record, which takes the next number of this boot.
 
         A number taken is a leaf promised: if the record does not stand, the number must be voided.
 
         Args:
             decision: Made by this gateway.
-            auditors: Identifier and key to which its opening is sealed.
+            auditors: Identifier and key of those who shall open it, too.
         """
         statement = statement_of(decision, boot=self.boot, seq=self._take())
         signed = statement.sign(self.key)
-        sealed = b"" if auditors is None else self._openings.seal(signed, decision, auditors)
-        return Audited(signed, decision.to_bytes(), decision, sealed)
+        return seal_audited(signed, decision, self.records.current, self._openings, auditors)
 
     def stated(self, about: bytes, *, now: datetime) -> SignedStatement:
         """Return what this worker says of itself, under the next number of this boot.

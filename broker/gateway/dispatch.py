@@ -13,6 +13,10 @@ from typing import Final
 from uuid import UUID
 
 from broker.gateway import record
+from broker.gateway.notices import parse_sealed_notice, seal_notice
+from broker.log.erasure import is_erasure
+from broker.log.rebuilt import is_rebuilt
+from broker.log.recordkeys import RecordKeys
 from broker.transport.link import Link
 from broker.transport.message import (
     EXPIRES_HEADER,
@@ -22,6 +26,7 @@ from broker.transport.message import (
     Outgoing,
 )
 from keys.primitives.signing import Signing
+from schemas.decision import Decision
 from schemas.label import Label
 from schemas.receipt import (
     NOTICE_CONTEXT,
@@ -53,21 +58,21 @@ class Dispatcher:
     trail: record.AuditTrail
     kid: bytes
     key: Signing
+    records: RecordKeys
 
     async def deliver(
-        self, label: Label, digest: bytes, copies: Sequence[Copy], *, now: datetime
+        self, label: Label, standing: Decision, copies: Sequence[Copy], *, now: datetime
     ) -> tuple[tuple[str, Where], ...]:
-        """Put every copy where it fits, and say where.
+        """Put every copy that a standing decision let through where it fits, and say where.
 
         Raises:
             BrokerError: The outcome of a publish is unknown: do not acknowledge the submission.
         """
-        placed = await self._place(label, digest, copies, now=now)
+        placed = await self._place(label, standing.header.digest, copies, now=now)
         for recipient, where in placed:
             if where is Where.BOUNCED:
-                await self.notify(
-                    label, digest, recipient, where, now=now, to=(label.sender.member,)
-                )
+                to = (label.sender.member,)
+                await self.notify(label, standing, recipient, where, now=now, to=to)
         return placed
 
     async def _place(
@@ -107,14 +112,19 @@ class Dispatcher:
     async def notify(
         self,
         label: Label,
-        digest: bytes,
+        standing: Decision,
         recipient: str,
         where: Where,
         *,
         now: datetime,
         to: Sequence[str],
     ) -> None:
-        """Record that a copy left unread, then tell those whom it concerns."""
+        """Record that a copy left unread, then tell those whom it concerns.
+
+        Raises:
+            BrokerError: The record could not be written, or the one that stands not be opened.
+        """
+        digest = standing.header.digest
         notice = Notice(
             where=where,
             id=label.id,
@@ -124,10 +134,17 @@ class Dispatcher:
             at_ms=int(now.timestamp() * 1000),
         ).to_bytes()
         signed = NoticeReceipt(notice, self.kid, self.key.sign(NOTICE_CONTEXT + notice))
-        wire = encode_receipt(signed)
-        wire = await self.trail.stand(record.left(label.sender.member, label.id, recipient), wire)
+        subject = record.left(label.sender.member, label.id, recipient, standing.salts)
+        wire = await self._stand(subject, encode_receipt(signed))
         for member in to:
             await self._tell(member, label.id, wire, token=f"{digest.hex()}.{where}.{recipient}")
+
+    async def _stand(self, subject: str, wire: bytes) -> bytes:
+        """Return the notice that stands on `subject`; ours, where its record was lost or erased."""
+        raw = await self.trail.stand(subject, seal_notice(wire, subject, self.records.current))
+        if is_rebuilt(raw) or is_erasure(raw):
+            return wire
+        return parse_sealed_notice(raw).open(subject, self.records)
 
     async def receipt(
         self,

@@ -117,7 +117,7 @@ class HeldDrain:
         parts = delivery.delivered.frame
         await self.dispatcher.notify(
             parts.label,
-            parts.digest,
+            delivery.decision,
             member,
             Where.EXPIRED,
             now=now,

@@ -16,10 +16,14 @@ from broker.log.leaf import Statement
 from broker.transport.errors import SequenceConflict
 from broker.transport.link import Link
 from broker.transport.streams import years_at
-from keys.primitives.hashing import sha256
+from keys.primitives.hashing import hmac_sha256, sha256
+from schemas.decision import Salts
 from schemas.label import uuid7_time
 
 PUBLISH_TIMEOUT_S: Final = 5.0
+ONCE_CONTEXT: Final = b"kentong/once/1\0"
+ONCE_BY_CONTEXT: Final = b"kentong/once-by/1\0"
+LEFT_CONTEXT: Final = b"kentong/left/1\0"
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,41 @@ def malformed(sender: str, raw: bytes, *, year: int) -> str:
     return f"audit.{year}.{sender}.malformed.{sha256(raw).hex()}"
 
 
-def once(sender: str, kind: str, ref: UUID) -> str:
-    """Return the subject that only one control of `kind` about `ref` from `sender` can take."""
-    return f"audit.{year_of(ref)}.{sender}.once.{kind}.{ref}"
+def once(sender: str, kind: str, ref: UUID, salts: Salts) -> str:
+    """Return the subject that only one control of `kind` about `ref` from `sender` can take.
+
+    It names neither `ref` nor kind: whoever has not the salts cannot tell who answered whom.
+
+    Args:
+        sender: Of the control, who received what it speaks of.
+        kind: Of the control.
+        ref: The envelope that it speaks of.
+        salts: Of the decision that stands on `ref`.
+    """
+    return f"audit.{year_of(ref)}.{sender}.once.{_mark(salts, ONCE_CONTEXT, kind, sender)}"
 
 
-def left(sender: str, ident: UUID, recipient: str) -> str:
-    """Return the subject of the notice that a recipient's copy left the hub unread."""
-    return f"{decided(sender, ident)}.left.{recipient}"
+def once_by(digest: bytes, salts: Salts) -> bytes:
+    """Return what stands there: which control took it, told to those alone who have the salts."""
+    return hmac_sha256(salts.route, ONCE_BY_CONTEXT + digest)
+
+
+def left(sender: str, ident: UUID, recipient: str, salts: Salts) -> str:
+    """Return the subject of the notice that a recipient's copy left the hub unread.
+
+    Args:
+        sender: Of the envelope.
+        ident: Of the envelope.
+        recipient: Who is not named by it.
+        salts: Of the decision that stands on `ident`.
+    """
+    return f"{decided(sender, ident)}.left.{_mark(salts, LEFT_CONTEXT, recipient)}"
 
 
 def stream_of(subject: str) -> str:
     """Return the AUDIT stream that holds `subject`."""
     return f"AUDIT_{subject.split('.', 2)[1]}"
+
+
+def _mark(salts: Salts, context: bytes, *words: str) -> str:
+    return hmac_sha256(salts.route, context + "\0".join(words).encode()).hex()

@@ -19,14 +19,17 @@ from broker.gateway.presence import Presence
 from broker.gateway.trial import ChildTrial
 from broker.gateway.witnessing import Witnessing
 from broker.gateway.worker import Trial, Worker
+from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
 from broker.monitoring.report import keep_reporting
 from broker.settings import settings
 from broker.transport.link import Link
 from keys.directory.source import LatestDirectory, PublishedDirectory
+from keys.errors import KeysError
 from schemas.vocabulary import Lane
 
 MEMBERS_POLL_S: Final = 1.0
+RECORD_KEYS_S: Final = 60.0
 _log = get_logger()
 
 
@@ -61,7 +64,7 @@ async def run_worker(
         KeyFileError: The file cannot be written.
     """
     trail = record.AuditTrail(link)
-    dispatcher = Dispatcher(link, trail, decider.kid, decider.key)
+    dispatcher = Dispatcher(link, trail, decider.kid, decider.key, decider.records)
     counts = Counts()
     watch = AuditWatch(link, lambda: _log_key(directory), lost)
     await watch.look()
@@ -84,6 +87,7 @@ async def run_worker(
     telling = contextlib.nullcontext() if silent else presence.told()
     async with telling, asyncio.TaskGroup() as group:
         group.create_task(directory.keep_fresh())
+        group.create_task(_keep_reading(decider.records))
         group.create_task(watch.run())
         if boots is not None:
             group.create_task(boots.run())
@@ -105,6 +109,16 @@ async def _serve(group: asyncio.TaskGroup, worker: Worker, directory: DirectoryI
                 group.create_task(worker.run_lane(member, lane))
             _log.info("serving", member=member)
         await asyncio.sleep(MEMBERS_POLL_S)
+
+
+async def _keep_reading(records: RecordKeys) -> None:
+    """Take up a record key that the operator made meanwhile: the old one ends for all workers."""
+    while True:
+        await asyncio.sleep(RECORD_KEYS_S)
+        try:
+            records.reread()
+        except KeysError as error:
+            _log.warning("record-keys-not-read", error_code=error.code)
 
 
 def _log_key(directory: DirectoryInForce) -> bytes | None:

@@ -143,7 +143,7 @@ class Worker:
         passes = isinstance(judgement, Judged) and any(
             verdict.accepted for verdict in judgement.records.values()
         )
-        if passes and not await self._is_first(found):
+        if passes and not await self._is_first(found, spoken_of):
             return RefusedWhole("control-repeated", found.frame.digest, found)
         return judgement
 
@@ -177,17 +177,18 @@ class Worker:
         if not self.trail.keeps(subject):
             return None
         raw = await self.trail.standing(subject)
-        standing = None if raw is None else _audited(raw)
+        standing = None if raw is None else self._opened(raw)
         return None if standing is None else standing.decision
 
-    async def _is_first(self, submitted: Submitted) -> bool:
+    async def _is_first(self, submitted: Submitted, spoken_of: Decision | None) -> bool:
         """Return whether no other control of this kind spoke of the same decision."""
         label = submitted.frame.label
-        if not label.kind.is_control or label.ref is None:
+        if label.ref is None or spoken_of is None:
             return True
-        subject = record.once(label.sender.member, str(label.kind), label.ref.id)
-        standing = await self.trail.stand(subject, submitted.frame.digest)
-        return standing == submitted.frame.digest
+        salts = spoken_of.salts
+        subject = record.once(label.sender.member, str(label.kind), label.ref.id, salts)
+        taken = record.once_by(submitted.frame.digest, salts)
+        return await self.trail.stand(subject, taken) == taken
 
     async def _postpone(self, member: str, judgement: NotNow, *, attempt: int) -> None:
         refusal = TemporaryRefusal(
@@ -206,7 +207,10 @@ class Worker:
         if judgement.submitted is None:
             subject = record.malformed(sender, arrival.raw, year=now.year)
             standing = await self._stand(subject, decision)
-            await self._tell_unread(arrival, judgement, _there(standing))
+            if standing is None:
+                _told_before(sender)
+            else:
+                await self._tell_unread(arrival, judgement, standing)
             return
         await self._carry_out(arrival, judgement.submitted, decision, now)
 
@@ -239,7 +243,10 @@ class Worker:
                 now=now,
             )
             subject = record.reused(sender, label.id, digest)
-            found = _there(await self._stand(subject, reused))
+            found = await self._stand(subject, reused)
+            if found is None:
+                _told_before(sender)
+                return
         standing = found.decision
         copies = [
             Copy(
@@ -251,7 +258,7 @@ class Worker:
             for accepted in standing.records
             if accepted.accepted
         ]
-        placed = await self.dispatcher.deliver(label, digest, copies, now=now)
+        placed = await self.dispatcher.deliver(label, standing, copies, now=now)
         await self.dispatcher.receipt(sender, label.id, digest, found.decision_bytes, placed)
         self.counts.decided(standing, lane=label.lane)
         self.counts.placed((where for _, where in placed), lane=label.lane)
@@ -278,7 +285,31 @@ class Worker:
             void = self.decider.void(given_up).to_bytes()
             await self._stand_for_sure(record.void(given_up), void)
         self.decider.settled(mine.signed.statement)
-        return mine if standing == raw else _audited(standing)
+        return mine if standing == raw else self._opened(standing)
+
+    def _opened(self, raw: bytes) -> Audited | None:
+        """Return the decision in a record; None if it was erased or lost: its id stays decided.
+
+        Raises:
+            BrokerError: `record-key-unknown`: the operator must put it back, or give it up;
+                `audit-damaged`.
+        """
+        try:
+            standing = parse_audited(raw)
+        except LogError as error:
+            if is_erasure(raw) or is_rebuilt(raw):
+                return None
+            raise _damaged() from error
+        try:
+            return standing.open(self.decider.records)
+        except LogError as error:
+            if error.code == "record-key-lost":
+                return None
+            if error.code != "record-key-unknown":
+                raise _damaged() from error
+            kid = standing.key.hex()
+            _log.error("record-not-opened", kid=kid, error_code=error.code, alarm=error.code)
+            raise
 
     async def _stand_for_sure(self, subject: str, raw: bytes) -> bytes:
         """Return what stands; the same bytes again are the one way to know what became of them."""
@@ -293,17 +324,10 @@ class Worker:
                 await asyncio.sleep(PAUSE_S)
 
 
-def _audited(raw: bytes) -> Audited | None:
-    """Return the decision in a record; None if it was erased or lost, and its id stays decided."""
-    try:
-        return parse_audited(raw)
-    except LogError as error:
-        if is_erasure(raw) or is_rebuilt(raw):
-            return None
-        raise BrokerError("audit-damaged", "a standing decision cannot be read") from error
+def _told_before(member: str) -> None:
+    """Note that a refusal, whose record is gone since, is not made a second time."""
+    _log.warning("refused-before", member=member)
 
 
-def _there(standing: Audited | None) -> Audited:
-    if standing is None:  # nothing is ever erased under the subjects that are asked for here
-        raise BrokerError("audit-damaged", "a record was erased where none can be")
-    return standing
+def _damaged() -> BrokerError:
+    return BrokerError("audit-damaged", "a standing decision cannot be read")

@@ -20,6 +20,7 @@ from broker.hub.chunkstore import ChunkStore, Head
 from broker.log.audited import parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
+from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
 from broker.transport.attaching import (
     Done,
@@ -57,11 +58,13 @@ class AttachmentService:
 
     Attributes:
         view: The directory in force, for the gateways' keys.
+        records: Opens what a decision's record holds sealed.
     """
 
     store: ChunkStore
     link: Link
     view: Callable[[], DirectoryView]
+    records: RecordKeys
     now: Callable[[], datetime] = clock.now
     _served: set[str] = field(default_factory=set)
     _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own tasks alone.
@@ -166,8 +169,9 @@ class AttachmentService:
 
     def _verified(self, raw: bytes) -> Decision:
         try:
-            decision = parse_audited(raw).decision
+            decision = parse_audited(raw).open(self.records).decision
         except LogError as error:
+            _log.warning("record-not-opened", error_code=error.code)
             raise refused("not-decided") from error
         verify_decision(decision, self.view())
         return decision

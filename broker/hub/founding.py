@@ -8,6 +8,7 @@ from typing import Final
 from broker.errors import BrokerError
 from broker.hub import place as names
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
+from broker.hub.recordkeys import new_entry
 from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
 from broker.transport.server import Routes, write_configuration
 from keys.directory.toml_text import Table, hub_toml, toml
@@ -190,6 +191,7 @@ def _store_gateway_keys(
         {
             names.DECISIONS: entry_of(decisions, made=now),
             names.USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
+            **new_entry(now),
         },
         log2n=log2n,
     )

@@ -2,7 +2,7 @@
 
 config.toml            how it listens, and how much it may store
 keys/hub.keystore      operator, system and hub accounts, TLS authority: for `hub run` alone
-keys/gateway.keystore  the decision key and a confined user: all that a gateway worker holds
+keys/gateway.keystore  decision key, record keys, a confined user: all that a gateway worker holds
 keys/directory.keystore  the directory's online keys
 directory/             the published directory
 server/                nats-server: configuration, certificate, streams
@@ -26,6 +26,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from broker import clock
 from broker.errors import BrokerError
+from broker.hub.recordkeys import record_keys
+from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
 from broker.transport.accounts import HubKeys, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.server import ServerPlace
@@ -343,7 +345,19 @@ class HubPlace:
         store = KeyStore.open(self.keys / GATEWAY_STORE, passphrase)
         user = store.get(USER, "ed25519")
         key = key_of(signing_entry(store, DECISIONS), pin)
-        return GatewaySecrets(key, SignKey(user.secret), user.facts["jwt"])
+        return GatewaySecrets(key, SignKey(user.secret), user.facts["jwt"], record_keys(store))
+
+    def open_records(self, passphrase: bytes) -> RecordKeys:
+        """Return the record keys alone: `hub run` compares attached files with what was decided.
+
+        Of a hub whose gateway is elsewhere, a key that opens nothing: files wait there.
+
+        Raises:
+            KeyFileError: As `open_gateway`.
+        """
+        if not (self.keys / GATEWAY_STORE).exists():
+            return RecordKeys(HeldKeys(RecordKey.generate()))
+        return record_keys(KeyStore.open(self.keys / GATEWAY_STORE, passphrase))
 
 
 @dataclass(frozen=True)
@@ -377,11 +391,13 @@ class GatewaySecrets:
         key: Signs decisions; its public half is in the directory.
         user: A user of the hub's account that may only route.
         jwt: That user's.
+        records: Under which decisions lie on the AUDIT stream.
     """
 
     key: Signing = field(repr=False)
     user: SignKey
     jwt: str = field(repr=False)
+    records: RecordKeys
 
     @property
     def kid(self) -> bytes:

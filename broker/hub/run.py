@@ -22,6 +22,7 @@ from broker.hub.pulse import Pulse
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.unread import UnreadSweep
+from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
 from broker.store.chunkfiles import ChunkFiles
 from broker.transport.link import Link
@@ -60,6 +61,7 @@ class Hub:
     """One hub. `run` ends only by cancellation, or when the server cannot be had at all.
 
     Attributes:
+        records: Open what the gateways recorded; attached files go to whom a decision let through.
         command: How a gateway worker is started.
         on_ready: Called once members can connect.
         environment: Of the workers; by default this process's own.
@@ -69,6 +71,7 @@ class Hub:
     place: HubPlace
     config: HubConfig
     secrets: HubSecrets
+    records: RecordKeys
     online: OnlineSigners
     command: Command
     on_ready: Callable[[Ready], None]
@@ -160,7 +163,7 @@ class Hub:
         quota = self.config.store.sizes().attachments
         store = ChunkStore(ChunkFiles(self.place.attachments), quota)
         await store.load()
-        return AttachmentService(store, hub, lambda: self._view or self._read(source))
+        return AttachmentService(store, hub, lambda: self._view or self._read(source), self.records)
 
     async def _watch(
         self, source: LatestDirectory, enrolment: Enrolment, attachments: AttachmentService

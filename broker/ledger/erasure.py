@@ -21,7 +21,7 @@ from broker.errors import BrokerError
 from broker.ledger.intake import Witnessed
 from broker.ledger.state import LedgerState
 from broker.ledger.subjects import SealedSubjects, SubjectSealer
-from broker.log.audited import Audited, parse_audited
+from broker.log.audited import SealedRecord, parse_audited
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.erasure import SALT_BYTES, encode_erasure, erasure_ref, is_erasure
 from broker.log.errors import LogError
@@ -96,7 +96,6 @@ class Eraser:
         stream, subject = f"{_AUDIT}{year}", f"audit.{year}.{member}.{ident}"
         standing = await self._standing(stream, subject)
         beside = await messages_on(self.link, stream, f"{subject}.>")
-        beside += await messages_on(self.link, stream, f"audit.{year}.*.once.*.{ident}")
         gone = [found for found in (*standing, *beside) if not is_erasure(found.payload)]
         stated = await self._state(subject, standing, gone, now)
         numbers = [found.seq for found in (*standing, *beside)] + stated
@@ -164,7 +163,7 @@ class Eraser:
             ) from None
         return ack.seq
 
-    def _leaves(self, records: Sequence[Audited]) -> list[_Leaf]:
+    def _leaves(self, records: Sequence[SealedRecord]) -> list[_Leaf]:
         """Return the leaf of each record."""
         wanted = {audited.signed.to_bytes(): None for audited in records}
         found: dict[bytes, _Leaf] = {}
@@ -229,7 +228,7 @@ def _year_of(ident: UUID) -> int:
         raise BrokerError("no-record", "no decision can stand on such an id") from None
 
 
-def _audited(found: Stored) -> Audited | None:
+def _audited(found: Stored) -> SealedRecord | None:
     try:
         return parse_audited(found.payload)
     except LogError:

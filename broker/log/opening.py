@@ -1,13 +1,14 @@
-r"""A decision with all its salts, sealed to the auditors' key beside its record.
+r"""What opens a record's sealed decision to the auditors, too.
 
-    sealed       [kid, hour key sealed by HPKE, decision sealed by AES-256-GCM]
-    HPKE info    "kentong/opening-key/1\0" || kid
-    AES key      HMAC-SHA256(hour key, "kentong/opening/1\0" || SHA-256(signed statement)); one use
-    file         [1, signed statement, sealed]
+    for auditors  [kid, hour key sealed by HPKE, the decision's key sealed by AES-256-GCM]
+    HPKE info     "kentong/opening-key/1\0" || kid
+    AES key       HMAC-SHA256(hour key, "kentong/opening/2\0" || SHA-256(signed statement)); one use
+    file          [2, signed statement, sealed decision, for auditors]
 
 The private key is held by a threshold of members and never at the hub. One HPKE sealing serves an
 hour of one worker, because one for each record would cost as much as checking its envelope; a
-worker that is taken over tells what it is deciding anyway.
+worker that is taken over tells what it is deciding anyway. The decision is sealed once, for the
+gateways and the auditors together; its key opens this decision and nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -17,22 +18,25 @@ from typing import Final
 from broker.log.commitments import check_opening
 from broker.log.errors import LogError
 from broker.log.leaf import MAX_LEAF_BYTES, SignedStatement, parse_signed
+from broker.log.padding import padded_size, unpadded
 from keys.errors import DecryptionError
 from keys.primitives.hashing import hmac_sha256, random_bytes, sha256
 from keys.primitives.sealing import OVERHEAD_BYTES, OpenKey, SealKey
 from keys.primitives.symmetric import KEY_BYTES, TAG_BYTES, gcm_open, gcm_seal
 from schemas import canonical
-from schemas.decision import MAX_DECISION_BYTES, Decision, parse_decision
+from schemas.decision import MAX_DECISION_BYTES, parse_decision
 from schemas.errors import SchemaError
 
 KEY_CONTEXT: Final = b"kentong/opening-key/1\0"
-OPENING_CONTEXT: Final = b"kentong/opening/1\0"
-OPENING_VERSION: Final = 1
+OPENING_CONTEXT: Final = b"kentong/opening/2\0"
+OPENING_VERSION: Final = 2
 HOUR: Final = timedelta(hours=1)
 _KID_BYTES: Final = 16
-_SEALED_KEY_BYTES: Final = KEY_BYTES + OVERHEAD_BYTES
-MAX_SEALED_BYTES: Final = _KID_BYTES + _SEALED_KEY_BYTES + TAG_BYTES + MAX_DECISION_BYTES + 16
-MAX_OPENING_BYTES: Final = MAX_SEALED_BYTES + MAX_LEAF_BYTES + 16
+_SEALED_HOUR_BYTES: Final = KEY_BYTES + OVERHEAD_BYTES
+_SEALED_KEY_BYTES: Final = KEY_BYTES + TAG_BYTES
+MAX_FOR_AUDITORS_BYTES: Final = _KID_BYTES + _SEALED_HOUR_BYTES + _SEALED_KEY_BYTES + 16
+MAX_SEALED_BYTES: Final = padded_size(MAX_DECISION_BYTES) + TAG_BYTES
+MAX_OPENING_BYTES: Final = MAX_SEALED_BYTES + MAX_FOR_AUDITORS_BYTES + MAX_LEAF_BYTES + 16
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,23 @@ class _HourKey:
 
 @dataclass
 class OpeningSealer:
-    """Seals openings in one run of one gateway worker."""
+    """Seals decisions' keys in one run of one gateway worker."""
 
     _hour: _HourKey | None = None  # Owned by the worker's one loop.
 
-    def seal(self, signed: SignedStatement, decision: Decision, to: tuple[bytes, SealKey]) -> bytes:
-        """Return the opening of a decision, sealed.
+    def seal(
+        self, signed: SignedStatement, key: bytes, to: tuple[bytes, SealKey], *, at: datetime
+    ) -> bytes:
+        """Return what opens a decision to auditors.
 
         Args:
-            signed: What the gateway states of it; the opening is bound to it.
-            decision: With every salt.
+            signed: What the gateway states of it; this is bound to it.
+            key: Of this decision alone, which opens what stands sealed in its record.
             to: Identifier and key of the auditors.
+            at: When it was decided.
         """
-        hour = self._hour_key(to, decision.header.decided_at)
-        sealed = gcm_seal(_key_of(hour.key, signed), decision.to_bytes(), aad=b"")
+        hour = self._hour_key(to, at)
+        sealed = gcm_seal(_key_of(hour.key, signed), key, aad=b"")
         return canonical.pack([hour.kid, hour.sealed, sealed])
 
     def _hour_key(self, to: tuple[bytes, SealKey], at: datetime) -> _HourKey:
@@ -77,11 +84,14 @@ class SealedOpening:
     """What the hub gives to auditors of one decision; nothing in it is authenticated.
 
     Attributes:
-        kid: Of the auditors' key to which it was sealed.
+        sealed: The decision, as its record has it.
+        for_auditors: What opens it to them.
+        kid: Of the auditors' key to which that was sealed.
     """
 
     signed: SignedStatement
     sealed: bytes = field(repr=False)
+    for_auditors: bytes = field(repr=False)
     kid: bytes
 
     @property
@@ -91,7 +101,9 @@ class SealedOpening:
 
     def to_bytes(self) -> bytes:
         """Return the file."""
-        return canonical.encode([OPENING_VERSION, self.signed.to_bytes(), self.sealed])
+        return canonical.encode(
+            [OPENING_VERSION, self.signed.to_bytes(), self.sealed, self.for_auditors]
+        )
 
     def open(self, key: OpenKey) -> bytes:
         """Return the decision's wire form, of which the leaf speaks.
@@ -100,10 +112,11 @@ class SealedOpening:
             LogError: `cannot-open`: another key, or damaged; `bad-opening`; `opening-mismatch`:
                 the gateway sealed something else than it stated.
         """
-        _, hour_key, sealed = _parts(self.sealed)
+        _, hour_key, sealed_key = _parts(self.for_auditors)
         try:
             fresh = key.open(hour_key, info=KEY_CONTEXT + self.kid)
-            raw = gcm_open(_key_of(fresh, self.signed), sealed, aad=b"")
+            own = gcm_open(_key_of(fresh, self.signed), sealed_key, aad=b"")
+            raw = unpadded(gcm_open(own, self.sealed, aad=b""))
         except DecryptionError as error:
             raise LogError("cannot-open", "the opening does not open under this key") from error
         try:
@@ -122,36 +135,39 @@ def parse_opening(raw: bytes) -> SealedOpening:
     """
     try:
         match canonical.decode(raw, max_bytes=MAX_OPENING_BYTES):
-            case [int(v), bytes(statement), bytes(sealed)] if (
-                v == OPENING_VERSION and v is not True
+            case [int(v), bytes(statement), bytes(sealed), bytes(for_auditors)] if (
+                v == OPENING_VERSION
             ):
-                return SealedOpening(parse_signed(statement), sealed, _parts(sealed)[0])
+                kid = kid_in(for_auditors)
+                return SealedOpening(parse_signed(statement), sealed, for_auditors, kid)
             case _:
                 raise LogError("bad-opening", "not a sealed opening")
     except SchemaError as error:
         raise LogError("bad-opening", f"not a sealed opening: {error}") from error
 
 
-def sealed_opening(signed: SignedStatement, sealed: bytes) -> SealedOpening:
-    """Return what stands beside a decision in its record, not authenticated.
+def kid_in(for_auditors: bytes) -> bytes:
+    """Return to which auditors' key the part of a record that is theirs was sealed.
 
     Raises:
         LogError: `bad-opening`.
     """
-    return SealedOpening(signed, sealed, _parts(sealed)[0])
+    return _parts(for_auditors)[0]
 
 
 def _key_of(hour_key: bytes, signed: SignedStatement) -> bytes:
     return hmac_sha256(hour_key, OPENING_CONTEXT + sha256(signed.to_bytes()))
 
 
-def _parts(sealed: bytes) -> tuple[bytes, bytes, bytes]:
+def _parts(for_auditors: bytes) -> tuple[bytes, bytes, bytes]:
     try:
-        match canonical.decode(sealed, max_bytes=MAX_SEALED_BYTES):
-            case [bytes(kid), bytes(hour_key), bytes(decision)] if (
-                len(kid) == _KID_BYTES and len(hour_key) == _SEALED_KEY_BYTES
+        match canonical.decode(for_auditors, max_bytes=MAX_FOR_AUDITORS_BYTES):
+            case [bytes(kid), bytes(hour_key), bytes(sealed_key)] if (
+                len(kid) == _KID_BYTES
+                and len(hour_key) == _SEALED_HOUR_BYTES
+                and len(sealed_key) == _SEALED_KEY_BYTES
             ):
-                return kid, hour_key, decision
+                return kid, hour_key, sealed_key
             case _:
                 raise LogError("bad-opening", "not a sealed opening")
     except SchemaError as error:

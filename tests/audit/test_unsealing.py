@@ -7,9 +7,11 @@ import pytest
 from broker import clock
 from broker.audit.bundle import opened
 from broker.audit.unsealing import Unsealing
+from broker.log.audited import seal_audited
 from broker.log.commitments import statement_of
 from broker.log.leaf import STREAM_BYTES
-from broker.log.opening import OpeningSealer, sealed_opening
+from broker.log.opening import OpeningSealer
+from broker.log.recordkeys import RecordKey
 from broker.log.tiles import encode_bundle
 from keys.kid import kid_of
 from keys.primitives.sealing import OpenKey
@@ -18,6 +20,7 @@ from tests.support.region import make_region
 
 REGION = make_region(("SG", "MY"), now=clock.now())
 KEY = OpenKey.generate()
+RECORD_KEY = RecordKey.generate()
 TO = (kid_of(KEY.public.raw), KEY.public)
 
 
@@ -28,7 +31,8 @@ def sealed_log(folder: Path, count: int) -> list[bytes]:
     for number in range(count):
         decision = decide(REGION, make(REGION, ("MY",)).sealed.raw)
         signed = statement_of(decision, boot=1, seq=number).sign(REGION.gateway_sign_key)
-        opening = sealed_opening(signed, sealer.seal(signed, decision, TO))
+        opening = seal_audited(signed, decision, RECORD_KEY, sealer, TO).record.opening
+        assert opening is not None
         (folder / "sealed" / f"{opening.name}.sealed").write_bytes(opening.to_bytes())
         entries.append(signed.found_at(bytes(STREAM_BYTES), number).to_bytes())
         told.append(decision.to_bytes())

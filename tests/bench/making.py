@@ -158,7 +158,7 @@ def deliveries(
         first: The sender's number of the first.
     """
     secrets = region.gateway
-    decider = Decider("gateway-1", secrets.kid, secrets.key)
+    decider = Decider("gateway-1", secrets.kid, secrets.key, secrets.records)
     for counter in range(first, first + count):
         made = sealed(region, sender, (member,), counter=counter)
         submitted = parse_submitted(made.raw)

@@ -24,6 +24,7 @@ KINDS = {
     "months' encryption keys": "open/",
     "officer's key": "officer",
     "gateway's decision key": "sign/decisions",
+    "record key": "record/",
     "node's broker account": "nats/account",
     "witness key": "witness",
     "storage key": "storage",

@@ -97,7 +97,7 @@ class World:
         home = self.region.hub
         place = HubPlace(home)
         secrets = place.open_gateway(self.region.passphrase)
-        decider = Decider("gateway-1", secrets.kid, secrets.key)
+        decider = Decider("gateway-1", secrets.kid, secrets.key, secrets.records)
         async with Link(secrets.credentials(place, place.config(), "gateway-1")) as link:
             await link.wait_connected()
             loop = asyncio.get_running_loop()

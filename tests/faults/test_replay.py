@@ -130,7 +130,10 @@ async def test_a_senders_own_bytes_again_are_not_delivered_twice(stage: Stage) -
     year = made.label.created.year
     standing = await stage.gateway.get_last(f"AUDIT_{year}", f"audit.{year}.SG.{made.label.id}")
     assert standing is not None
-    assert parse_audited(standing.payload).decision.header.digest == made.sealed.digest
+    assert (
+        parse_audited(standing.payload).open(stage.hub.region.record_keys).decision.header.digest
+        == made.sealed.digest
+    )
 
 
 async def forget_soon(stage: Stage, stream: str, subject: str) -> None:
@@ -291,7 +294,9 @@ async def test_submissions_cut_short_are_refused_as_malformed_and_block_nothing(
             subject = f"audit.{year}.SG.malformed.{sha256(part).hex()}"
             kept = await stage.gateway.get_last(f"AUDIT_{year}", subject)
             assert kept is not None
-            assert parse_audited(kept.payload).decision.header.code
+            assert (
+                parse_audited(kept.payload).open(stage.hub.region.record_keys).decision.header.code
+            )
         info = await stage.gateway.api("CONSUMER.INFO.SUBMIT_SG.GATEWAY-normal", {})
         assert (info["num_pending"], info["num_redelivered"]) == (0, 0)
         await stage.delivered()

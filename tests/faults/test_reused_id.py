@@ -82,5 +82,8 @@ async def test_it_is_refused_after_the_servers_window_and_its_restart(tmp_path: 
                 await message.ack()
         standing = await gateway.get_last(f"AUDIT_{year}", f"audit.{year}.SG.{first.label.id}")
         assert standing is not None
-        assert parse_audited(standing.payload).decision.header.digest == first.sealed.digest
+        assert (
+            parse_audited(standing.payload).open(region.record_keys).decision.header.digest
+            == first.sealed.digest
+        )
         await no_mail(my, "MY")

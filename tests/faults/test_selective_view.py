@@ -27,7 +27,7 @@ async def run_gateway(world: World, shown: Path, started: asyncio.Event) -> None
     place, root = HubPlace(home), Home(home).pinned_root()
     source = PublishedDirectory(DirectoryRepository(shown, pinned_root=root), root)
     secrets = place.open_gateway(world.region.passphrase)
-    decider = Decider("gateway-1", secrets.kid, secrets.key)
+    decider = Decider("gateway-1", secrets.kid, secrets.key, secrets.records)
     async with Link(secrets.credentials(place, place.config(), "gateway-1")) as link:
         await link.wait_connected()
         started.set()

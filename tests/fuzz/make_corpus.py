@@ -20,15 +20,18 @@ from broker.carry.place import Asked
 from broker.client.profiles import Profiles
 from broker.envelope.decision import parse_delivery
 from broker.envelope.padding import pack
+from broker.gateway.notices import seal_notice
 from broker.hub.chunkstore import Head
 from broker.ledger.signer import Signer
-from broker.log.audited import Audited
+from broker.log.audited import seal_audited
 from broker.log.commitments import statement_of
 from broker.log.erasure import encode_erasure
 from broker.log.leaf import LeafKind
 from broker.log.note import Note, parse_note
 from broker.log.opening import OpeningSealer
+from broker.log.padding import padded
 from broker.log.rebuilt import decided_before, ready
+from broker.log.recordkeys import RecordKey
 from broker.log.tiles import encode_bundle
 from broker.log.treehead import _HEAD, _SHA256_ECDSA
 from broker.log.witness import WitnessRequest
@@ -245,14 +248,16 @@ def made_id() -> UUID:
 def of_log() -> Samples:
     """Leaves, records, notes, tiles and what auditors and witnesses get."""
     leaf = SIGNED.found_at(bytes(16), 4)
-    sealed = OpeningSealer().seal(SIGNED, DECISION, auditors())
-    audited = Audited(SIGNED, DECISION.to_bytes(), DECISION, sealed)
-    opening = audited.opening
+    key = RecordKey.generate()
+    audited = seal_audited(SIGNED, DECISION, key, OpeningSealer(), auditors())
+    opening = audited.record.opening
     assert opening is not None
     yield "leaf", leaf.to_bytes()
     yield "statement", SIGNED.to_bytes()
     yield "audited", audited.to_bytes()
     yield "opening", opening.to_bytes()
+    yield "sealed-notice", seal_notice(b"a notice", "audit.2026.SG.x", key)
+    yield "filled-up", padded(b"a notice")
     yield "erasure", encode_erasure(bytes(32), 7)
     yield "erased", bundles.said(1, kind=LeafKind.ERASURE).sign(bundles.GATEWAY).to_bytes()
     yield from (("note", BIG_KEYS_ASIDE), ("note", NOTE))

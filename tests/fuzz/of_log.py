@@ -8,6 +8,7 @@ from broker.audit import walk
 from broker.audit.bundle import CHECKPOINT, opened
 from broker.audit.evidence import parse_evidence, verify_evidence
 from broker.audit.openings import opened_decision
+from broker.gateway.notices import parse_sealed_notice
 from broker.ledger.commit import _decode
 from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import _answer
@@ -22,6 +23,7 @@ from broker.log.note import parse_line, parse_note
 from broker.log.notekeys import SignatureType, parse_vkey
 from broker.log.notesigner import NoteSigner, parse_skey
 from broker.log.opening import parse_opening
+from broker.log.padding import padded, unpadded
 from broker.log.policy import Policy
 from broker.log.policyfile import parse_policy, write_policy
 from broker.log.proof import parse_proof
@@ -142,6 +144,14 @@ LOG = (
         form="canonical",
         like="audited",
     ),
+    Parser(
+        "sealed-notice",
+        parse_sealed_notice,
+        ("broker.gateway.notices.parse_sealed_notice",),
+        to_bytes,
+        "canonical",
+    ),
+    Parser("filled-up", unpadded, ("broker.log.padding.unpadded",), padded),
     Parser(
         "opening",
         parse_opening,

@@ -29,6 +29,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.gateway.boots._read": _MODEL,
     "broker.gateway.trial.main": "its parent wrote it, and it runs so that it may die",
     "broker.hub.enrolment.Enrolment._order": _HUB,
+    "broker.hub.recordkeys._name": "what the operator types; any ValueError is caught",
     "broker.ledger.signer_socket.SignerClient._call": "the answers of `signer-call`",
     "broker.ledger.sequencer._contradicts": "a hash made here",
     "broker.ledger.signer_socket._read": "a length, checked before anything is read",

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
 
 
 def decider_of(region: TestRegion) -> Decider:
-    return Decider("gw-1", region.gateway_kid, region.gateway_sign_key)
+    return Decider("gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys)
 
 
 async def statements(link: Link) -> list[Statement]:

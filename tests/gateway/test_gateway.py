@@ -128,7 +128,7 @@ async def test_the_same_bytes_again_get_the_standing_decision_and_no_second_copy
         f"AUDIT_{made.label.created.year}", f"audit.{made.label.created.year}.SG.{made.label.id}"
     )
     assert standing is not None
-    assert parse_audited(standing.payload).decision == first
+    assert parse_audited(standing.payload).open(stage.region.record_keys).decision == first
 
 
 async def test_other_bytes_under_a_decided_id_are_refused_and_recorded(stage: Stage) -> None:

@@ -24,6 +24,7 @@ from broker.hub.attachments import BURST, AttachmentService
 from broker.hub.chunkstore import parse_head
 from broker.ledger.intake import Witnessed
 from broker.log.leaf import LeafKind
+from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
 from broker.transport.attaching import AttachmentServices, Done, Get, Opened, Put
 from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
@@ -69,7 +70,9 @@ async def stand(hub: RunningHub, decision: Decision, subject: str = "") -> None:
     """Let a decision stand, as a gateway does."""
     header = decision.header
     assert header.id is not None
-    decider = Decider("gw-test", hub.region.gateway_kid, hub.region.gateway_sign_key)
+    decider = Decider(
+        "gw-test", hub.region.gateway_kid, hub.region.gateway_sign_key, hub.region.record_keys
+    )
     async with hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         await record.AuditTrail(link).stand(
@@ -225,6 +228,33 @@ async def test_a_decision_about_another_envelope_lets_nothing_through(stage: Sta
     await stand(stage.hub, lifted, record.decided("SG", made.label.id))
     stage.ident = made.label.id
     assert (await refusal(stage.open(1))).code == "not-decided"
+
+
+async def test_a_decision_under_a_newer_record_key_is_read_once_the_key_is_here(
+    stage: Stage,
+) -> None:
+    old, new = stage.hub.region.record_keys.current, RecordKey.generate()
+    store = [HeldKeys(old)]
+    stage.service.records = RecordKeys(store[0], lambda: store[0])
+    decider = Decider(
+        "gw-2",
+        stage.hub.region.gateway_kid,
+        stage.hub.region.gateway_sign_key,
+        RecordKeys(HeldKeys(new, (old,))),
+    )
+    made = make(stage.hub.region, ("MY", "TH"), tail=11)
+    audited = decider.audited(decide(stage.hub.region, made.sealed.raw))
+    async with stage.hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        subject = record.decided("SG", made.label.id)
+        await record.AuditTrail(link).stand(subject, audited.to_bytes())
+    stage.ident, first = made.label.id, stage.ident
+    error = await refusal(stage.open(1))
+    assert (error.code, error.retry) == ("not-decided", "later")
+    store[0] = HeldKeys(new, (old,))
+    assert await stage.open(1) == (0,)
+    stage.ident = first  # and what lies under the older one, too
+    assert await stage.open(1) == (0,)
 
 
 async def test_an_erased_decision_takes_its_chunks_with_it(stage: Stage) -> None:

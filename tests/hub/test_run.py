@@ -80,6 +80,7 @@ class World:
             self.place,
             replace_gateways(self.config, 1 if command else 0),
             self.place.open_hub(PASS),
+            self.place.open_records(PASS),
             load_online_signers(self.place.keys, PASS),
             command=lambda _home, _worker: command,
             on_ready=on_ready,

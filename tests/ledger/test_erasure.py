@@ -75,7 +75,16 @@ class Stage:
         async with asyncio.timeout(BOUND_S):
             while (found := await self.own.get_last(record.stream_of(subject), subject)) is None:
                 pass  # each look is a request to the server
-        return parse_audited(found.payload).decision
+        return parse_audited(found.payload).open(self.region.record_keys).decision
+
+    async def marks(self, made: Made, decision: Decision) -> tuple[bytes, ...]:
+        """What nobody else has: salts, digest, signature, and what its record holds sealed."""
+        subject = record.decided("SG", made.label.id)
+        if decision.header.code == "id-reused":
+            subject = record.reused("SG", made.label.id, made.sealed.digest)
+        found = await self.own.get_last(record.stream_of(subject), subject)
+        assert found is not None
+        return (*marks_of(decision), parse_audited(found.payload).sealed)
 
     def eraser(self, link: Link | None = None, within_s: float = 20.0) -> Eraser:
         kept = self.folder / "erasures"
@@ -159,7 +168,7 @@ async def test_an_erased_record_is_nowhere_on_the_hubs_disk(stage: Stage) -> Non
     await stage.decide(before)
     decision = await stage.decide(made)
     await stage.decide(after)
-    marks = marks_of(decision)
+    marks = await stage.marks(made, decision)
     assert any("AUDIT" in name for name in stage.places(*marks))
     done = await stage.erase(made)
     assert (done.leaves, done.messages) == (1, 1)
@@ -171,7 +180,8 @@ async def test_an_erased_record_is_nowhere_on_the_hubs_disk(stage: Stage) -> Non
         subject = record.decided("SG", kept.label.id)
         standing = await stage.own.get_last(record.stream_of(subject), subject)
         assert standing is not None
-        assert parse_audited(standing.payload).decision.header.digest == kept.sealed.digest
+        audited = parse_audited(standing.payload).open(stage.region.record_keys)
+        assert audited.decision.header.digest == kept.sealed.digest
 
 
 async def test_its_leaf_stays_and_another_speaks_of_it_to_whoever_has_the_salt(
@@ -221,12 +231,13 @@ async def test_erasing_again_adds_nothing_and_takes_what_came_since(stage: Stage
     async with asyncio.timeout(BOUND_S):
         while beside not in await stage.subjects():
             pass  # each look is a request to the database
+    marks = await stage.marks(made, refused)
     again = await stage.erase(made)
     subjects = await stage.subjects()
     assert beside not in subjects
     assert record.decided("SG", made.label.id) in subjects  # the id stays decided
     assert (again.leaves, again.messages) == (1, 1)
-    await stage.gone(*marks_of(refused))
+    await stage.gone(*marks)
     once_more = await stage.erase(made)
     assert (once_more.leaves, once_more.messages) == (0, 0)
     assert len(stage.leaves(LeafKind.ERASURE)) == 2
@@ -250,13 +261,14 @@ async def test_a_crash_before_the_deletion_is_gone_on_with(stage: Stage) -> None
     stream = record.stream_of(subject)
     first = await stage.own.get_last(stream, subject)
     assert first is not None
+    marks = await stage.marks(made, decision)
     tombstone = stage.pen.state(LeafKind.ERASURE, now=clock.now(), ref=bytes(31) + b"\1")
     await stage.own.publish_acked(
         subject, tombstone.to_bytes(), msg_id="t", expect_last_subject_seq=first.seq
     )
     done = await stage.erase(made)
     assert (done.leaves, done.messages) == (0, 1)
-    await stage.gone(*marks_of(decision))
+    await stage.gone(*marks)
 
 
 async def test_nothing_is_deleted_before_the_log_has_read_it(stage: Stage) -> None:
@@ -296,7 +308,7 @@ async def test_an_erasure_that_the_log_did_not_sign_is_a_fault(stage: Stage) -> 
 async def test_without_the_erasing_delete_the_bytes_would_stay(stage: Stage) -> None:
     """What the search above can see: a plain deletion leaves every byte on the disk."""
     made = stage.make(1)
-    marks = marks_of(await stage.decide(made))
+    marks = await stage.marks(made, await stage.decide(made))
     subject = record.decided("SG", made.label.id)
     stream = record.stream_of(subject)
     standing = await stage.own.get_last(stream, subject)

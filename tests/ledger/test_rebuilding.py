@@ -77,7 +77,8 @@ async def test_what_was_decided_before_a_loss_is_not_decided_twice(stage: Stage)
     async with asyncio.timeout(BOUND_S):
         while (found := await stage.own.get_last(stage.stream, refused)) is None:
             pass  # each look is a request to the server
-    assert parse_audited(found.payload).decision.header.code == "id-reused"
+    standing = parse_audited(found.payload).open(stage.region.record_keys)
+    assert standing.decision.header.code == "id-reused"
     await stage.decide(1)
     stage.size = await stage.sequencer.resume(stage.size)
     await stage.announce()

@@ -66,7 +66,7 @@ async def test_each_decision_becomes_one_leaf(stage: Stage) -> None:
     for number, leaf in by_seq.items():
         stored = await stage.own.get(stage.stream, number)
         assert stored is not None
-        audited = parse_audited(stored.payload)
+        audited = parse_audited(stored.payload).open(stage.region.record_keys)
         leaf.signed.verify(stage.region.gateway_sign_key.public)
         check_opening(leaf.signed.statement, audited.decision)
     assert len(by_seq) == len(made)

@@ -175,7 +175,12 @@ async def test_a_stream_that_no_gateway_announced_is_not_read(
         await stage.decide(2)
         assert await stage.grow() == []
         # Nor does a statement about another stream, or one that is no announcement, open it.
-        decider = Decider("gw-9", stage.region.gateway_kid, stage.region.gateway_sign_key)
+        decider = Decider(
+            "gw-9",
+            stage.region.gateway_kid,
+            stage.region.gateway_sign_key,
+            stage.region.record_keys,
+        )
         subject = opened(clock.now().year)
         about = announcement.opened(stream_id(stage.stream, "another time"))
         wrong = decider.stated(about, now=clock.now()).to_bytes()
@@ -192,7 +197,9 @@ async def test_a_stream_that_no_gateway_announced_is_not_read(
 
 
 async def test_a_run_says_that_it_began_and_its_last_number(stage: Stage) -> None:
-    decider = Decider("gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key)
+    decider = Decider(
+        "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
+    )
     presence = Presence(stage.gateway, decider, AuditTrail(stage.gateway))
     async with presence.told():
         pass
@@ -204,7 +211,9 @@ async def test_a_run_says_that_it_began_and_its_last_number(stage: Stage) -> Non
 
 
 async def test_of_two_workers_one_announces_and_the_other_voids_its_number(stage: Stage) -> None:
-    decider = Decider("gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key)
+    decider = Decider(
+        "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
+    )
     presence = Presence(stage.gateway, decider, AuditTrail(stage.gateway))
     about = announcement.opened(bytes(16))
     await presence._stand(opened(clock.now().year), decider.stated(about, now=clock.now()))
@@ -214,7 +223,9 @@ async def test_of_two_workers_one_announces_and_the_other_voids_its_number(stage
 
 
 async def test_two_statements_under_one_number_are_a_fault(stage: Stage) -> None:
-    decider = Decider("gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key)
+    decider = Decider(
+        "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
+    )
     first = decider.stated(announcement.STARTED, now=clock.now())
     await stage.own.publish_acked(void(first.statement), first.to_bytes(), msg_id="first")
     before = len(await stage.grow())
@@ -246,7 +257,9 @@ async def test_what_a_key_signs_counts_while_it_is_valid(
     public = stage.region.gateway_sign_key.public
     known = GatewayKey(public, **{name: clock.now() + away for name, away in key.items()})
     stage.sequencer.gateway_keys = lambda: (known,)
-    decider = Decider("gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key)
+    decider = Decider(
+        "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
+    )
     said = decider.stated(announcement.STARTED, now=clock.now())
     await stage.own.publish_acked(void(said.statement), said.to_bytes(), msg_id="said")
     before = set(stage.all())
@@ -261,7 +274,9 @@ async def test_a_stolen_key_dates_nothing_back(stage: Stage) -> None:
     hour = timedelta(hours=1)
     known = GatewayKey(stage.region.gateway_sign_key.public, revoked_at=clock.now() - hour)
     stage.sequencer.gateway_keys = lambda: (known,)
-    decider = Decider("gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key)
+    decider = Decider(
+        "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
+    )
     said = decider.stated(announcement.STARTED, now=clock.now() - 2 * hour)
     await stage.own.publish_acked(void(said.statement), said.to_bytes(), msg_id="said")
     (leaf,) = await stage.grow()
@@ -270,7 +285,9 @@ async def test_a_stolen_key_dates_nothing_back(stage: Stage) -> None:
 
 async def test_a_gateway_cannot_speak_as_the_log(stage: Stage) -> None:
     await stage.grow()
-    decider = Decider(SEQUENCER, stage.region.gateway_kid, stage.region.gateway_sign_key)
+    decider = Decider(
+        SEQUENCER, stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
+    )
     said = decider.stated(announcement.STARTED, now=clock.now())
     await stage.own.publish_acked(void(said.statement), said.to_bytes(), msg_id="said")
     (leaf,) = await stage.grow()
@@ -281,7 +298,8 @@ async def test_a_gateway_cannot_speak_as_the_log(stage: Stage) -> None:
 async def test_a_hole_whose_worker_lost_its_file_is_voided_by_the_log(stage: Stage) -> None:
     """As `Boots` does, but out of the log's own numbers, once the same worker began again."""
     key, kid = stage.region.gateway_sign_key, stage.region.gateway_kid
-    killed, again = Decider("gw-8", kid, key), Decider("gw-8", kid, key)
+    records = stage.region.record_keys
+    killed, again = (Decider("gw-8", kid, key, records) for _ in range(2))
     said = [killed.stated(announcement.STARTED, now=clock.now()) for _ in range(3)]
     for one in (said[0], said[2], again.stated(announcement.STARTED, now=clock.now())):
         subject = void(one.statement)

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker import clock
-from broker.log.audited import Audited, parse_audited
+from broker.log.audited import parse_audited, seal_audited
 from broker.log.commitments import body_of, check_opening, route_of, statement_of
 from broker.log.errors import LogError
 from broker.log.leaf import LeafKind
+from broker.log.recordkeys import RecordKeys
 from schemas.decision import Decision, Salts, parse_decision
 from schemas.vocabulary import Status
 from tests.support.envelopes import decide, make
@@ -60,10 +61,11 @@ def test_the_same_decision_twice_looks_like_two() -> None:
 def test_what_stands_in_the_stream_reads_as_it_was_written() -> None:
     decision = a_decision()
     signed = statement_of(decision, boot=1, seq=2).sign(REGION.gateway_sign_key)
-    audited = Audited(signed, decision.to_bytes(), decision)
+    keys = RecordKeys.of(bytes(32))
+    audited = seal_audited(signed, decision, keys.current)
     received = parse_audited(audited.to_bytes())
     assert received.to_bytes() == audited.to_bytes()
-    check_opening(received.signed.statement, received.decision)
+    check_opening(received.signed.statement, received.open(keys).decision)
     for wrong in (b"", audited.to_bytes()[:-1], decision.to_bytes()):
         with pytest.raises(LogError):
             parse_audited(wrong)

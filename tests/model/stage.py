@@ -188,7 +188,11 @@ class Stage:
                     continue
                 stored = await self.own.get(stream, leaf.stream_seq)
                 assert stored is not None
-                ident = parse_audited(stored.payload).decision.header.id
+                ident = (
+                    parse_audited(stored.payload)
+                    .open(self.hub.region.record_keys)
+                    .decision.header.id
+                )
                 assert ident is not None
                 found.setdefault(ident, []).append(statement.kind)
         return found
@@ -213,7 +217,7 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
             (await committer.recover()).size,
             source,
             DirectoryInForce.read(source),
-            Decider("gw-1", region.gateway_kid, region.gateway_sign_key),
+            Decider("gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys),
         )
         try:
             await stage.start_all()

@@ -76,7 +76,7 @@ async def serving_attachments(
         await link.wait_connected(BOUND_S)
         store = ChunkStore(ChunkFiles(folder), quota)
         await store.load()
-        service = AttachmentService(store, link, lambda: hub.region.view)
+        service = AttachmentService(store, link, lambda: hub.region.view, hub.region.record_keys)
         await service.admit(hub.members)
         yield service
 

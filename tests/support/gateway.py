@@ -53,7 +53,9 @@ async def running_gateway(
     """One worker, stopped at once at the end: while silent, like a process that is killed."""
     region = hub.region
     directory = directory or DirectoryInForce.read(Source(region.view))
-    decider = decider or Decider(name, region.gateway_kid, region.gateway_sign_key)
+    decider = decider or Decider(
+        name, region.gateway_kid, region.gateway_sign_key, region.record_keys
+    )
     async with hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         loop = asyncio.get_running_loop()
@@ -78,7 +80,7 @@ async def running_gateway(
 
 async def announce(link: Link, region: TestRegion) -> None:
     """Have a gateway say which streams are in use, so that a log reads them."""
-    decider = Decider("gw-9", region.gateway_kid, region.gateway_sign_key)
+    decider = Decider("gw-9", region.gateway_kid, region.gateway_sign_key, region.record_keys)
     await Presence(link, decider, AuditTrail(link)).announce()
 
 

@@ -1,9 +1,10 @@
 """A region of members with real keys and a directory view, built in memory in milliseconds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from broker.log.recordkeys import RecordKeys
 from keys.directory.view import DirectoryView, MemberView
 from keys.epochs import bounds, wanted
 from keys.kid import kid_of
@@ -74,6 +75,7 @@ class TestRegion:
     members: Mapping[str, TestMember]
     gateway_sign_key: SignKey
     regional: Mapping[str, RegionMember]
+    record_keys: RecordKeys = field(default_factory=lambda: RecordKeys.of(random_bytes(32)))
 
     @property
     def gateway_kid(self) -> bytes:

@@ -47,7 +47,7 @@ def run(
     config = place.config()
     secrets = place.open_gateway(passphrase(passphrase_file), pin)
     check_tokens(secrets.key)  # before it takes anything in hand
-    decider = Decider(name, secrets.kid, secrets.key)
+    decider = Decider(name, secrets.kid, secrets.key, secrets.records)
 
     async def work() -> None:
         async with Link(secrets.credentials(place, config, name)) as link:

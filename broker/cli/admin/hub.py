@@ -14,6 +14,7 @@ from broker.api.monitoring import exposition_of, monitoring_app
 from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
+from broker.cli.admin.hub_record import rekey_record
 from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import AsJSON, PassphraseFile, TokenOption, named_key, passphrase
@@ -47,6 +48,7 @@ from keys.files import make_private_folder
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(status)
+app.command("rekey-record")(rekey_record)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
 
 
@@ -163,6 +165,7 @@ def run(
         place,
         config,
         place.open_hub(secret),
+        place.open_records(secret),
         load_online_signers(place.keys, secret),
         command=gateway_command,
         on_ready=tell,
