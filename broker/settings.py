@@ -1,5 +1,6 @@
 """What the environment may say. Everything else is a file or an option."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,6 +76,11 @@ def supervisors_credential(name: str) -> Path | None:
     if folder is None or not (folder / name).is_file():
         return None
     return folder / name
+
+
+def variables(prefix: str) -> list[str]:
+    """Return the names of this process's variables that begin so: what a library would read."""
+    return sorted(name for name in os.environ if name.startswith(prefix))  # noqa: TID251 - here
 
 
 def home(given: Path | None = None) -> Path:

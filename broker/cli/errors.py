@@ -95,6 +95,7 @@ _NODE: Final = (
     phrase("error-database-not-trusted", "the database's certificate is not what it should be"),
     phrase("error-database-not-encrypted", "a database elsewhere needs a checked certificate"),
     phrase("error-database-password", "the database's password belongs into a file"),
+    phrase("error-database-environment", "variables say what the database's URL should"),
     phrase("error-database-driver", "the driver of PostgreSQL is not installed"),
     phrase("error-database-url", "this is no URL of a database"),
     phrase("error-unknown-code", "a code is not in its list"),

@@ -12,7 +12,7 @@ import typer
 from broker.cli.commands import COMMANDS
 from broker.cli.exits import EXIT_DONE, EXIT_MISUSE
 from broker.errors import BrokerError
-from broker.hardening import forbid_core_dumps
+from broker.hardening import forbid_core_dumps, forget_secrets
 from broker.settings import override_settings
 from keys.errors import KeysError
 from schemas.errors import SchemaError
@@ -24,6 +24,7 @@ _Misused = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # An
 def main() -> None:
     """Run the command line and exit with its code."""
     forbid_core_dumps()
+    forget_secrets()
     completing = _COMPLETION in os.environ  # noqa: TID251 - the shell's protocol, not a setting
     as_json = "--json" in sys.argv[1:]
     chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)

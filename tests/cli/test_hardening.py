@@ -42,6 +42,19 @@ def test_the_command_line_denies_itself_core_dumps_first() -> None:
     assert done.stdout.splitlines()[-1] == b"0 0"
 
 
+def test_the_command_line_forgets_a_databases_password_first() -> None:
+    start = (
+        "import os, sys; from broker.cli import main; sys.argv = ['kentong', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: print(os.popen('env').read())"
+    )
+    words = [sys.executable, "-c", start]
+    beside = {"PATH": "/usr/bin:/bin", "PGPASSWORD": "open-sesame-42", "LEFT": "alone"}
+    done = subprocess.run(words, env=beside, capture_output=True, check=True, timeout=60)  # noqa: S603 - ours
+    assert b"LEFT=alone" in done.stdout
+    assert b"PGPASSWORD" not in done.stdout
+
+
 def test_no_setting_of_the_environment_is_a_secret() -> None:
     assert set(Settings.model_fields) == {
         "home",

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from broker.settings import settings
 from broker.store.database import StoreError, check_url, open_database
-from broker.store.postgresql import postgresql_engine
+from broker.store.postgresql import CREDENTIAL, postgresql_engine
 from broker.store.tables import metadata
 from tests.support.postgres import USER, Postgres, installed, running_postgres
 
@@ -57,15 +57,59 @@ def test_elsewhere_the_name_is_checked_under_tls_1_3(host: str) -> None:
     assert query["ssl_min_protocol_version"] == "TLSv1.3"
 
 
-@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require"])
-def test_elsewhere_less_is_refused(mode: str) -> None:
+LESS = {
+    **{f"sslmode={mode}": f"db/x?sslmode={mode}" for mode in ("disable", "prefer", "require")},
+    "the name unchecked": "db/x?sslmode=verify-ca",
+    "said twice": "db/x?sslmode=verify-full&sslmode=disable",
+    "older TLS": "db/x?ssl_min_protocol_version=TLSv1.2",
+    "Kerberos in place of TLS": "db/x?gssencmode=require",
+    "one of two": "/x?host=/run/pg&host=db&sslmode=require",
+    "behind a comma": "/x?host=/run/pg,db.example.int&sslmode=disable",
+    "behind a comma of the place": "localhost,db/x?sslmode=disable",
+    "named like a folder of a socket": "@/x?host=%40abstract&sslmode=disable",
+}
+
+
+@pytest.mark.parametrize("place", LESS.values(), ids=LESS)
+def test_elsewhere_less_is_refused(place: str) -> None:
     with pytest.raises(StoreError) as caught:
-        check_url(f"postgresql://kentong@db/x?sslmode={mode}", metadata)
+        check_url(f"postgresql://{place}", metadata)
     assert caught.value.code == "database-not-encrypted"
 
 
-@pytest.mark.parametrize("place", ["/x", "/x?host=/run/postgresql", "localhost/x", "127.0.0.1/x"])
-def test_on_this_machine_it_is_the_operators_choice(place: str) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "hostaddr=10.0.0.7",
+        "service=remote",
+        f"sslpassword={SECRET}",
+        "sslkeylogfile=/tmp/keys",
+        "HOST=db",
+    ],
+)
+def test_what_leads_elsewhere_unseen_or_is_a_secret_is_refused(query: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        check_url(f"postgresql://kentong@localhost/x?{query}", metadata)
+    assert caught.value.code == "database-url"
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPASSFILE"])
+def test_no_variable_says_more_than_the_url(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "db.example.int")
+    with pytest.raises(StoreError, match=variable) as caught:
+        check_url("postgresql:///x", metadata)
+    assert caught.value.code == "database-environment"
+
+
+LOCAL = ["/x", "/x?host=/run/postgresql", "localhost/x", "127.0.0.1/x", "[::1]/x"]
+
+
+@pytest.mark.parametrize("place", [*LOCAL, "/x?host=localhost:5433&host=/run/pg,/run/other"])
+def test_on_this_machine_it_is_the_operators_choice(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGDATA", "/var/lib/postgresql")  # of a server here: no word to a client
     assert "sslmode" not in query_of(f"postgresql://kentong@{place}")
 
 
@@ -115,6 +159,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 def password_in(file: Path, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(f"{word}\n")
+    file.chmod(0o600)
     monkeypatch.setenv("KENTONG_DATABASE_PASSWORD_FILE", str(file))
     settings.cache_clear()
 
@@ -133,6 +178,24 @@ async def test_by_tls_and_a_password_from_a_file_it_opens(
     guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     password_in(tmp_path / "password", SECRET, monkeypatch)
+    assert await code_of(guarded.url()) == "open"
+
+
+async def test_a_password_that_others_may_read_is_refused(
+    guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    password_in(file, SECRET, monkeypatch)
+    file.chmod(0o644)
+    assert await code_of(guarded.url()) == "database-password"
+    monkeypatch.delenv("KENTONG_DATABASE_PASSWORD_FILE")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings.cache_clear()
+    given = tmp_path / CREDENTIAL
+    given.write_text(f"{SECRET}\n")
+    given.chmod(0o444)
+    assert await code_of(guarded.url()) == "database-password"
+    given.chmod(0o440)
     assert await code_of(guarded.url()) == "open"
 
 
