@@ -72,7 +72,8 @@ class PairState:
 
     Attributes:
         at: The sender's clock.
-        incarnation: Of the sender's node; numbers start at 1 in each.
+        incarnation: Of the sender's node: 1, and after each restore from a backup a higher one,
+            the time in seconds; numbers start at 1 in each.
         since: Lowest number spoken of; lower ones were settled by earlier states.
         highest: Highest number accepted by the gateway; `since - 1` if there is none yet.
         void: Numbers that the gateway refused or bounced.

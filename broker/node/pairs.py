@@ -173,12 +173,14 @@ async def state_for(connection: AsyncConnection, peer: str, *, now: datetime) ->
     )
 
 
-async def begin_anew(connection: AsyncConnection) -> int:
+async def begin_anew(connection: AsyncConnection, *, now: datetime) -> int:
     """Start this node's next incarnation, as after a restart from a backup, and return it.
 
-    A pair-state is then due to everybody, so that all hear of it.
+    It is the time in seconds: counted on from the backup's, two restores of one backup would be
+    the same incarnation and give the same numbers to different envelopes. A pair-state is then
+    due to everybody, so that all hear of it.
     """
-    number = await incarnation_of(connection) + 1
+    number = max(await incarnation_of(connection) + 1, int(now.timestamp()))
     await connection.execute(delete(meta).where(meta.c.name == INCARNATION))
     await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
     await connection.execute(update(peers).values(told_ms=0))

@@ -118,7 +118,8 @@ async def test_yesterdays_backup_rejoins_and_nothing_is_lost_or_there_twice(
         (my / "region" / "root.json").unlink()
         code, back = await command(processes, my, "restore", str(kept), "--json")
         assert code == 0, back
-        assert (back["member"], back["incarnation"]) == ("MY", 2)
+        assert back["member"] == "MY"
+        assert back["incarnation"] > 1
 
         others = await inbox(clients["VN"])
         await rejoined(region, processes, clients, Counter([*before, *since]))
@@ -131,7 +132,7 @@ async def test_yesterdays_backup_rejoins_and_nothing_is_lost_or_there_twice(
 
         await until(no_gap, 60)
         status = await clients["MY"].node_status()
-        assert (status.quarantined, status.incarnation) == (0, 2)
+        assert (status.quarantined, status.incarnation) == (0, back["incarnation"])
 
 
 async def test_what_is_erased_is_still_in_an_older_backup_and_is_erased_again(

@@ -133,8 +133,9 @@ def restored() -> None:
 
 async def _restored(place: NodePlace) -> int:
     async def change(connection: AsyncConnection) -> int:
-        await mark_restored(connection, int(clock.now().timestamp()))
-        return await begin_anew(connection)
+        now = clock.now()
+        await mark_restored(connection, int(now.timestamp()))
+        return await begin_anew(connection, now=now)
 
     async with place.database() as database:
         return await database.change(change)

@@ -136,8 +136,9 @@ def read_about(raw: bytes) -> About:
 
 async def _begun_anew(place: NodePlace) -> int:
     async def change(connection: AsyncConnection) -> int:
-        await mark_restored(connection, int(clock.now().timestamp()))
-        return await begin_anew(connection)
+        now = clock.now()
+        await mark_restored(connection, int(now.timestamp()))
+        return await begin_anew(connection, now=now)
 
     async with place.database(sole=True) as database:
         number = await database.change(change)
