@@ -15,7 +15,7 @@ from broker import clock
 from broker.carry.files import new_file
 from broker.carry.form import CarryError, Header, Record, To, What, Whole, Writer, records_in
 from broker.carry.leaving import hashes_in
-from broker.carry.place import Asked, FerryPlace
+from broker.carry.place import Asked, FerryPlace, check_made
 from broker.carry.sources import directory_answers, log_answers
 from broker.errors import BrokerError
 from broker.log.errors import LogError
@@ -98,7 +98,7 @@ class Ferry:
             whole: As it was checked.
 
         Raises:
-            CarryError: `carry-unsigned`: nothing of it was used.
+            CarryError: `carry-unsigned` or `carry-clock-ahead`: nothing of it was used.
             Unreachable: The hub cannot be reached: take the file again.
             StreamFull: The hub takes no more now: take the file again later.
             DirectoryError: The directory does not verify.
@@ -109,6 +109,8 @@ class Ferry:
         except DirectoryError as error:
             raise CarryError("carry-unsigned", f"the key that signed it: {error}") from error
         whole.check_signed(key)
+        now = await HubServices(self.link, self.member).time()
+        check_made(whole.header, now=now)
         done: set[bytes] = set()
         handed = 0
         for _, record in records_in(file):
@@ -118,7 +120,7 @@ class Ferry:
                 await self._submit(record)
                 handed += 1
             self.progress(handed, max(1, whole.records))
-        newest = self.place.ask(whole.header, done)
+        newest = self.place.ask(whole.header, done, now=now)
         return Handed(handed, len(done), newest)
 
     async def collect(self, path: Path) -> Collected:

@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -33,6 +33,7 @@ from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.signing import SignKey
 from schemas.label import MemberCode, Strict
 
+AHEAD: Final = timedelta(minutes=5)  # as far as the gateway lets a sender's clock be
 _USER: Final = "nats/user"
 _STORE: Final = "ferry.keystore"
 _MAX_CONFIG_BYTES: Final = 64 * 1024
@@ -183,14 +184,19 @@ class FerryPlace:
         except (KeyFileError, ValidationError):
             return Asked()
 
-    def ask(self, header: Header, done: Collection[bytes]) -> bool:
+    def ask(self, header: Header, done: Collection[bytes], *, now: datetime) -> bool:
         """Note what a file of the node asks for; return whether it is the newest such file.
+
+        Args:
+            header: Of the file, signed by the node; `check_made` let it through.
+            done: What the node has committed.
+            now: The hub's clock. A note of a file from after it counts for nothing.
 
         Raises:
             KeyFileError: It cannot be written.
         """
         known = self.asked()
-        if header.made_ms < known.made_ms:
+        if header.made_ms < known.made_ms <= _latest_ms(now):
             return False
         asked = Asked(
             file=header.id,
@@ -217,3 +223,22 @@ class FerryPlace:
     @property
     def _asked_file(self) -> Path:
         return self.folder / "asked.json"
+
+
+def check_made(header: Header, *, now: datetime) -> None:
+    """Return if a file of the node was not made after `now`, by the hub's clock.
+
+    One file from the future would be the newest for years, and all later ones would ask in vain.
+
+    Raises:
+        CarryError: `carry-clock-ahead`.
+    """
+    if header.made_ms > _latest_ms(now):
+        raise CarryError(
+            "carry-clock-ahead",
+            "the file says that it was made later than now: set the node's clock and write another",
+        )
+
+
+def _latest_ms(now: datetime) -> int:
+    return int((now + AHEAD).timestamp() * 1000)

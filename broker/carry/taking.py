@@ -2,7 +2,8 @@
 
 Every byte goes the way that it goes over a link, and is believed as little: the directory and the
 log are proved, copies opened and judged, receipts verified. What this node has committed is noted
-afterwards, so that the next file to the hub tells that the hub need not keep it.
+afterwards, so that the next file to the hub tells that the hub need not keep it. How often the hub
+gave something out stands in the file and is signed by nobody: it decides nothing here.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +16,12 @@ from sqlalchemy import func, select
 
 from broker.carry.done import Done
 from broker.carry.form import CarryError, Header, Record, What, record_at, records_in
+from broker.envelope.decision import decision_in
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node.ids import from_ms
-from broker.node.incoming import MAX_RETRIES
 from broker.node.node import Node
-from broker.node.outcomes import MAX_RESEALED
 from broker.store import tables
 from broker.transport.services import cosigned_answer, piece_for, piece_of
 from broker.transport.unlinked import Unlinked
@@ -193,14 +193,27 @@ class Taking:
             await self.node.receipts.take(record.payload, about=_id_in(record.name))
         except (SchemaError, EnvelopeError, KeysError) as error:
             _log.error("receipt-not-believed", error_code=error.code)
-            return record.number > MAX_RESEALED and self.node.present.candidate is None
+            return False  # a newer directory may name its key; the hub keeps it as long as any
         self.taken.receipts += 1
         return True
 
     async def _copy(self, record: Record) -> bool:
-        taken = await self.node.incoming.take(record.payload, final=record.number > MAX_RETRIES)
+        final = self._knows_as_much_as_the_gateway(record.payload)
+        taken = await self.node.incoming.take(record.payload, final=final)
         self._left_copies += not taken
         return taken
+
+    def _knows_as_much_as_the_gateway(self, copy: bytes) -> bool:
+        """Return whether no newer directory can help a copy: ours is what it was decided under.
+
+        Whoever carries the file can keep the directory's newer files back, and the copy is then
+        none to be refused for good.
+        """
+        try:
+            decided_under = decision_in(copy).header.dir
+        except EnvelopeError:
+            return True  # nobody ever signed this as a decision that a node can read
+        return self.node.present.has_reached(decided_under)
 
 
 def _id_in(subject: str) -> UUID | None:

@@ -127,6 +127,7 @@ _FILES: Final = (
 )
 
 _CARRYING: Final = (
+    phrase("error-carry-clock-ahead", "the node's clock was ahead; set it, then write another"),
     phrase("error-carry-damaged", "the file was cut short or changed; carry another"),
     phrase("error-carry-full", "the file is full; carry it, then write another"),
     phrase("error-carry-no-directory", "the file brings no directory; the ferry makes another"),

@@ -81,6 +81,14 @@ class Present:
         """Whether what was decided under `version` may hold once the log proves that directory."""
         return self.candidate is not None and self.candidate.version == version
 
+    def has_reached(self, version: DirectoryVersion) -> bool:
+        """Whether the directory in force is this one, or a newer one.
+
+        Raises:
+            NodeError: `no-directory`.
+        """
+        return _number(version) <= _number(self.view.version)
+
     def _newest(self) -> DirectoryVersion | None:
         newest = self.candidate or self._view
         return None if newest is None else newest.version

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,13 @@ async def test_a_directory_of_an_hour_ago_opens_what_came_and_seals_nothing(
             late = await _left(opened.node, folder, tmp_path / "late.carry")
             assert (late.envelopes, late.queued) == (early.envelopes, 1)
             assert late.hindrance == "directory-expired"
+            # What a clock that is ahead writes would be the newest file for as long as it is ahead.
+            ahead, after = tmp_path / "ahead.carry", timedelta(minutes=10)
+            present.now = lambda: now() + after
+            await _left(opened.node, folder, ahead)
+            assert await refused(stage, stage.ferry, ahead) == "carry-clock-ahead"
+            found = await stage.at_ferry("in", str(tmp_path / "early.carry"))
+            assert found["newest"] is True
             # A clock that is behind what the hub has signed is not believed either.
             present.now = lambda: now() - TIMESTAMP_LASTS
             compare_clocks(present)
