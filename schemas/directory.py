@@ -24,6 +24,7 @@ FORMAT: Final = 1
 MAX_DOCUMENT_BYTES: Final = 512 * 1024  # ten years of keys and some hundred officers stay below
 MAX_KEYS: Final = 400  # of one kind in one document
 MAX_OFFICERS: Final = 2000
+MAX_SERVER_URLS: Final = 1329  # five servers of 265 characters, the longest name of DNS in each
 
 
 def _bytes_of_hex(value: object) -> object:
@@ -260,7 +261,8 @@ class HubDocument(Strict):
 
     Attributes:
         suite: The one encryption suite of the region; never negotiated.
-        server_url: Where members connect, `tls://host:port`.
+        server_url: Where members connect, `tls://host:port`; of a cluster, every server's, with
+            commas between them.
         tls_ca_pem: The authority under which the hub's servers must stand.
         operator_key: Raw public key of the broker's operator.
         account_key: Raw public key of the hub's own broker account.
@@ -272,7 +274,7 @@ class HubDocument(Strict):
 
     format: Literal[1] = FORMAT
     suite: Literal[1]
-    server_url: Annotated[str, Field(max_length=256, pattern=r"^(tls|wss)://[!-~]+$")]
+    server_url: Annotated[str, Field(max_length=MAX_SERVER_URLS, pattern=r"^(tls|wss)://[!-~]+$")]
     tls_ca_pem: Annotated[str, Field(max_length=16384), AfterValidator(_pem)]
     operator_key: PublicKey
     account_key: PublicKey

@@ -31,6 +31,7 @@ from keys.home import Home
 from keys.identity import MemberIdentity
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
 from keys.primitives.signing import SignKey
+from schemas.directory import MAX_SERVER_URLS
 from schemas.label import MemberCode, Strict
 
 AHEAD: Final = timedelta(minutes=5)  # as far as the gateway lets a sender's clock be
@@ -51,7 +52,7 @@ class FerryConfig(Strict):
 
     format: Literal[1] = 1
     member: MemberCode
-    hub_url: Annotated[str, Field(pattern=r"^tls://[!-~]{1,200}$")]
+    hub_url: Annotated[str, Field(max_length=MAX_SERVER_URLS, pattern=r"^tls://[!-~]+$")]
     jwt: Annotated[str, Field(max_length=16_384)]
     expires: Annotated[int, Field(ge=0, le=2**40)]
 

@@ -46,6 +46,7 @@ from keys.identity import STORE_NAME, MemberIdentity, identity_in
 from keys.keystore import KeyStore
 from keys.primitives.signing import SignKey
 from keys.token import PINSource, no_pin
+from schemas.directory import MAX_SERVER_URLS
 from schemas.label import MemberCode, Strict
 
 MAX_PEM_BYTES: Final = 64 * 1024
@@ -82,7 +83,7 @@ class NodeConfig(Strict):
 
     format: Literal[1] = 1
     member: MemberCode
-    hub_url: Annotated[str, Field(pattern=r"^(tls://[!-~]{1,200})?$")]
+    hub_url: Annotated[str, Field(max_length=MAX_SERVER_URLS, pattern=r"^(tls://[!-~]+)?$")]
     database_url: Annotated[str, Field(max_length=400)] = ""
     tls_host: Annotated[str, Field(max_length=253)] = ""
     tls_port: Annotated[int, Field(ge=0, le=65535)] = 0
