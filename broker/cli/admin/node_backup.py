@@ -1,8 +1,9 @@
 """`kentong node backup` and `restore`: all that a node needs to go on elsewhere, in one file.
 
 The database is taken as of one moment by SQLite's own means while the node runs. Keys are in it as
-they lie on the disk, under their passphrase. The copy of the log is left out: the hub has it, and a
-restored node reads it again.
+they lie on the disk, under their passphrase; where a key management service gives that, what it
+needs is there too. The copy of the log is left out: the hub has it, and a restored node reads it
+again.
 """
 
 import asyncio
@@ -30,12 +31,16 @@ from broker.node.pairs import begin_anew
 from broker.settings import home
 from broker.store.archive import read_archive, write_archive
 from broker.store.sqlite import copied_sqlite
-from keys.files import make_private_folder
+from keys.directory.toml_text import toml
+from keys.files import make_private_folder, read_private, write_private
 from keys.home import Home
+from keys.kms import MAX_WRAPPED_BYTES, read_kms_settings
 from schemas.label import MemberCode, Strict
 
 _DATABASE: Final = "node/node.db"
 _ROOT: Final = "region/root.json"
+_KMS: Final = "kms/kms.toml"
+_WRAPPED: Final = "kms/wrapped"
 _LEFT_OUT: Final = frozenset({"node.db", "node.db-wal", "node.db-shm", "api.sock", "log"})
 
 
@@ -72,6 +77,7 @@ def backup(
         files = [
             (_DATABASE, copy),
             (_ROOT, Home(home()).root_file),
+            *_service(Home(home()).kms_file),
             *((f"node/{name}", where) for name, where in _kept(place.folder)),
         ]
         with progress.shown(path.name, quiet=as_json, counted=True) as tell:
@@ -91,7 +97,9 @@ def restore(
     """Put a node back from a backup, into a home folder that holds none, as a new incarnation.
 
     Numbers that were given out after the backup are never given out again; peers hear of it, and
-    hand in again what came here since. What was erased since is back: erase it again.
+    hand in again what came here since. What was erased since is back: erase it again. Its database
+    is in its folder, wherever it was. How a key management service gives the passphrase is written
+    to restored.kms.toml: it names a program, so read it before you rename it to kms.toml.
 
     Example: kentong node restore /var/backups/kentong/node-SG-20261126T020000Z.tar
     """
@@ -106,19 +114,32 @@ def restore(
         config = NodePlace(put).config()
         if config.member != about.member:
             raise BrokerError("backup-damaged", f"{file} speaks of two members")
+        if config.database_url:  # of another file there, in which the backup's rows are not
+            inside = config.model_copy(update={"database_url": ""})
+            NodePlace(put).write(inside, NodePlace(put).authority_pem())
         incarnation = asyncio.run(_begun_anew(NodePlace(put)))
         Home(home()).pin_root(root)
+        service = _service_put_back(put, home())
         (put / "node").rename(place.folder)  # last: with it, the node is there
     finally:
         shutil.rmtree(put, ignore_errors=True)
     if as_json:
         screen.as_json(
-            "node-restore", member=about.member, made=about.made, incarnation=incarnation
+            "node-restore",
+            member=about.member,
+            made=about.made,
+            incarnation=incarnation,
+            kms="" if service is None else str(service),
         )
         return
     text = "The node of {member} is as of {made}; this is its incarnation {number}."
     made = {"member": about.member, "made": about.made, "number": incarnation}
     screen.line(say("node-put-back", text, **made))
+    if service is not None:
+        text = (
+            "{file} names the program that gives the passphrase: read it, then rename it kms.toml"
+        )
+        screen.line(say("node-kms-put-back", text, file=service))
     screen.line(say("node-next", "Next: kentong node run"))
 
 
@@ -144,6 +165,37 @@ async def _begun_anew(place: NodePlace) -> int:
         number = await database.change(change)
         await database.empty_journal()
         return number
+
+
+def _service(settings_file: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what a key management service gives the passphrase by, if one does.
+
+    Without the wrapped passphrase no key store of the backup would ever open.
+
+    Raises:
+        KeyFileError: It is missing, or open to others.
+    """
+    if settings_file.exists():
+        wrapped = Path(read_kms_settings(settings_file).wrapped)
+        read_private(wrapped, max_bytes=MAX_WRAPPED_BYTES)
+        yield from ((_KMS, settings_file), (_WRAPPED, wrapped))
+
+
+def _service_put_back(put: Path, into: Path) -> Path | None:
+    """Write that beside the node and return where; None if the backup has none.
+
+    Not to where it is in force: nobody signs a backup, and the settings name what is run.
+
+    Raises:
+        KeyFileError: It is damaged, or cannot be written.
+    """
+    if not (put / _KMS).exists():
+        return None
+    wrapped, settings_file = into / "restored.wrapped", into / "restored.kms.toml"
+    found = read_kms_settings(put / _KMS).model_copy(update={"wrapped": str(wrapped)})
+    write_private(wrapped, read_private(put / _WRAPPED, max_bytes=MAX_WRAPPED_BYTES))
+    write_private(settings_file, toml(found.model_dump(mode="json")))
+    return settings_file
 
 
 def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
