@@ -1,7 +1,6 @@
 """`kentong hub`: make, run and watch a hub; suspend a member's connection."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,15 @@ from broker.cli.admin.changes import base, write_proposal
 from broker.cli.admin.hub_record import rekey_record
 from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
-from broker.cli.admin.secret import AsJSON, PassphraseFile, TokenOption, named_key, passphrase
+from broker.cli.admin.secret import (
+    AsJSON,
+    PassphraseFile,
+    TokenOption,
+    children_environment,
+    named_key,
+    passphrase,
+    shared_passphrase,
+)
 from broker.cli.text import country, say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
@@ -150,7 +157,10 @@ def run(
     if gateways is not None:
         changes["gateways"] = gateways
     config = HubConfig.model_validate({**config.model_dump(), **changes})
-    secret = passphrase(passphrase_file)
+    beside = _beside(place.home) if log else ()
+    # What is typed at a terminal is here alone; workers and log ask for the same.
+    alone = not (config.gateways or beside)
+    secret = passphrase(passphrase_file) if alone else shared_passphrase(passphrase_file)
 
     def tell(ready: Ready) -> None:
         if as_json:
@@ -169,8 +179,8 @@ def run(
         load_online_signers(place.keys, secret),
         command=gateway_command,
         on_ready=tell,
-        environment=_worker_environment(passphrase_file),
-        beside=_beside(place.home) if log else (),
+        environment=children_environment(passphrase_file),
+        beside=beside,
     )
     run_until_stopped(_watched(hub))
 
@@ -350,13 +360,6 @@ def _beside(folder: Path) -> tuple[tuple[str, ...], ...]:
     """Return the commands that run beside the hub: its log, once that was founded."""
     has_log = LedgerPlace(folder).config_file.exists()
     return (kentong_command(folder, "log", "run"),) if has_log else ()
-
-
-def _worker_environment(passphrase_file: Path | None) -> Mapping[str, str] | None:
-    if passphrase_file is None:
-        return None
-    chosen = {"KENTONG_PASSPHRASE_FILE": str(passphrase_file.absolute())}
-    return {**os.environ, **chosen}  # noqa: TID251 - handed on to the workers, not read
 
 
 if __name__ == "__main__":

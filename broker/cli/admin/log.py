@@ -16,7 +16,12 @@ from broker.cli.admin.log_status import status
 from broker.cli.admin.log_web import serve
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.records import erase, openings
-from broker.cli.admin.secret import PassphraseFile, passphrase
+from broker.cli.admin.secret import (
+    PassphraseFile,
+    children_environment,
+    passphrase,
+    shared_passphrase,
+)
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.hub.children import keep_running, kentong_command
@@ -164,7 +169,8 @@ def run(
     configure("log-sequencer")
     folder = home()
     place, hub = LedgerPlace(folder), HubPlace(folder)
-    secrets = place.open_sequencer(passphrase(passphrase_file))
+    given = shared_passphrase(passphrase_file) if signer else passphrase(passphrase_file)
+    secrets = place.open_sequencer(given)
     credentials = Credentials(
         hub.config().own_urls,
         hub.authority_pem(),
@@ -223,7 +229,9 @@ def run(
     async def work_alone() -> None:
         async with asyncio.TaskGroup() as group:
             if signer:
-                group.create_task(keep_running(kentong_command(folder, "log", "sign"), worker=0))
+                command = kentong_command(folder, "log", "sign")
+                environment = children_environment(passphrase_file)
+                group.create_task(keep_running(command, worker=0, environment=environment))
             group.create_task(sequence())
 
     run_until_stopped(work())

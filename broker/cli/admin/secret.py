@@ -1,7 +1,8 @@
 """Where an administrator's command gets the passphrase of a key store and the PIN of a token."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -41,13 +42,8 @@ def passphrase(file: Path | None) -> bytes:
     Raises:
         KeyFileError: There is none, or it is empty; or the KMS does not give it.
     """
-    chosen = file or settings().passphrase_file
-    if chosen is not None:
-        return read_passphrase(chosen.expanduser())
-    if (given_file := supervisors_credential(CREDENTIAL)) is not None:
-        return read_given_passphrase(given_file)
-    if (kms := Home(home()).kms_file).exists():
-        return unwrapped_passphrase(read_kms_settings(kms))
+    if (found := _from_no_person(file)) is not None:
+        return found
     if not sys.stdin.isatty():
         raise KeyFileError(
             "no-passphrase", "name a file with the passphrase: --passphrase-file FILE"
@@ -56,6 +52,31 @@ def passphrase(file: Path | None) -> bytes:
     given = str(typed).encode()
     check_passphrase(given)
     return given
+
+
+def shared_passphrase(file: Path | None) -> bytes:
+    """Return the passphrase as `passphrase` does, for a command whose children need it as well.
+
+    They cannot ask: they have no terminal of their own, and start again at any hour.
+
+    Raises:
+        KeyFileError: As `passphrase`; `no-passphrase` too where a person would be asked.
+    """
+    if (found := _from_no_person(file)) is None:
+        raise KeyFileError(
+            "no-passphrase",
+            "the processes that this command starts need the passphrase too, and cannot ask for"
+            " it: --passphrase-file FILE",
+        )
+    return found
+
+
+def children_environment(file: Path | None) -> Mapping[str, str] | None:
+    """Return the environment in which a child finds the passphrase of `file`; None for ours."""
+    if file is None:
+        return None
+    chosen = {"KENTONG_PASSPHRASE_FILE": str(file.expanduser().absolute())}
+    return {**os.environ, **chosen}  # noqa: TID251 - handed on to children, not read
 
 
 def pin() -> bytes:
@@ -110,3 +131,14 @@ def answers(given: bytes | Path | None) -> Callable[[str], bytes]:
         return given if isinstance(given, bytes) else passphrase(given)
 
     return answer
+
+
+def _from_no_person(file: Path | None) -> bytes | None:
+    chosen = file or settings().passphrase_file
+    if chosen is not None:
+        return read_passphrase(chosen.expanduser())
+    if (given_file := supervisors_credential(CREDENTIAL)) is not None:
+        return read_given_passphrase(given_file)
+    if (kms := Home(home()).kms_file).exists():
+        return unwrapped_passphrase(read_kms_settings(kms))
+    return None
