@@ -47,6 +47,11 @@ class Counts:
             ("code",),
             registry=self.registry,
         )
+        self._stuck = Metric(
+            "kentong_gateway_stuck",
+            "Times that a submission was not carried through after many attempts",
+            registry=self.registry,
+        )
         self._moved = Metric(
             "kentong_gateway_held_moved",
             "Held copies that found their place in an inbox",
@@ -87,6 +92,10 @@ class Counts:
     def failed(self, code: str) -> None:
         """Count a submission that was left un-acked."""
         self._failures.labels(code).inc()
+
+    def stuck(self) -> None:
+        """Count that a submission was left un-acked once more, and needs a person."""
+        self._stuck.inc()
 
     def moved(self) -> None:
         """Count a held copy that left for its inbox."""

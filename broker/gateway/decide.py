@@ -65,26 +65,15 @@ class Decider:
             directory: In force at the gateway.
             now: The gateway's clock.
         """
-        submitted = judgement.submitted
-        label = None if submitted is None else submitted.frame.label
-        if isinstance(judgement, Judged):
-            digest, code = judgement.submitted.frame.digest, ""
-            slots, openings = commitments(judgement.submitted.frame.entries, judgement.records)
-        else:
-            digest, code, slots, openings = judgement.digest, judgement.code, (), ()
-        header = DecisionHeader(
-            digest=digest,
+        return decision_on(
+            judgement,
             sender=sender,
-            decided_at=now,
+            directory=directory,
+            now=now,
             gateway=self.gateway,
-            dir=directory,
-            code=code,
-            slots=slots,
-            id=None if label is None else label.id,
-            status=None if label is None else label.status,
-            kind=None if label is None else label.kind,
+            kid=self.kid,
+            key=self.key,
         )
-        return sign_decision(header, openings, kid=self.kid, key=self.key)
 
     def audited(
         self, decision: Decision, *, auditors: tuple[bytes, SealKey] | None = None
@@ -143,3 +132,36 @@ class Decider:
         self._taken[0] += 1
         self._open[number] = None
         return number
+
+
+def decision_on(
+    judgement: Judged | RefusedWhole,
+    *,
+    sender: str,
+    directory: DirectoryVersion,
+    now: datetime,
+    gateway: str,
+    kid: bytes,
+    key: Signing,
+) -> Decision:
+    """Return the decision with every opening, as `Decider.sign`, by any name and key."""
+    submitted = judgement.submitted
+    label = None if submitted is None else submitted.frame.label
+    if isinstance(judgement, Judged):
+        digest, code = judgement.submitted.frame.digest, ""
+        slots, openings = commitments(judgement.submitted.frame.entries, judgement.records)
+    else:
+        digest, code, slots, openings = judgement.digest, judgement.code, (), ()
+    header = DecisionHeader(
+        digest=digest,
+        sender=sender,
+        decided_at=now,
+        gateway=gateway,
+        dir=directory,
+        code=code,
+        slots=slots,
+        id=None if label is None else label.id,
+        status=None if label is None else label.status,
+        kind=None if label is None else label.kind,
+    )
+    return sign_decision(header, openings, kid=kid, key=key)

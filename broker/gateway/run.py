@@ -14,7 +14,8 @@ from broker.gateway.counts import Counts
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
-from broker.gateway.held import HeldDrain
+from broker.gateway.held import HeldDrain, always
+from broker.gateway.pace import Pace
 from broker.gateway.presence import Presence
 from broker.gateway.trial import ChildTrial
 from broker.gateway.witnessing import Witnessing
@@ -44,6 +45,7 @@ async def run_worker(
     silent: bool = False,
     lost: Callable[[], Mapping[str, int]] = nothing_lost,
     report: Path | None = None,
+    clock_is_good: Callable[[], bool] = always,
 ) -> None:
     """Judge and route for ever; members that join the directory are served at once.
 
@@ -58,6 +60,7 @@ async def run_worker(
         silent: Say nothing of this run itself in the record.
         lost: As `AuditWatch.lost`.
         report: Where this worker writes its counts, a file of its own.
+        clock_is_good: As `HeldDrain.clock_is_good`.
 
     Raises:
         BrokerError: The server does not answer, or the file is damaged.
@@ -75,11 +78,11 @@ async def run_worker(
         trail,
         dispatcher,
         trial,
-        quotas or Quotas(),
+        Pace(quotas or Quotas()),
         lambda: watch.may_judge,
         counts,
     )
-    drain = HeldDrain(link, dispatcher, counts)
+    drain = HeldDrain(link, dispatcher, counts, clock_is_good)
     boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:
         await boots.begin()

@@ -1,25 +1,33 @@
 """Judging a suspicious submission in a child first: one poisonous message must not stop a region.
 
-The child reads the same directory and judges the same bytes under limits of time and memory. If
-it dies or does not end, the submission is refused as `unprocessable`; its answer is not used for
-anything else.
+The child reads the same directory, judges the same bytes under limits of time and memory, and makes
+what would be recorded and delivered, under a key of its own that nobody believes. If it dies or
+does not end, the submission is refused as `unprocessable`; its answer is not used for anything
+else.
 """
 
 import asyncio
 import resource
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from broker import clock
 from broker.admission.judge import Arrival, judge, read
-from broker.envelope.submitted import Submitted
+from broker.admission.judgement import NotNow
+from broker.envelope.decision import encode_delivery
+from broker.envelope.submitted import Submitted, deliver
 from broker.errors import BrokerError
+from broker.gateway.decide import decision_on
 from broker.gateway.directory import DirectoryInForce
+from broker.log.commitments import statement_of
 from broker.logs import get_logger
 from keys.directory.source import PublishedDirectory
 from keys.errors import KeysError
+from keys.kid import kid_of
+from keys.primitives.signing import SignKey
 from schemas import canonical
 
 LIMIT_S: Final = 10
@@ -48,7 +56,7 @@ class ChildTrial:
     )
 
     async def __call__(self, arrival: Arrival) -> bool:
-        """Return whether a child judged `arrival` and came to an end.
+        """Return whether a child judged `arrival`, made its copies and came to an end.
 
         Raises:
             BrokerError: `not-tried`: it found no directory to judge by, which is not the
@@ -101,10 +109,36 @@ def main() -> None:
         directory = DirectoryInForce.read(PublishedDirectory.at(Path(sys.argv[1])))
     except KeysError:
         sys.exit(NO_DIRECTORY)
-    situation = directory.situation(clock.now())
+    carry_dry(arrival, directory, clock.now())
+
+
+def carry_dry(arrival: Arrival, directory: DirectoryInForce, now: datetime) -> list[bytes]:
+    """Return what would be recorded of `arrival`, and then each copy, publishing nothing."""
+    situation = directory.situation(now)
     found = read(arrival, situation)
     if isinstance(found, Submitted):
-        judge(found, situation, size=len(arrival.raw), spoken_of=None)
+        judgement = judge(found, situation, size=len(arrival.raw), spoken_of=None)
+    else:
+        judgement = found
+    if isinstance(judgement, NotNow):
+        return []
+    key = SignKey.generate()
+    decision = decision_on(
+        judgement,
+        sender=arrival.account,
+        directory=directory.view.version,
+        now=now,
+        gateway="trial",
+        kid=kid_of(key.public.raw),
+        key=key,
+    )
+    made = [decision.to_bytes(), statement_of(decision, boot=0, seq=0).sign(key).to_bytes()]
+    submitted = judgement.submitted
+    for each in decision.records:
+        if submitted is not None and each.accepted:
+            copy = deliver(submitted, each.recipient)
+            made.append(encode_delivery(copy, decision, each.recipient))
+    return made
 
 
 if __name__ == "__main__":

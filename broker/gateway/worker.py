@@ -14,7 +14,6 @@ from uuid import UUID
 from broker import clock
 from broker.admission.judge import Arrival, judge, read
 from broker.admission.judgement import Judged, NotNow, RefusedWhole
-from broker.admission.quota import Bucket, Quotas
 from broker.envelope.decision import encode_delivery
 from broker.envelope.submitted import Submitted, deliver
 from broker.errors import BrokerError
@@ -24,6 +23,7 @@ from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Copy, Dispatcher
 from broker.gateway.lane import run_lane
+from broker.gateway.pace import Pace
 from broker.log.audited import Audited, parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
@@ -36,9 +36,10 @@ from keys.errors import TokenError
 from keys.primitives.hashing import sha256
 from schemas.decision import Decision
 from schemas.receipt import TemporaryRefusal
-from schemas.vocabulary import Kind, Lane
+from schemas.vocabulary import Lane
 
 TRUSTED_ATTEMPTS: Final = 3  # a submission that came more often is tried in a child first
+STUCK_ATTEMPTS: Final = 10  # one that came more often needs a person, whatever hinders it
 HELD_S: Final = 30  # an operator has to look into it first
 PAUSE_S: Final = 1.0  # after an error, before a record is written again
 _SUBJECT_PARTS: Final = 4
@@ -54,7 +55,7 @@ class Worker:
 
     Attributes:
         trial: Used for what has failed several times before.
-        quotas: This worker's part of what a member may submit.
+        pace: This worker's part of what a member may submit.
         may_judge: Whether the record of decisions is what it was; else everything is postponed.
     """
 
@@ -64,10 +65,9 @@ class Worker:
     trail: record.AuditTrail
     dispatcher: Dispatcher
     trial: Trial
-    quotas: Quotas = field(default_factory=Quotas)
+    pace: Pace = field(default_factory=Pace)
     may_judge: Callable[[], bool] = lambda: True
     counts: Counts = field(default_factory=Counts)
-    _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
 
     async def run_lane(self, member: str, lane: Lane) -> None:
         """Serve one lane of one member for ever."""
@@ -85,9 +85,21 @@ class Worker:
         except BrokerError as error:
             self.counts.failed(error.code)
             _log.warning("submission-not-carried", member=member, error_code=error.code)
+            self._say_if_stuck(message, member)
         except Exception:  # noqa: BLE001 - the edge of a task: one message must not stop a lane
             self.counts.failed("fault")
             _log.exception("submission-failed", member=member, attempts=message.attempts)
+            self._say_if_stuck(message, member)
+
+    def _say_if_stuck(self, message: Message, member: str) -> None:
+        if message.attempts > STUCK_ATTEMPTS:
+            self.counts.stuck()
+            _log.error(
+                "submission-stuck",
+                member=member,
+                attempts=message.attempts,
+                alarm="submission-stuck",
+            )
 
     async def serve(self, message: Message, member: str) -> None:
         """Judge one submission, record the decision, carry it out, acknowledge.
@@ -103,6 +115,8 @@ class Worker:
             await self._hold(message, arrival, now)
             return
         if message.attempts > TRUSTED_ATTEMPTS and not await self.trial(arrival):
+            if await self._is_decided(arrival):
+                raise BrokerError("not-carried-out", "a child cannot carry out what was decided")
             judgement: Judged | RefusedWhole | NotNow = RefusedWhole(
                 "unprocessable", sha256(arrival.raw), None
             )
@@ -113,6 +127,18 @@ class Worker:
         else:
             await self._decide(arrival, judgement, now)
         await message.ack()
+
+    async def _is_decided(self, arrival: Arrival) -> bool:
+        """Return whether something was decided under this id: no second verdict stands beside it.
+
+        Raises:
+            BrokerError: The record cannot be read.
+        """
+        try:
+            subject = record.decided(arrival.account, UUID(arrival.id))
+        except ValueError:
+            return False
+        return self.trail.keeps(subject) and await self.trail.standing(subject) is not None
 
     async def _hold(self, message: Message, arrival: Arrival, now: datetime) -> None:
         """Have it submitted again later; what has no id, or failed before, comes again by itself.
@@ -135,7 +161,7 @@ class Worker:
         found = read(arrival, situation)
         if not isinstance(found, Submitted):
             return found
-        if over := self._over_quota(found, now):
+        if over := self.pace.over(found, self.directory.view.member_views, now=now):
             return over
         spoken_of = await self._spoken_of(found)
         judgement = judge(found, situation, size=len(arrival.raw), spoken_of=spoken_of)
@@ -146,23 +172,6 @@ class Worker:
         if passes and not await self._is_first(found, spoken_of):
             return RefusedWhole("control-repeated", found.frame.digest, found)
         return judgement
-
-    def _over_quota(self, submitted: Submitted, now: datetime) -> NotNow | None:
-        label, digest = submitted.frame.label, submitted.frame.digest
-        sender, quotas = label.sender.member, self.quotas
-        asked: list[tuple[tuple[str, ...], float, float, str]] = [
-            ((sender,), quotas.rate_per_s, quotas.burst, "quota")
-        ]
-        if label.kind is Kind.PAIR_STATE:
-            pair = (sender, *submitted.recipients())
-            rate, burst = quotas.pair_state_rate_per_s, quotas.pair_state_burst
-            asked.append((pair, rate, burst, "control-rate"))
-        for key, rate, burst, code in asked:
-            bucket = self._buckets.get(key) or Bucket.full(rate_per_s=rate, burst=burst, now=now)
-            self._buckets[key], wait_s = bucket.take(now)
-            if wait_s:
-                return NotNow(code, wait_s, label.id, digest)
-        return None
 
     async def _spoken_of(self, submitted: Submitted) -> Decision | None:
         """Return the standing decision that a control is about, which its recipient caused."""

@@ -10,8 +10,12 @@ import pytest
 import pytest_asyncio
 
 from broker import clock
+from broker.admission.judgement import NotNow
 from broker.admission.quota import Quotas
 from broker.envelope.officer import make_audience
+from broker.envelope.seal import Recipient, seal
+from broker.envelope.submitted import parse_submitted
+from broker.gateway.pace import Pace
 from broker.transport.link import Link
 from schemas.content import Content
 from schemas.control import PairState, control_intent, encode_control
@@ -97,6 +101,32 @@ async def test_numbers_are_told_to_a_peer_at_a_bounded_rate(stage: Stage) -> Non
         assert [each.code for each in waits] == ["control-rate"] * 2
         await submit(stage.sg, make(stage.region, ("MY",), tail=50))  # an alert does not wait
         assert isinstance(await receipt(stage.sg), DecisionReceipt)
+
+
+def test_who_is_written_to_that_is_nobody_takes_no_memory() -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    pace, members, now = Pace(), region.view.members(), region.now
+    told = pair_state(region, "MY", 1)
+    sender = region.members["SG"]
+
+    def over(*to: str) -> NotNow | None:
+        """Whether the same must wait that was sealed to these, to MY's key."""
+        key, at = region.view.encryption_key, told.label.created
+        sealed = seal(
+            told.label,
+            told.content.to_bytes(),
+            recipients=[Recipient(name, (1, 1), *key("MY", at=at), bytes(32)) for name in to],
+            node_kid=sender.kid,
+            node_key=sender.sign_key,
+        )
+        return pace.over(parse_submitted(sealed.raw), members, now=now)
+
+    for number in range(20):
+        for to in ((f"NOBODY{number}",), ("MY", f"NOBODY{number}")):
+            assert over(*to) is None
+    assert set(pace._buckets) == {("SG",)}
+    assert over("MY") is None
+    assert set(pace._buckets) == {("SG",), ("SG", "MY")}
 
 
 async def test_two_workers_together_let_no_more_through_than_one(stage: Stage) -> None:

@@ -13,9 +13,11 @@ from broker.envelope.decision import Delivery, parse_delivery
 from broker.gateway.audit_watch import nothing_lost
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
+from broker.gateway.held import always
 from broker.gateway.presence import Presence
 from broker.gateway.record import AuditTrail
 from broker.gateway.run import run_worker
+from broker.gateway.worker import Trial
 from broker.transport.link import Link
 from keys.directory.view import DirectoryView
 from schemas.receipt import Receipt, parse_receipt
@@ -49,6 +51,8 @@ async def running_gateway(
     quotas: Quotas | None = None,
     silent: bool = True,
     lost: Callable[[], Mapping[str, int]] = nothing_lost,
+    clock_is_good: Callable[[], bool] = always,
+    trial: Trial = nothing_to_try,
 ) -> AsyncIterator[Link]:
     """One worker, stopped at once at the end: while silent, like a process that is killed."""
     region = hub.region
@@ -63,11 +67,12 @@ async def running_gateway(
             link,
             directory,
             decider,
-            trial=nothing_to_try,
+            trial=trial,
             quotas=quotas,
             runs=runs,
             silent=silent,
             lost=lost,
+            clock_is_good=clock_is_good,
         )
         worker = loop.create_task(work)
         try:
