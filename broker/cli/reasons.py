@@ -30,6 +30,7 @@ _GATEWAY: Final = (
         "reason-log-unwitnessed",
         "too few members watch the hub's log; the node sends it later",
     ),
+    phrase("reason-node-fault", "the recipient's node cannot handle it; call its administrator"),
     phrase("reason-not-tried", "the hub could not examine it; call your administrator"),
     phrase("reason-own-member", "nobody sends to itself"),
     phrase("reason-quota", "too many alerts at once; the node sends it later"),

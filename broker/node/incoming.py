@@ -50,6 +50,8 @@ RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps 
     {"unknown-key", "unknown-member", "unknown-officer", "no-open-key", "suite-mismatch"}
 )
 MAX_RETRIES: Final = 5
+MAX_FAULTS: Final = 20  # in two minutes a fault of this machine has passed, or never will
+FAULT: Final = "node-fault"
 _KEPT: Final = Statement(insert(tables.inbox))
 _log = get_logger()
 
@@ -106,9 +108,8 @@ class Incoming:
             _log.info("mail-not-acked", error_code=error.code)
 
     async def _take_whole(self, message: Message) -> None:
-        final = message.attempts > MAX_RETRIES
         try:
-            taken = await self.take(message.payload, final=final)
+            taken = await self._take_or_give_up(message)
         except BrokerError as error:  # the database, most likely: nothing was kept, so come again
             _log.error("mail-not-kept", error_code=error.code)
             await message.nak(delay_s=PAUSE_S * 5)
@@ -121,6 +122,29 @@ class Incoming:
             await message.ack()
         else:
             await message.nak(delay_s=PAUSE_S * 5)
+
+    async def _take_or_give_up(self, message: Message) -> bool:
+        """Take one delivery; quarantine what fails each time in a way that nobody foresaw.
+
+        Raises:
+            StoreError: The database did not keep it.
+        """
+        final, raw = message.attempts > MAX_RETRIES, message.payload
+        try:
+            return await self.take(raw, final=final)
+        except BrokerError:
+            raise
+        except Exception:
+            if message.attempts <= MAX_FAULTS:
+                raise
+            _log.exception("mail-given-up", attempts=message.attempts)
+        try:
+            await self._quarantine.put_aside(raw, None, FAULT)
+        except BrokerError:
+            raise
+        except Exception:  # noqa: BLE001 - to read whom to answer may be what fails
+            await self._quarantine.put_aside(raw, None, FAULT, answered=False)
+        return True
 
     async def take(
         self, raw: bytes, *, final: bool = True, view: DirectoryView | None = None

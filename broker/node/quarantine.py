@@ -48,10 +48,22 @@ class Quarantine:
     controls: Controls
     answered: Changes  # Wakes the task that submits controls.
 
-    async def put_aside(self, raw: bytes, delivery: Delivery | None, code: str) -> None:
-        """Keep what was refused as evidence, and tell its sender if it can be told."""
+    async def put_aside(
+        self, raw: bytes, delivery: Delivery | None, code: str, *, answered: bool = True
+    ) -> None:
+        """Keep what was refused as evidence, and tell its sender if it can be told.
+
+        Args:
+            raw: Not trusted.
+            delivery: What was read of it.
+            code: Why.
+            answered: Whether to look in it for whom to tell; else it is kept unread.
+
+        Raises:
+            StoreError: The database did not keep it.
+        """
         digest = sha256(raw) if delivery is None else delivery.delivered.frame.digest
-        decided = self._decided_for_us(raw)
+        decided = self._decided_for_us(raw) if answered else None
 
         async def change(connection: AsyncConnection) -> None:
             table = tables.quarantine

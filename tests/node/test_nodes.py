@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -15,9 +17,13 @@ from broker import clock
 from broker.node import pairs
 from broker.node.errors import NodeError
 from broker.node.ids import new_id
+from broker.node.incoming import MAX_FAULTS, MAX_RETRIES
 from broker.node.node import Node
+from broker.node.present import Present
 from broker.node.vault import Vault
 from broker.store import tables
+from broker.transport.message import Message
+from keys.identity import MemberIdentity
 from keys.primitives.hashing import sha256
 from schemas.control import PairState
 from schemas.desk import OriginalDocument, RecipientState, SubmissionState
@@ -206,6 +212,53 @@ async def test_what_fails_a_check_is_quarantined_and_its_sender_told(
             answers = (await connection.execute(select(tables.outbox))).all()
         assert len(answers) == 1  # the rejection; nobody answers rubbish
         assert answers[0].subject.startswith("submit.MY.control.")
+
+
+@dataclass
+class Handed:
+    """One delivery as the hub hands it out, and what it is told of it."""
+
+    raw: bytes
+    told: list[bytes] = field(default_factory=list)
+
+    def message(self, attempt: int) -> Message:
+        async def hear(_: str, payload: bytes) -> None:
+            self.told.append(payload)
+
+        reply = f"$JS.ACK.INBOX_MY_normal.normal.{attempt}.1.1.1.0"
+        return Message.of("deliver.MY.normal.x", self.raw, None, reply, hear)
+
+
+async def rejections(node: Node) -> int:
+    async with node.database.read() as connection:
+        return len((await connection.execute(select(tables.outbox))).all())
+
+
+@pytest.mark.parametrize("readable", [True, False])
+async def test_what_always_fails_in_a_way_nobody_foresaw_stops_no_lane(
+    hub: RunningHub, tmp_path: Path, *, readable: bool
+) -> None:
+    made = make(hub.region, ("MY",))
+    poison = Handed(delivery(hub.region, made.sealed.raw, "MY"))
+    async with opened_node(hub, "MY", tmp_path) as my:
+        broken = SimpleNamespace(open_keys=None)  # what no check expects
+        my.incoming.identity = cast("MemberIdentity", broken)
+        if not readable:
+            broken_view = cast("Present", SimpleNamespace(now=my.present.now, view=None))
+            my.incoming._quarantine = replace(my.incoming._quarantine, present=broken_view)
+        for attempt in (1, MAX_RETRIES + 1, MAX_FAULTS):
+            await my.incoming._take(poison.message(attempt))
+        assert all(told.startswith(b"-NAK") for told in poison.told)
+        assert (await my.status()).quarantined == 0
+        await my.incoming._take(poison.message(MAX_FAULTS + 1))
+        assert poison.told[-1] == b"+ACK"
+        status = await my.status()
+        assert status.quarantined == 1
+        assert [alarm.code for alarm in status.alarms] == ["quarantined-node-fault"]
+        assert await rejections(my) == (1 if readable else 0)
+        async with my.database.read() as connection:
+            kept = (await connection.execute(select(tables.quarantine))).one()
+        assert kept.raw == poison.raw
 
 
 async def test_a_node_that_cannot_seal_says_why_and_keeps_what_is_queued(
