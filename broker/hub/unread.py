@@ -13,11 +13,12 @@ from typing import Final
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.message import Stored, leaves_at
-from broker.transport.streams import stream_states
+from broker.transport.streams import StreamState, stream_states
 from keys.primitives.hashing import sha256
 
 _ALL: Final = ">"
 _FIRST_TOKENS: Final = 2  # deliver.CC and held.CC
+SPARE: Final = 64  # of messages that are gone, for which no stream is read again
 _log = get_logger()
 
 
@@ -28,7 +29,7 @@ class _Waiting:
     Attributes:
         created: The stream's own; another one is read anew.
         next_seq: Everything before it was read.
-        leaving: Heap of (when, number), one for each message that was there.
+        leaving: Heap of (when, number) of what is there, and of little that was.
     """
 
     created: str
@@ -59,6 +60,7 @@ class UnreadSweep:
                 if waiting is None or waiting.created != state.created:
                     waiting = self._streams[name] = _Waiting(state.created)
                 await self._read(name, waiting)
+                await self._forget(name, waiting, state)
                 moved += await self._move(name, waiting, now)
         return moved
 
@@ -71,6 +73,18 @@ class UnreadSweep:
             until = leaves_at(found.headers)
             if until is not None:
                 heapq.heappush(waiting.leaving, (until, found.seq))
+
+    async def _forget(self, name: str, waiting: _Waiting, state: StreamState) -> None:
+        """Keep no more of what its reader took meanwhile than of what is there.
+
+        An inbox is read in its order, so that nearly all of it lies before its oldest message; what
+        was taken out of the middle is found out once it is more than what waits.
+        """
+        waiting.leaving = [each for each in waiting.leaving if each[1] >= state.first_seq]
+        if len(waiting.leaving) > SPARE + 2 * state.messages:
+            waiting.next_seq, waiting.leaving = state.first_seq, []
+            await self._read(name, waiting)
+        heapq.heapify(waiting.leaving)
 
     async def _move(self, name: str, waiting: _Waiting, now: datetime) -> int:
         moved = 0
