@@ -8,7 +8,7 @@ from the decision that stands in the AUDIT stream, signature verified; nothing e
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -47,6 +47,7 @@ from schemas.vocabulary import Kind
 RATE_PER_S: Final = 200.0  # chunks of one member, about 50 MiB
 BURST: Final = 400.0
 WAITING_BYTES: Final = 8 * 1024 * 1024  # of one member's requests; beyond it they are dropped
+_NOTHING_IS_OVER: Final = datetime.fromtimestamp(0, tz=UTC)
 _log = get_logger()
 
 
@@ -59,12 +60,14 @@ class AttachmentService:
     Attributes:
         view: The directory in force, for the gateways' keys.
         records: Opens what a decision's record holds sealed.
+        clock_is_good: Whether the hub's time is believed: by a wrong clock nothing is over.
     """
 
     store: ChunkStore
     link: Link
     view: Callable[[], DirectoryView]
     records: RecordKeys
+    clock_is_good: Callable[[], bool]
     now: Callable[[], datetime] = clock.now
     _served: set[str] = field(default_factory=set)
     _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own tasks alone.
@@ -88,12 +91,13 @@ class AttachmentService:
             await asyncio.sleep(every_s)
 
     async def sweep(self) -> None:
-        """Remove what is over now.
+        """Remove what is over now, and what was erased; while the clock is in doubt only that.
 
         Raises:
             BrokerError: The disk or the server did not answer; call again.
         """
-        await self.store.expire(self.now())
+        if self.clock_is_good():
+            await self.store.expire(self.now())
         for sender, ident in self.store.open_ids():
             raw = await self._standing(sender, ident)
             if raw is not None and is_erasure(raw):
@@ -110,7 +114,8 @@ class AttachmentService:
             return busy_answer()
         what = asked_file(subject).removeprefix("att.")
         try:
-            return await self._do(member, what, payload, now)
+            by = now if self.clock_is_good() else _NOTHING_IS_OVER
+            return await self._do(member, what, payload, by)
         except BrokerError as error:
             _log.warning("attachment-refused", member=member, error_code=error.code)
             return error_answer(error.code)

@@ -87,6 +87,11 @@ class HubMeasures:
             "Streams that lost messages, until the operator has looked into it",
             len(pulse.went_back),
         )
+        yield _gauge(
+            "kentong_hub_clock_in_doubt",
+            "1 while the hub's time cannot be explained, and nothing leaves it by age",
+            pulse.clock_in_doubt,
+        )
         with suppress(OSError):
             free = shutil.disk_usage(self.place.folder).free
             yield _gauge("kentong_hub_disk_free_bytes", "Free bytes on the hub's disk", free)

@@ -10,6 +10,7 @@ servers/               the same for each server of a cluster, to be carried to i
 attachments/           sealed chunks of attached files
 suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
+clock.json             when the hub's clock was believed last
 metrics/               what each process counts, and the socket where all of it is asked for
 """
 
@@ -218,6 +219,11 @@ class HubPlace:
     def state_file(self) -> Path:
         """What a running hub says of itself."""
         return self.folder / "state.json"
+
+    @property
+    def clock_file(self) -> Path:
+        """When the hub's clock was believed last."""
+        return self.folder / "clock.json"
 
     @property
     def reports(self) -> Path:

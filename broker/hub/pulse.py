@@ -23,6 +23,7 @@ class Pulse:
         looked_at: When that was, and the hub's state was written down.
         suspended: Members whose connection is cut.
         went_back: Streams that lost messages.
+        clock_in_doubt: Whether nothing leaves by age, since the time cannot be explained.
     """
 
     link: Link | None = None
@@ -31,6 +32,7 @@ class Pulse:
     looked_at: datetime | None = None
     suspended: int = 0
     went_back: tuple[str, ...] = ()
+    clock_in_doubt: bool = False
 
     @property
     def connected(self) -> bool:

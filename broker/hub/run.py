@@ -21,10 +21,12 @@ from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.pulse import Pulse
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
+from broker.hub.timekeeping import Timekeeper, shown_by_members, shown_by_witnesses
 from broker.hub.unread import UnreadSweep
 from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
 from broker.store.chunkfiles import ChunkFiles
+from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import Notice
@@ -66,6 +68,7 @@ class Hub:
         on_ready: Called once members can connect.
         environment: Of the workers; by default this process's own.
         pulse: How the hub is, for whoever watches it.
+        tiles: Of the log, if there is one here.
     """
 
     place: HubPlace
@@ -78,6 +81,7 @@ class Hub:
     environment: Mapping[str, str] | None = None
     pulse: Pulse = field(default_factory=Pulse)
     beside: Sequence[Sequence[str]] = ()  # Commands that run as long as the hub does.
+    tiles: TileFiles | None = None
     _view: DirectoryView | None = None  # Owned by `_watch`; nobody else writes it.
     _server: Server | None = None
     _suspensions: Suspensions = field(default_factory=Suspensions)  # Owned by `_watch` too.
@@ -123,9 +127,11 @@ class Hub:
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
             await self._remember(hub)
+            keeper = Timekeeper(self.place.clock_file, lambda: self._shown(hub))
+            await self._keep_time(keeper)  # before anybody reads what was believed last
             self.pulse.looked_at = clock.now()
             await MemberServices(source.published.repository, self._notices).serve(hub)
-            attachments = await self._attachments(hub, source)
+            attachments = await self._attachments(hub, source, keeper)
             await attachments.admit(tuple(members))
             for worker in range(1, config.gateways + 1):
                 command = self.command(place.home, worker)
@@ -134,8 +140,8 @@ class Hub:
             for command in self.beside:
                 group.create_task(keep_running(command, worker=0, environment=self.environment))
             group.create_task(self._keep_signing(source))
-            group.create_task(self._keep_remembering(hub))
-            group.create_task(_keep_sweeping(hub))
+            group.create_task(self._keep_remembering(hub, keeper))
+            group.create_task(_keep_sweeping(hub, keeper))
             group.create_task(attachments.sweep_for_ever(SWEEP_S))
             self._tell_ready()
             await self._watch(source, enrolment, attachments)
@@ -159,11 +165,19 @@ class Hub:
             await server.start()
             self._write_state()
 
-    async def _attachments(self, hub: Link, source: LatestDirectory) -> AttachmentService:
+    async def _attachments(
+        self, hub: Link, source: LatestDirectory, keeper: Timekeeper
+    ) -> AttachmentService:
         quota = self.config.store.sizes().attachments
         store = ChunkStore(ChunkFiles(self.place.attachments), quota)
         await store.load()
-        return AttachmentService(store, hub, lambda: self._view or self._read(source), self.records)
+        return AttachmentService(
+            store,
+            hub,
+            lambda: self._view or self._read(source),
+            self.records,
+            clock_is_good=keeper.is_good,
+        )
 
     async def _watch(
         self, source: LatestDirectory, enrolment: Enrolment, attachments: AttachmentService
@@ -209,7 +223,24 @@ class Hub:
                 _log.error("timestamp-not-signed", error_code=error.code)
                 pause_s = RETRY_RESIGN_S
 
-    async def _keep_remembering(self, link: Link) -> None:
+    async def _keep_time(self, keeper: Timekeeper) -> None:
+        try:
+            await keeper.look()
+        except (BrokerError, KeysError) as error:
+            _log.error("time-not-known", error_code=error.code)
+        self.pulse.clock_in_doubt = not keeper.is_good()
+
+    async def _shown(self, link: Link) -> datetime | None:
+        """Return the latest time that members and witnesses show."""
+        view = self._view
+        if view is None:
+            return None
+        found = [await shown_by_members(link, tuple(self.pulse.streams), view.members())]
+        if self.tiles is not None:
+            found.append(await asyncio.to_thread(shown_by_witnesses, self.tiles, view, clock.now()))
+        return max((each for each in found if each is not None), default=None)
+
+    async def _keep_remembering(self, link: Link, keeper: Timekeeper) -> None:
         """Look how far the streams are, for ever, and at once when the server is a new one."""
         generation, loop = link.generation, asyncio.get_running_loop()
         looked_at = loop.time()
@@ -218,6 +249,7 @@ class Hub:
             if link.generation == generation and loop.time() - looked_at < REMEMBER_S:
                 continue
             generation, looked_at = link.generation, loop.time()
+            await self._keep_time(keeper)
             try:
                 await self._remember(link)
                 self._write_state()
@@ -263,12 +295,15 @@ class Hub:
         write_private(self.place.state_file, json.dumps(state, indent=1).encode())
 
 
-async def _keep_sweeping(link: Link) -> None:
-    """Take out what nobody read in time, for ever."""
+async def _keep_sweeping(link: Link, keeper: Timekeeper) -> None:
+    """Take out what nobody read in time, for ever; nothing while the time is in doubt."""
     sweep = UnreadSweep(link)
     while True:
         try:
-            await sweep.sweep(clock.now())
+            if keeper.is_good():
+                await sweep.sweep(clock.now())
+            else:
+                _log.warning("nothing-swept", code="hub-clock")
         except BrokerError as error:
             _log.warning("sweep-paused", error_code=error.code)
         await asyncio.sleep(SWEEP_S)

@@ -31,6 +31,7 @@ UNITS = ("_seconds", "_bytes", "_total", "_leaves", "_messages", "_records")
 # What is counted in itself: things with a name, or 0 and 1.
 BARE = {
     "kentong_api_streams",
+    "kentong_hub_clock_in_doubt",
     "kentong_hub_connected",
     "kentong_hub_members",
     "kentong_hub_streams_went_back",

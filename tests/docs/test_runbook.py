@@ -26,6 +26,7 @@ LINES = shell_lines(TEXT)
 OURS = [line for line in LINES if "kentong" in shlex.split(line)[0].rsplit("/", 1)[-1]]
 OTHERS = {
     "createdb",
+    "date",
     "createuser",
     "curl",
     "install",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from broker.hub.memory import read_memory
 from broker.hub.suspensions import read_suspensions
+from broker.hub.timekeeping import read_time
 from broker.policy.question import parse_cases
 from broker.policy.replay import received_in
 from keys.auditors import parse_auditors
@@ -172,6 +173,12 @@ DIRECTORY = (
         "stream-memory",
         from_file("streams.json", read_memory),
         ("broker.hub.memory.read_memory",),
+        form="json",
+    ),
+    Parser(
+        "hub-clock",
+        from_file("clock.json", read_time),
+        ("broker.hub.timekeeping.read_time",),
         form="json",
     ),
     Parser(

@@ -1,5 +1,6 @@
 """The gateway on a real hub: verdicts, receipts, standing decisions, quotas, held mail, poison."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -10,20 +11,28 @@ import pytest
 import pytest_asyncio
 
 from broker import clock
-from broker.envelope.decision import check_accepted, parse_delivery, verify_decision
+from broker.envelope.decision import (
+    check_accepted,
+    encode_delivery,
+    parse_delivery,
+    verify_decision,
+)
 from broker.envelope.delivered import open_delivered
+from broker.envelope.submitted import deliver, parse_submitted
 from broker.gateway.directory import DirectoryInForce
-from broker.hub.unread import UnreadSweep
+from broker.hub.unread import SPARE, UnreadSweep
 from broker.log.audited import parse_audited
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
+from broker.transport.message import EXPIRES_HEADER
+from broker.transport.streams import stream_states
 from keys.primitives.hashing import sha256
 from schemas.decision import Decision, parse_decision
 from schemas.label import DirectoryVersion, Sender
 from schemas.policy import PolicyDocument
 from schemas.receipt import DecisionReceipt, NoticeReceipt, TemporaryRefusal, Where, parse_notice
 from schemas.vocabulary import Lane, Precedence, Status
-from tests.support.envelopes import Made, make
+from tests.support.envelopes import Made, decide, make
 from tests.support.gateway import (
     Source,
     mail,
@@ -273,6 +282,72 @@ async def test_a_copy_that_nobody_reads_leaves_its_inbox_and_both_sides_hear(
         assert (notice.where, notice.id) == (Where.EXPIRED, made.label.id)
     assert (await mail(stage.my, "MY")).delivered.frame.label.id == staying.label.id
     await no_mail(stage.my, "MY")
+
+
+async def test_the_hub_remembers_no_more_of_what_was_read_than_of_what_waits(
+    stage: Stage,
+) -> None:
+    ends = str(int((stage.region.now + timedelta(days=80)).timestamp() * 1000))
+    async with stage.hub.hub_link() as own:
+        await own.wait_connected(BOUND_S)
+        sweep = UnreadSweep(own)
+
+        async def wait_for(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                subject, headers = f"deliver.MY.normal.{number}", {EXPIRES_HEADER: ends}
+                await own.publish_acked(subject, b"x", msg_id=subject, headers=headers)
+            await sweep.sweep(stage.region.now)
+
+        def remembered() -> int:
+            return len(sweep._streams["INBOX_MY_normal"].leaving)
+
+        await wait_for(0, 1)
+        for first in range(1, 101, 10):  # never empty when the hub looks, and read all the time
+            await wait_for(first, 10)
+            for message in await stage.my.pull("INBOX_MY_normal", "normal", batch=10, timeout_s=5):
+                await message.ack()
+        await until_left(own, "INBOX_MY_normal", 1)
+        await sweep.sweep(stage.region.now)
+        assert remembered() == 1
+        # The first one stays, and what lies behind it goes.
+        (first_left,) = await stage.my.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5)
+        await wait_for(200, 2 * SPARE)
+        for message in await stage.my.pull(
+            "INBOX_MY_normal", "normal", batch=2 * SPARE, timeout_s=5
+        ):
+            await message.ack()
+        await until_left(own, "INBOX_MY_normal", 1)
+        await sweep.sweep(stage.region.now)
+        assert remembered() == 1
+        await first_left.ack()
+        assert await sweep.sweep(stage.region.now + timedelta(days=81)) == 0
+
+
+async def until_left(link: Link, stream: str, count: int) -> None:
+    async with asyncio.timeout(BOUND_S):
+        while (await stream_states(link))[stream].messages != count:  # noqa: ASYNC110 - the server
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_a_held_copy_is_returned_by_a_clock_that_is_believed_alone(
+    tmp_path: Path, *, good: bool
+) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    made = make(region, ("MY",))
+    raw = made.sealed.raw
+    copy = encode_delivery(deliver(parse_submitted(raw), "MY"), decide(region, raw), "MY")
+    async with (
+        running_hub(region, tmp_path / "hub") as hub,
+        running_gateway(hub, clock_is_good=lambda: good) as link,
+    ):
+        subject = f"held.MY.SG.normal.{made.label.id}"
+        await link.publish_acked(subject, copy, msg_id="1", headers={EXPIRES_HEADER: "1"})
+        if good:
+            assert isinstance(await receipt(link, "SG"), NoticeReceipt)
+            await no_mail(link, "MY")
+        else:
+            assert (await mail(link, "MY")).delivered.frame.label.id == made.label.id
 
 
 async def test_a_full_lane_leaves_room_in_the_others(tmp_path: Path) -> None:

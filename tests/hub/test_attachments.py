@@ -400,6 +400,16 @@ async def test_what_nobody_fetched_goes_at_the_alerts_time(stage: Stage) -> None
     assert stage.kept == []
 
 
+async def test_by_a_clock_in_doubt_nothing_is_over(stage: Stage) -> None:
+    await stage.open(1, days=5)
+    await stage.put()
+    later = clock.now() + timedelta(days=90)
+    stage.service.now, stage.service.clock_is_good = lambda: later, lambda: False
+    await stage.service.sweep()
+    assert await stage.open(1, days=5) == (1,)
+    assert await stage.get() == CHUNK
+
+
 async def test_no_alert_makes_the_hub_keep_for_more_than_ninety_days(stage: Stage) -> None:
     await stage.open(1, days=4000)
     head = parse_head((stage.folder / "SG" / str(stage.ident) / "head").read_bytes())

@@ -76,7 +76,9 @@ async def serving_attachments(
         await link.wait_connected(BOUND_S)
         store = ChunkStore(ChunkFiles(folder), quota)
         await store.load()
-        service = AttachmentService(store, link, lambda: hub.region.view, hub.region.record_keys)
+        service = AttachmentService(
+            store, link, lambda: hub.region.view, hub.region.record_keys, lambda: True
+        )
         await service.admit(hub.members)
         yield service
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from broker import clock
 from broker.admission.quota import Quotas
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import PassphraseFile, passphrase, pin
@@ -13,6 +14,7 @@ from broker.gateway.run import child_trial, published, run_worker
 from broker.gateway.witnessing import Witnessing
 from broker.hub.memory import read_memory
 from broker.hub.place import HubPlace
+from broker.hub.timekeeping import is_believed
 from broker.ledger.place import LedgerPlace
 from broker.logs import configure
 from broker.monitoring.report import SUFFIX
@@ -61,6 +63,7 @@ def run(
                 runs=place.folder / "runs" / f"{name}.json",
                 lost=lambda: read_memory(place.memory_file).lost,
                 report=place.reports / f"{name}{SUFFIX}",
+                clock_is_good=lambda: is_believed(place.clock_file, clock.reading()),
             )
 
     run_until_stopped(work())

@@ -181,6 +181,7 @@ def run(
         on_ready=tell,
         environment=children_environment(passphrase_file),
         beside=beside,
+        tiles=LedgerPlace(place.home).files,
     )
     run_until_stopped(_watched(hub))
 

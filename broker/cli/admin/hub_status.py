@@ -18,6 +18,7 @@ from broker.cli.words import clock as clock_text
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubPlace
 from broker.hub.suspensions import read_suspensions
+from broker.hub.timekeeping import believe, is_believed
 from broker.monitoring.unix import asked
 from broker.settings import home
 from keys.directory.source import PublishedDirectory
@@ -28,13 +29,20 @@ def status(
     looked_into: Annotated[
         bool, typer.Option("--looked-into", help="You know why messages were lost: end the alarm.")
     ] = False,
+    clock_is_right: Annotated[
+        bool,
+        typer.Option(
+            "--clock-is-right", help="You compared this machine's time with another: believe it."
+        ),
+    ] = False,
     watch: board.Watch = False,
     every: board.Every = 2.0,
     as_json: AsJSON = False,
 ) -> None:
     """Show whether the hub runs, what waits in its queues and how long, and what expires.
 
-    Ends with 1 if it does not run, its directory is stale, or messages were lost.
+    Ends with 1 if it does not run, its directory is stale, its time is in doubt, or messages
+    were lost.
 
     Examples: [bold]kentong hub status --json[/bold], [bold]kentong hub status --watch[/bold]
     """
@@ -42,6 +50,8 @@ def status(
     if looked_into:
         memory = read_memory(place.memory_file)
         write_memory(place.memory_file, memory.looked_into())
+    if clock_is_right:
+        believe(place.clock_file, clock.reading())
     if watch and not as_json:
         board.watch(lambda: _look(place, clock.now()).blocks(), every)
     found = _look(place, clock.now())
@@ -65,11 +75,12 @@ class _Found:
     problem: str
     suspended: Sequence[str]
     went_back: Sequence[str]
+    clock_in_doubt: bool
     figures: HubFigures | None
 
     @property
     def well(self) -> bool:
-        return self.running and not self.problem and not self.went_back
+        return not (not self.running or self.problem or self.went_back or self.clock_in_doubt)
 
     def blocks(self) -> Sequence[Block]:
         up = say("hub-up", "RUNNING") if self.running else say("hub-down", "NOT RUNNING")
@@ -80,9 +91,16 @@ class _Found:
             (say("hub-directory", "Directory"), self.problem or self.fresh_until),
             (say("hub-cut", "Suspended"), ", ".join(self.suspended)),
             (say("hub-went-back", "LOST MESSAGES"), ", ".join(self.went_back)),
+            (say("hub-clock", "CLOCK"), self._clock),
         ]
         own = Block(clock_text(clock.now()), ("", ""), tuple(row for row in rows if row[1]))
         return (own, *(self.figures.blocks() if self.figures else ()))
+
+    @property
+    def _clock(self) -> str:
+        if not self.clock_in_doubt:
+            return ""
+        return say("hub-clock-in-doubt", "in doubt: nothing leaves by age until it is explained")
 
     def print_json(self) -> None:
         figures = self.figures
@@ -95,6 +113,7 @@ class _Found:
             members=list(self.members),
             suspended=list(self.suspended),
             went_back=list(self.went_back),
+            clock_in_doubt=self.clock_in_doubt,
             directory_problem=self.problem,
             directory_fresh_until=self.fresh_until,
             queues=[asdict(each) for each in figures.queues()] if figures else [],
@@ -130,6 +149,7 @@ def _look(place: HubPlace, now: datetime) -> _Found:
         problem=problem,
         suspended=sorted(read_suspensions(place.suspensions_file).in_force(now)),
         went_back=read_memory(place.memory_file).went_back,
+        clock_in_doubt=running and not is_believed(place.clock_file, clock.reading()),
         figures=_figures(place) if running else None,
     )
 
