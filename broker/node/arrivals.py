@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import SEALED_CHUNK_BYTES, open_chunk
@@ -33,6 +33,7 @@ from broker.transport.attaching import AttachmentServices, Done, Get
 from broker.transport.link import Link
 from schemas.attachment import Manifest
 from schemas.desk import ArrivalState
+from schemas.label import uuid7_time
 
 IDLE_S: Final = 0.5
 WINDOW: Final = 4  # chunks asked for at once, on a line that is quick
@@ -41,6 +42,9 @@ SOON: Final = timedelta(milliseconds=500)  # its sender is handing it in, most l
 LATE: Final = timedelta(seconds=15)  # nothing new for a while
 AGAIN: Final = timedelta(minutes=1)  # after what must not be: the hub or the disk is at fault
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
+FIRST_AGAIN: Final = timedelta(seconds=30)  # a sender begins to hand in seconds after the decision
+LAST_AGAIN: Final = timedelta(hours=12)
+TOLD_TOGETHER: Final = 16  # between two windows of chunks
 DAMAGED: Final = "bad-chunk"
 FULL: Final = "attachments-full"
 _log = get_logger()
@@ -190,11 +194,11 @@ class Arrivals:
         return whole.digest()
 
     async def tell_due(self) -> None:
-        """Tell the hub of every alert whose files are all here, or refused: it may forget them."""
+        """Tell the hub of every alert whose files are all here, or unwanted: it may forget them."""
         waiting = select(table.c.envelope_id).where(table.c.state == str(ArrivalState.ARRIVING))
         asked = (
             select(table.c.envelope_id, table.c.sender)
-            .where(table.c.told == 0, table.c.envelope_id.not_in(waiting))
+            .where(table.c.told == 0, table.c.chunks > 0, table.c.envelope_id.not_in(waiting))
             .distinct()
         )
         async with self.database.read() as connection:
@@ -204,6 +208,27 @@ class Arrivals:
             await hub.done(Done(row.sender, UUID(row.envelope_id)))
             mine = table.c.envelope_id == row.envelope_id
             await self.database.change(_values(mine, told=1))
+        await self._tell_unwanted(hub)
+
+    async def _tell_unwanted(self, hub: AttachmentServices) -> None:
+        """Tell the hub of alerts that were refused or destroyed here: nobody fetches their files.
+
+        Whether there are any may be unknown here, and their sender may hand them in later: so it is
+        said again, ever more rarely, until the hub knows of them or their time is over.
+        """
+        now = self.present.now()
+        due = (table.c.chunks == 0) & (table.c.due_ms <= to_ms(now))
+        async with self.database.read() as connection:
+            asked = select(table).where(due).order_by(table.c.due_ms).limit(TOLD_TOGETHER)
+            rows = (await connection.execute(asked)).all()
+        for row in rows:
+            ident = UUID(row.envelope_id)
+            known = await hub.done(Done(row.sender, ident))
+            if known or row.expires_ms <= to_ms(now):
+                await self.database.change(_removed(_same(row)))
+            else:
+                wait = min(max(FIRST_AGAIN, (now - uuid7_time(ident)) / 2), LAST_AGAIN)
+                await self.database.change(_values(_same(row), due_ms=to_ms(now + wait)))
 
     async def forget_unknown(self) -> None:
         """Remove chunks of envelopes that nobody knows, once no peer can hand those in again.
@@ -295,5 +320,12 @@ def _same(row: Any) -> Any:  # noqa: ANN401 - a row, a condition
 def _values(which: Any, **columns: Any) -> Any:  # noqa: ANN401 - a condition, values, a change
     async def change(connection: AsyncConnection) -> None:
         await connection.execute(update(table).where(which).values(**columns))
+
+    return change
+
+
+def _removed(which: Any) -> Any:  # noqa: ANN401 - a condition, a change
+    async def change(connection: AsyncConnection) -> None:
+        await connection.execute(delete(table).where(which))
 
     return change

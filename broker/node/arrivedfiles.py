@@ -6,6 +6,7 @@ The chunks stay on the disk as they travelled, under a key that the node's stora
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,11 +14,13 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import file_key, open_chunk
+from broker.envelope.decision import Delivery
 from broker.node.errors import NodeError
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import arrivals as table
+from broker.transport.message import UNREAD_AT_MOST
 from schemas.attachment import CHUNK_BYTES, Manifest, decode_manifests, encode_manifests
 from schemas.desk import ArrivalState, AttachmentShown, InboxItem
 
@@ -99,6 +102,8 @@ async def expect_files(  # noqa: PLR0917 - all that is kept of them
     expires_ms: int,
 ) -> None:
     """Note, in the change that keeps an alert, which files belong to it."""
+    if manifests:
+        await connection.execute(delete(table).where(*_unwanted(str(ident))))  # refused before
     for number, manifest in enumerate(manifests):
         plain = key + encode_manifests([manifest])
         await connection.execute(
@@ -118,6 +123,12 @@ async def expect_files(  # noqa: PLR0917 - all that is kept of them
         )
 
 
+def files_expire(delivery: Delivery) -> datetime:
+    """Return until when the hub keeps an alert's files at most."""
+    label = delivery.delivered.frame.label
+    return min(label.expires, delivery.decision.header.decided_at + UNREAD_AT_MOST)
+
+
 def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
     """Return what is shown of files before the first chunk is here."""
     return tuple(
@@ -133,12 +144,50 @@ def awaited(manifests: Sequence[Manifest]) -> tuple[AttachmentShown, ...]:
     )
 
 
+async def want_none(
+    connection: AsyncConnection, ident: str, sender: str, *, expires_ms: int
+) -> None:
+    """Note that no file of an envelope is wanted here, for the hub to be told.
+
+    A row without chunks says so. What is known of an envelope's files already stands.
+    """
+    mine = table.c.envelope_id == ident
+    if (await connection.execute(select(table.c.number).where(mine))).first() is not None:
+        return
+    await connection.execute(
+        insert(table).values(
+            envelope_id=ident,
+            number=0,
+            sender=sender,
+            chunks=0,
+            have=0,
+            state=str(ArrivalState.REFUSED),
+            code="",
+            expires_ms=expires_ms,
+            due_ms=0,
+            told=0,
+            sealed=b"",
+        )
+    )
+
+
 async def forget_files(connection: AsyncConnection, ident: str) -> int:
     """Delete what is known of an envelope's files, keys first of all; return how many there were.
 
-    The chunks themselves are then noise, for the caller to remove.
+    The chunks themselves are then noise, for the caller to remove. If the hub was not told yet that
+    nothing more of them is needed, it will be.
     """
-    return (await connection.execute(delete(table).where(table.c.envelope_id == ident))).rowcount
+    mine = (table.c.envelope_id == ident) & (table.c.chunks > 0)
+    owed = select(table.c.sender, table.c.expires_ms).where(mine, table.c.told == 0)
+    untold = (await connection.execute(owed)).first()
+    count = (await connection.execute(delete(table).where(mine))).rowcount
+    if untold is not None:
+        await want_none(connection, ident, untold.sender, expires_ms=untold.expires_ms)
+    return count
+
+
+def _unwanted(ident: str) -> tuple[Any, ...]:
+    return table.c.envelope_id == ident, table.c.chunks == 0
 
 
 def _check_whole(shown: AttachmentShown) -> None:

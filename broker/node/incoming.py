@@ -20,7 +20,7 @@ from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, receiving, retention
-from broker.node.arrivedfiles import expect_files
+from broker.node.arrivedfiles import expect_files, files_expire
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
@@ -36,7 +36,7 @@ from broker.store import tables
 from broker.store.database import Database
 from broker.store.statements import Statement
 from broker.transport.link import Link
-from broker.transport.message import UNREAD_AT_MOST, Message
+from broker.transport.message import Message
 from broker.transport.streams import inbox_of
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError
@@ -271,9 +271,7 @@ class Incoming:
             label.sender.member,
             opened.attachments_key,
             opened.content.manifests,
-            expires_ms=to_ms(
-                min(label.expires, delivery.decision.header.decided_at + UNREAD_AT_MOST)
-            ),
+            expires_ms=to_ms(files_expire(delivery)),
         )
 
     async def _control(self, delivery: Delivery, opened: Opened, message: ControlMessage) -> None:

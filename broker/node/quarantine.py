@@ -9,6 +9,7 @@ from broker.envelope.decision import Delivery, check_accepted, decision_in, veri
 from broker.envelope.errors import EnvelopeError
 from broker.logs import get_logger
 from broker.node import alarms, receiving
+from broker.node.arrivedfiles import files_expire, want_none
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.ids import to_ms
@@ -64,6 +65,8 @@ class Quarantine:
         """
         digest = sha256(raw) if delivery is None else delivery.delivered.frame.digest
         decided = self._decided_for_us(raw) if answered else None
+        readable = answered and delivery is not None and self._is_decided(delivery)
+        whole = delivery if readable else None
 
         async def change(connection: AsyncConnection) -> None:
             table = tables.quarantine
@@ -81,13 +84,21 @@ class Quarantine:
                 now=self.present.now(),
                 peer=_peer(delivery, decided),
             )
-            if delivery is not None and self._is_decided(delivery):
-                await receiving.note(connection, self.present, delivery)
+            if whole is not None:
+                await receiving.note(connection, self.present, whole)
             if decided is None:
                 return
             reference = decided.reference
             if not await receiving.is_known(connection, reference.id, reference.digest):
-                # A damaged copy leaves its number open: whatever arrived was not the alert.
+                # A damaged copy leaves its number open: whatever arrived was not the alert, which
+                # may come again and want its files.
+                if whole is not None:
+                    await want_none(
+                        connection,
+                        str(reference.id),
+                        decided.sender,
+                        expires_ms=to_ms(files_expire(whole)),
+                    )
                 message = Rejected(self.present.now(), code[:64])
                 await self.controls.say(
                     connection,

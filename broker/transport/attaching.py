@@ -3,7 +3,7 @@
     open  {id, counts, expires}          -> {next}     the sender says how many chunks will come
     put   {id, number, chunk, data}      -> {kept}     the sender hands in a sealed chunk
     get   {sender, id, number, chunk}    -> {data}     a recipient fetches one
-    done  {sender, id}                   -> {done}     a recipient has all of them
+    done  {sender, id}                   -> {done}     a recipient has all of them, or wants none
 
 Who asks is known from the subject, which the account fixes; `id` is the envelope's. Canonical
 MessagePack; an answer may be {error: code} instead. Nothing in it is trusted by either side.
@@ -151,11 +151,19 @@ class AttachmentServices:
             case _:
                 raise _strange()
 
-    async def done(self, done: Done) -> None:
-        """Say that nothing more is needed. Safe to repeat."""
+    async def done(self, done: Done) -> bool:
+        """Say that nothing more is needed; return False if the hub knows of no files (yet).
+
+        Safe to repeat.
+        """
         body: Fields = {"sender": done.sender, "id": done.id.bytes}
-        if dict(await self._ask(Attaching.DONE, body)) not in ({"done": True}, {"error": MISSING}):
-            raise _strange()
+        match dict(await self._ask(Attaching.DONE, body)):
+            case {"done": True}:
+                return True
+            case {"error": "missing"}:
+                return False
+            case _:
+                raise _strange()
 
     async def _ask(self, what: Attaching, body: Fields) -> Fields:
         subject = f"hub.{self.member}.att.{what}"

@@ -279,8 +279,9 @@ async def test_a_member_gets_nothing_of_what_it_was_not_let_through_to(stage: St
     await stage.open(1)
     await stage.put()
     assert await stage.get(code="TH") is None  # as if it were not there
-    await stage.asks["TH"].done(Done("SG", stage.ident))
-    assert stage.kept == ["0-00000", "head"]  # and it cannot take it from others
+    for code in ("TH", "SG"):  # nor can it take it from others: not even its own sender can
+        assert await stage.asks[code].done(Done("SG", stage.ident)) is False
+        assert stage.kept == ["0-00000", "head"]
     assert await stage.get(code="SG") is None
 
 
@@ -367,6 +368,59 @@ async def test_bytes_that_are_no_request_are_refused(stage: Stage) -> None:
         assert canonical.decode(answer, max_bytes=100) == {"error": "hub-refused"}
 
 
+# --- given up early ---
+
+
+async def test_what_is_given_up_while_another_fetches_is_fetched_to_its_end(stage: Stage) -> None:
+    region = stage.hub.region
+    both = decide(region, make(region, ("MY", "TH"), tail=14).sealed.raw)
+    await stand(stage.hub, both)
+    assert both.header.id is not None
+    stage.ident = both.header.id
+    await stage.open(2)
+    await stage.put(0)
+    assert await stage.get(0, code="TH") == CHUNK
+    given_up, second = await asyncio.gather(
+        stage.asks["MY"].done(Done("SG", stage.ident)), stage.get(1, code="TH")
+    )
+    assert (given_up, second) == (True, None)
+    await stage.put(1, OTHER)  # its sender had not handed in all of it yet
+    assert await stage.get(1, code="TH") == OTHER
+    assert await stage.asks["TH"].done(Done("SG", stage.ident))
+    assert stage.kept == ["head"]
+
+
+async def test_what_all_gave_up_before_it_was_handed_in_is_taken_from_nobody(stage: Stage) -> None:
+    """An early answer stands for nothing: it must be given again once the hub knows of files."""
+    assert await stage.asks["MY"].done(Done("SG", stage.ident)) is False
+    assert await stage.open(2) == (0,)
+    await stage.put(0)
+    assert await stage.get(0) == CHUNK
+    assert await stage.asks["MY"].done(Done("SG", stage.ident)) is True
+    assert await stage.open(2) == (2,)  # its sender is told that nothing more is needed
+    await stage.put(1)
+    assert stage.kept == ["head"]
+
+
+async def test_a_release_said_again_frees_nothing_of_the_next_alert(stage: Stage) -> None:
+    region = stage.hub.region
+    await stage.open(1)
+    await stage.put()
+    said = Done("SG", stage.ident)
+    await stage.asks["MY"].done(said)
+    second = decide(region, make(region, ("MY",), tail=15).sealed.raw)
+    await stand(stage.hub, second)
+    assert second.header.id is not None
+    stage.ident = second.header.id
+    await stage.open(1)
+    await stage.put()
+    await stage.asks["MY"].done(said)
+    assert await stage.get() == CHUNK
+    wrong = Done("TH", stage.ident)
+    assert await stage.asks["MY"].done(wrong) is False  # of another sender, under the same id
+    assert await stage.get() == CHUNK
+
+
 # --- room and time ---
 
 
@@ -440,7 +494,8 @@ async def test_two_recipients_at_once_are_both_noted(stage: Stage) -> None:
     await stage.open(1)
     await stage.put()
     await stage.asks["MY"].done(Done("SG", stage.ident))
-    assert "0-00000" in stage.kept  # TH still needs it
+    await stage.asks["MY"].done(Done("SG", stage.ident))  # said twice, it is still one of two
+    assert await stage.get(code="TH") == CHUNK  # which still needs it
     await asyncio.gather(
         *(stage.asks[code].done(Done("SG", stage.ident)) for code in ("MY", "TH", "MY"))
     )

@@ -68,7 +68,10 @@ class Stage:
         """An alert with files, all of them at the hub."""
         files = tuple([await handed(self.sg, each, f"{n}.bin") for n, each in enumerate(contents)])
         asked = request(self.region, to, attachments=files)
-        submission = await send(self.sg, self.region, asked)
+        return await self.handed_in(await send(self.sg, self.region, asked))
+
+    async def handed_in(self, submission: Submission) -> Submission:
+        """The submission once all its files are at the hub, whatever its recipients say."""
         while not all(each.state.final for each in submission.attachments):
             ticket = self.sg.changes.ticket()
             submission = await self.sg.submission(submission.submission_id)
@@ -83,7 +86,7 @@ class Stage:
 @pytest_asyncio.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
     th = PolicyDocument(format=1, member="TH", title="TH takes nothing")
-    region = make_region(("SG", "MY", "TH"), now=clock.now(), policies={"TH": th})
+    region = make_region(("SG", "MY", "TH", "VN"), now=clock.now(), policies={"TH": th})
     async with running_hub(region, tmp_path / "hub") as running:
         yield running
 
@@ -102,8 +105,9 @@ async def mailed(node: Node, item_id: UUID) -> bytes:
     """Let a driven node take in its mail until it has this alert; return the copy."""
     await node.link.wait_connected(BOUND_S)
     payload = b""
+    inbox = f"INBOX_{node.present.member}_normal"
     while True:
-        for message in await node.link.pull("INBOX_MY_normal", "normal", batch=8, timeout_s=5):
+        for message in await node.link.pull(inbox, "normal", batch=8, timeout_s=5):
             payload = message.payload
             assert await node.incoming.take(payload)
             await message.ack()
@@ -313,6 +317,139 @@ async def test_a_file_that_is_not_the_one_signed_is_refused_whole(stage: Stage) 
         assert await code_of(my.attachment(ident_of(last), 1)) == "attachment-mismatch"
         assert "attachment-mismatch" in {alarm.code for alarm in (await my.status()).alarms}
         assert list((stage.folder / "MY-attachments").rglob("0-*")) == []
+
+
+# --- what nobody wants ---
+
+NOTHING = PolicyDocument(format=1, member="MY", title="MY takes nothing any more")
+
+
+async def one_mail(node: Node) -> bytes:
+    """The next copy of a driven node, taken off the hub and not read yet."""
+    await node.link.wait_connected(BOUND_S)
+    while True:
+        for message in await node.link.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5):
+            await message.ack()
+            return message.payload
+
+
+async def refused(stage: Stage, my: Node) -> bytes:
+    """The copy that MY refuses by a policy which the gateway has not seen yet."""
+    raw = await one_mail(my)
+    my.present.take(stage.region.changed("MY", policy=NOTHING))
+    assert await my.incoming.take(raw)
+    assert (await my.status()).quarantined == 1
+    return raw
+
+
+async def test_chunks_go_once_each_recipient_has_refused_the_alert_or_has_them(
+    stage: Stage,
+) -> None:
+    content = a_file(2)
+    sent = await stage.sent(content, to=("MY", "VN"))
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        await refused(stage, my)
+        await my.arrivals.tell_due()
+    assert stage.chunk(sent, 1).exists()  # VN has not fetched it yet
+    async with opened_node(stage.hub, "VN", stage.folder) as vn:
+        await mailed(vn, ident_of(sent))
+        assert (await fetched(vn, ident_of(sent))).state is ArrivalState.COMPLETE
+        assert await received(vn, ident_of(sent)) == content
+        await vn.arrivals.tell_due()
+    assert_gone(stage, sent)
+
+
+def assert_gone(stage: Stage, sent: Submission) -> None:
+    assert [path.name for path in stage.chunk(sent, 0).parent.iterdir()] == ["head"]
+
+
+async def test_a_refusal_before_the_file_was_handed_in_is_told_again(stage: Stage) -> None:
+    stage.service.store.quota_bytes = 0
+    file = await handed(stage.sg, a_file(2))
+    asked = request(stage.region, ("MY",), attachments=(file,))
+    submission = await send(stage.sg, stage.region, asked)
+    now = Clock()
+    async with opened_node(stage.hub, "MY", stage.folder, now=now) as my:
+        await refused(stage, my)
+        await my.arrivals.tell_due()  # the hub knows of no files yet
+        stage.service.store.quota_bytes = 10 * SEALED_CHUNK_BYTES
+
+        async def at_once(connection: object) -> None:
+            await connection.execute(update(tables.uploads).values(due_ms=0))  # type: ignore[attr-defined]
+
+        await stage.sg.database.change(at_once)
+        last = await stage.handed_in(submission)
+        assert stage.chunk(last, 1).exists()
+        await my.arrivals.tell_due()
+        assert stage.chunk(last, 1).exists()  # too soon to ask the hub again
+        now.ahead = timedelta(minutes=1)
+        await my.arrivals.tell_due()
+        assert_gone(stage, last)
+        async with my.database.read() as connection:
+            assert (await connection.execute(select(tables.arrivals))).all() == []
+
+
+async def test_what_the_hub_never_knew_of_is_told_ever_more_rarely_until_its_time_is_over(
+    stage: Stage,
+) -> None:
+    submission = await send(stage.sg, stage.region, request(stage.region, ("MY",)))
+    now = Clock()
+    async with opened_node(stage.hub, "MY", stage.folder, now=now) as my:
+        await refused(stage, my)
+        waits = []
+        for ahead in (timedelta(0), timedelta(hours=2), timedelta(days=5)):
+            now.ahead = ahead
+            await my.arrivals.tell_due()
+            async with my.database.read() as connection:
+                (due_ms,) = (await connection.execute(select(tables.arrivals.c.due_ms))).scalars()
+            waits.append(round((due_ms / 1000 - now().timestamp()) / 60))
+        assert waits[0] <= 1
+        assert 55 <= waits[1] <= 65
+        assert waits[2] == 12 * 60
+        now.ahead = timedelta(days=91)
+        await my.arrivals.tell_due()
+        async with my.database.read() as connection:
+            assert (await connection.execute(select(tables.arrivals))).all() == []
+    assert submission.attachments == ()
+
+
+async def test_a_damaged_copy_gives_up_no_file(stage: Stage) -> None:
+    """Its sender is told that it was refused; the true copy still comes, and its file with it."""
+    content = a_file(2)
+    sent = await stage.sent(content)
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        raw = await one_mail(my)
+        damaged = bytearray(raw)
+        damaged[len(raw) // 2] ^= 1
+        assert await my.incoming.take(bytes(damaged))
+        assert (await my.status()).quarantined == 1
+        await my.arrivals.tell_due()
+        assert stage.chunk(sent, 1).exists()
+        assert await my.incoming.take(raw)
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
+
+
+async def test_an_alert_refused_once_and_accepted_later_awaits_its_file(stage: Stage) -> None:
+    content = a_file(2)
+    sent = await stage.sent(content)
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        raw = await refused(stage, my)
+        my.present.take(stage.region.view)
+        assert await my.incoming.take(raw)  # before the hub was told of the refusal
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
+        assert await received(my, ident_of(sent)) == content
+
+
+async def test_what_is_destroyed_before_it_was_fetched_leaves_the_hub_too(stage: Stage) -> None:
+    sent = await stage.sent(a_file(3))
+    stage.chunk(sent, 2).rename(stage.folder / "late")
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        await mailed(my, ident_of(sent))
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.ARRIVING
+        assert await erasure.destroy(my.database, ident_of(sent), my.arrivals.files) >= 2
+        assert await erasure.destroy(my.database, ident_of(sent), my.arrivals.files) == 0
+        await my.arrivals.tell_due()
+        assert_gone(stage, sent)
 
 
 # --- killed and started again ---
