@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from broker.cli import screen
-from broker.cli.desk import AsJSON
+from broker.cli.desk import AsJSON, ask, client, reference
 from broker.cli.form import Draft
 from broker.cli.send import filled_in, go
 from broker.cli.text import say
+from broker.cli.words import clock
 from broker.client import Profiles
 from broker.errors import BrokerError
 from broker.settings import home
+from schemas.desk import WaitingFiles
 
 app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name, as `list` shows it; without it the newest.")]
@@ -69,6 +71,46 @@ def drop(name: Name) -> None:
     """
     _find(name).forget()
     screen.line(say("draft-dropped", "{name} is gone.", name=name))
+
+
+@app.command()
+def files(as_json: AsJSON = False) -> None:
+    """List the files that your node keeps for alerts you did not send.
+
+    Example: kentong draft files
+    """
+
+    async def work() -> WaitingFiles:
+        async with client() as desk:
+            return await desk.attachments_waiting()
+
+    waiting = ask(work()).items
+    if as_json:
+        screen.as_json("files", files=[each.model_dump(mode="json") for each in waiting])
+        return
+    if not waiting:
+        screen.line(say("no-files", "No files."))
+        return
+    screen.table(
+        (say("head-id", "id"), say("head-name", "name"), say("head-kept-until", "kept until")),
+        [(str(each.attachment_id), each.name, clock(each.expires_at)) for each in waiting],
+    )
+
+
+@app.command()
+def withdraw(ident: Annotated[str, typer.Argument(help="Id, as `files` shows it.")]) -> None:
+    """Take back a file that your node keeps and that went with no alert.
+
+    Example: kentong draft withdraw 01a20c88-a66e-7000-8000-000000000001
+    """
+    wanted = reference(ident)
+
+    async def work() -> None:
+        async with client() as desk:
+            await desk.withdraw_attachment(wanted)
+
+    ask(work())
+    screen.line(say("draft-dropped", "{name} is gone.", name=str(wanted)))
 
 
 def _paths() -> list[Path]:

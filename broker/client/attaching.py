@@ -81,6 +81,18 @@ async def hand_over(
     return wanted.model_copy(update={"attachment_id": upload.attachment_id})
 
 
+async def withdraw(connection: Connection, attachment_id: UUID) -> None:
+    """Let the node delete a file that went with no alert.
+
+    Raises:
+        BrokerError: A refusal, `Unreachable` or `Unavailable`.
+    """
+    try:
+        await connection.ask_raw("DELETE", f"/v1/attachments/{attachment_id}")
+    except Lost:
+        raise Unreachable("the node does not answer; it may still have the file") from None
+
+
 async def save(
     connection: Connection,
     item_id: UUID,

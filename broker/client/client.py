@@ -11,7 +11,7 @@ from weakref import WeakSet
 from pydantic import BaseModel, JsonValue, RootModel
 from typing_extensions import Unpack
 
-from broker.client.attaching import Progress, described, hand_over, save, with_files
+from broker.client.attaching import Progress, described, hand_over, save, with_files, withdraw
 from broker.client.compose import Fields, compose
 from broker.client.connection import Connection, Lost, Query
 from broker.client.errors import LocalError, OutcomeUnknown, Unavailable, Unreachable
@@ -39,6 +39,7 @@ from schemas.desk import (
     SubmissionPage,
     SubmissionState,
     SubmitRequest,
+    WaitingFiles,
 )
 from schemas.desk import Submission as SubmissionShown
 
@@ -219,6 +220,20 @@ class Client:
         """
         wanted = await described(Path(path), name=name, media_type=media_type)
         return await hand_over(self._connection, Path(path), wanted, progress)
+
+    async def attachments_waiting(self) -> WaitingFiles:
+        """Return the files that this desk handed over and no alert took, oldest first."""
+        return await self._ask("GET", "/v1/attachments", WaitingFiles)
+
+    async def withdraw_attachment(self, attachment_id: UUID) -> None:
+        """Let the node delete a file that went with no alert; else it does so after a day.
+
+        Raises:
+            NotFound: There is none, or it is gone by now.
+            BrokerError: `attachment-used`: it went with an alert; another refusal, `Unreachable`
+                or `Unavailable`.
+        """
+        await withdraw(self._connection, _uuid(attachment_id))
 
     async def status(self, reference: UUID) -> Submission:
         """Return a submission by its id, its alert's id (the newest) or its envelope's id.

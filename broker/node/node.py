@@ -55,6 +55,7 @@ from schemas.desk import (
     Submission,
     SubmissionPage,
     SubmissionState,
+    WaitingFiles,
 )
 from schemas.vocabulary import Lane
 
@@ -232,6 +233,14 @@ class Node(NodeService):
     @override
     async def attachment_upload(self, owner: str, attachment_id: UUID) -> AttachmentUpload:
         return await self.staging.status(owner, attachment_id)
+
+    @override
+    async def attachments_waiting(self, owner: str) -> WaitingFiles:
+        return await self.staging.waiting(owner)
+
+    @override
+    async def withdraw_attachment(self, owner: str, attachment_id: UUID) -> None:
+        await self.staging.withdraw(owner, attachment_id)
 
     @override
     async def submission(self, reference: UUID) -> Submission:

@@ -24,6 +24,7 @@ from schemas.desk import (
     Submission,
     SubmissionPage,
     SubmissionState,
+    WaitingFiles,
 )
 
 
@@ -94,6 +95,18 @@ class NodeService(Protocol):
 
         Raises:
             NodeError: `not-found`.
+        """
+        ...
+
+    async def attachments_waiting(self, owner: str) -> WaitingFiles:
+        """Return the files of a desk that no submission took, oldest first."""
+        ...
+
+    async def withdraw_attachment(self, owner: str, attachment_id: UUID) -> None:
+        """Delete a file of a desk that no submission took.
+
+        Raises:
+            NodeError: `not-found` or `conflict` (`attachment-used`).
         """
         ...
 

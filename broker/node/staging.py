@@ -24,7 +24,13 @@ from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import attachments as table
 from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES, Manifest, chunks_of
-from schemas.desk import AttachedFile, AttachmentRequest, AttachmentUpload
+from schemas.desk import (
+    AttachedFile,
+    AttachmentRequest,
+    AttachmentUpload,
+    WaitingFile,
+    WaitingFiles,
+)
 
 KEPT: Final = timedelta(days=1)  # as long as a draft
 TOUCHED_EVERY: Final = timedelta(hours=1)  # while a slow desk hands it over
@@ -105,6 +111,7 @@ class Staging:
         else:
             sealed = self.vault.seal(raw, name=_chunk(ident, index))
             await asyncio.to_thread(self.files.keep, str(ident), 0, index, sealed)
+            await self._check_kept(owner, ident)
             self._next[str(ident)] = max(here + 1, self._next.get(str(ident), 0))
         await self._touch(row)
         if await self._here(row) == row.chunks and not row.complete:
@@ -117,15 +124,30 @@ class Staging:
         Raises:
             NodeError: `not-found`.
         """
-        row = await self._row(owner, ident)
-        return AttachmentUpload(
-            attachment_id=ident,
-            chunk_bytes=CHUNK_BYTES,
-            chunks=row.chunks,
-            next=row.chunks if row.submission_id else await self._here(row),
-            complete=bool(row.complete),
-            expires_at=from_ms(row.touched_ms) + KEPT,
-        )
+        return await self._upload(await self._row(owner, ident))
+
+    async def waiting(self, owner: str) -> WaitingFiles:
+        """Return the files of a desk that no submission took, oldest first."""
+        mine = (table.c.owner == owner) & table.c.submission_id.is_(None)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(table).where(mine).order_by(table.c.id))).all()
+        found = []
+        for row in rows:
+            request, upload = self._request(row), await self._upload(row)
+            found.append(WaitingFile(**dict(upload), name=request.name, bytes=request.bytes))
+        return WaitingFiles(items=tuple(found))
+
+    async def withdraw(self, owner: str, ident: UUID) -> None:
+        """Delete a file that no submission took; a draft that names it can no longer be sent.
+
+        Raises:
+            NodeError: `not-found`, or `attachment-used`: cancel the submission instead.
+        """
+        await self._row(owner, ident)
+        mine = (table.c.id == str(ident)) & (table.c.owner == owner)
+        if not await self._forget(mine & table.c.submission_id.is_(None)):
+            await self._row(owner, ident)
+            raise _used()
 
     async def ready(self, named: Sequence[AttachedFile]) -> tuple[UUID, ...]:
         """Return the ids of files that a draft names, all here and as it says.
@@ -208,9 +230,7 @@ class Staging:
 
     async def forget_of(self, submission_id: UUID) -> None:
         """Delete a submission's files: the hub has them, or nobody will."""
-        idents = [ident for ident, _ in await self.of_submission(submission_id)]
-        mine = table.c.submission_id == str(submission_id)
-        await self._forget(idents, mine)
+        await self._forget(table.c.submission_id == str(submission_id))
 
     async def forget_idle(self) -> None:
         """Delete what no submission took in time; while the clock is in doubt, nothing."""
@@ -220,10 +240,9 @@ class Staging:
             table.c.touched_ms < to_ms(self.present.now() - KEPT)
         )
         async with self.database.read() as connection:
-            rows = await connection.execute(select(table.c.id).where(idle))
-            idents = [UUID(ident) for ident in rows.scalars()]
-        if idents:
-            await self._forget(idents, idle)
+            any_idle = (await connection.execute(select(table.c.id).where(idle).limit(1))).first()
+        if any_idle is not None:
+            await self._forget(idle)
 
     async def tidy(self) -> None:
         """At the start: remove the chunks of files that nobody knows, and halves of chunks."""
@@ -235,22 +254,39 @@ class Staging:
                 await asyncio.to_thread(self.files.remove, shelf)
         await asyncio.to_thread(self.files.tidy)
 
-    async def _forget(self, idents: Sequence[UUID], which: Any) -> None:  # noqa: ANN401 - a condition
-        """Rows first: after a crash, chunks without a row are removed at the next start."""
+    async def _forget(self, which: Any) -> int:  # noqa: ANN401 - a condition
+        """Delete files, and return how many; of one that a draft took up meanwhile, nothing.
 
-        async def change(connection: AsyncConnection) -> None:
-            await connection.execute(delete(table).where(which))
+        Rows first: after a crash, chunks without a row are removed at the next start.
+        """
 
-        await self.database.change(change)
+        async def change(connection: AsyncConnection) -> list[str]:
+            gone = await connection.execute(delete(table).where(which).returning(table.c.id))
+            return list(gone.scalars())
+
+        idents = await self.database.change(change)
         for ident in idents:
-            self._next.pop(str(ident), None)
+            self._next.pop(ident, None)
+            await asyncio.to_thread(self.files.remove, ident)
+        return len(idents)
+
+    async def _check_kept(self, owner: str, ident: UUID) -> None:
+        """Return if a file is still kept after a chunk of it was, which else is removed again.
+
+        Raises:
+            NodeError: `not-found`.
+        """
+        try:
+            await self._row(owner, ident)
+        except NodeError:  # it was withdrawn while the chunk was written
             await asyncio.to_thread(self.files.remove, str(ident))
+            raise
 
     async def _finish(self, ident: UUID, manifest: Manifest) -> None:
         digest = await asyncio.to_thread(self._digest, ident, manifest.chunks)
         mine = (table.c.id == str(ident)) & table.c.submission_id.is_(None)
         if digest != manifest.sha256:
-            await self._forget([ident], mine)
+            await self._forget(mine)
             raise NodeError(
                 "attachment-mismatch",
                 "the file is not the one announced: its SHA-256 differs; begin again",
@@ -292,6 +328,16 @@ class Staging:
         if row is None:
             raise NodeError("not-found", "no such file is kept for this desk", kind="not-found")
         return row
+
+    async def _upload(self, row: Any) -> AttachmentUpload:  # noqa: ANN401 - a row
+        return AttachmentUpload(
+            attachment_id=UUID(row.id),
+            chunk_bytes=CHUNK_BYTES,
+            chunks=row.chunks,
+            next=row.chunks if row.submission_id else await self._here(row),
+            complete=bool(row.complete),
+            expires_at=from_ms(row.touched_ms) + KEPT,
+        )
 
     async def _here(self, row: Any) -> int:  # noqa: ANN401 - a row
         if row.id not in self._next:

@@ -19,6 +19,8 @@ from schemas.desk.attachments import (
     AttachmentShown,
     AttachmentUpload,
     SendingState,
+    WaitingFile,
+    WaitingFiles,
 )
 from schemas.desk.drafts import (
     Advice,
@@ -115,4 +117,6 @@ __all__ = [
     "SubmissionPage",
     "SubmissionState",
     "SubmitRequest",
+    "WaitingFile",
+    "WaitingFiles",
 ]

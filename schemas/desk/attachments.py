@@ -63,6 +63,24 @@ class AttachmentUpload(Strict):
     expires_at: Moment
 
 
+class WaitingFile(AttachmentUpload):
+    """A file that a desk handed over, in whole or in part, and no alert has taken.
+
+    Attributes:
+        name: As its recipients would see it.
+        bytes: Its length.
+    """
+
+    name: str
+    bytes: int
+
+
+class WaitingFiles(Strict):
+    """All files of one desk that no alert has taken, oldest first."""
+
+    items: tuple[WaitingFile, ...]
+
+
 class SendingState(StrEnum):
     """Where an attached file is on its way to the hub."""
 

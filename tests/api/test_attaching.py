@@ -118,6 +118,24 @@ async def test_who_may_not_hand_over_is_told_nothing(desk: Desk) -> None:
     assert unknown.status_code == 401
 
 
+async def test_a_file_is_taken_back_by_its_own_desk_alone(desk: Desk) -> None:
+    upload = await begun(desk)
+    mine = f"/v1/attachments/{upload.attachment_id}"
+    listed = await desk.ask("GET", "/v1/attachments", "sender")
+    assert [(each["name"], each["next"]) for each in listed.json()["items"]] == [("film.bin", 0)]
+    assert (await desk.ask("GET", "/v1/attachments", "other")).json() == {"items": []}
+    for method, path in (("GET", "/v1/attachments"), ("DELETE", mine)):
+        assert await desk.code(method, path, "reader") == (403, "scope-missing")
+        assert (await desk.http.request(method, path)).status_code == 401
+    assert await desk.code("DELETE", mine, "other") == (404, "not-found")
+    assert await desk.code("DELETE", f"/v1/attachments/{uuid4()}", "sender") == (404, "not-found")
+    assert await desk.code("DELETE", "/v1/attachments/..", "sender") != (204, "")
+    answer = await desk.ask("DELETE", mine, "sender")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert await desk.code("DELETE", mine, "sender") == (404, "not-found")
+    assert (await desk.ask("GET", "/v1/attachments", "sender")).json() == {"items": []}
+
+
 async def test_what_does_not_fit_is_refused_with_its_code(desk: Desk) -> None:
     upload = await begun(desk)
     first = f"/v1/attachments/{upload.attachment_id}/chunks/0"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,7 @@ from broker import clock
 from broker.cli.demo.command import _profile
 from broker.cli.demo.region import DemoRegion
 from broker.cli.requests import template
-from broker.client import Profiles
+from broker.client import Client, NotFound, Profiles
 from tests.support.attachments import a_file
 from tests.support.processes import running_region
 
@@ -75,3 +76,23 @@ async def test_send_attach_and_show_attachment(region: DemoRegion, tmp_path: Pat
     again = await ran(region, "MY", *words)
     assert again.code != 0
     assert "exists" in again.err or "already" in again.err
+
+
+async def test_a_file_that_no_alert_took_is_listed_and_taken_back(
+    region: DemoRegion, tmp_path: Path
+) -> None:
+    film = tmp_path / "left.bin"
+    film.write_bytes(a_file(2))
+    async with Client(profile=_profile(region, "SG")) as desk:
+        file = await desk.attach(film)
+        ident = str(file.attachment_id)
+        listed = await ran(region, "SG", "draft", "files", "--json")
+        assert [each["attachment_id"] for each in json.loads(listed.out)["files"]] == [ident]
+        assert "left.bin" in (await ran(region, "SG", "draft", "files")).out
+        gone = await ran(region, "SG", "draft", "withdraw", ident)
+        assert (gone.code, gone.out) == (0, f"{ident} is gone.\n")
+        assert "No files." in (await ran(region, "SG", "draft", "files")).out
+        again = await ran(region, "SG", "draft", "withdraw", ident)
+        assert (again.code, "not-found" in again.err) == (1, True)
+        with pytest.raises(NotFound):
+            await desk.withdraw_attachment(UUID(ident))

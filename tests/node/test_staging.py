@@ -1,5 +1,6 @@
 """Files on their way from a desk to its node: in order, whole, once, and bounded."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from schemas.label import Facts
 from tests.support.alerts import trafficking_alert
 from tests.support.attachments import DESK, a_file, code_of, cut, handed, named
 from tests.support.hub import RunningHub, running_hub
-from tests.support.nodes import Clock, opened_node, request, send, until_over
+from tests.support.nodes import Clock, opened_node, request, send, sign, until_over
 from tests.support.region import make_region
 
 pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
@@ -149,6 +150,68 @@ async def test_no_file_goes_with_a_victim_or_a_minor(sg: Node, hub: RunningHub, 
     asked = request(hub.region, ("MY",), facts=minor, attachments=(file,))
     expected = "image-with-minor" if media == "image/jpeg" else "attachment-with-victim"
     assert await code_of(sg.preview(asked)) == expected
+
+
+async def test_what_was_handed_over_can_be_taken_back(sg: Node, hub: RunningHub) -> None:
+    first, second = a_file(2), a_file(3)
+    kept = await handed(sg, first, "kept.bin")
+    gone = await handed(sg, second, "gone.bin")
+    assert kept.attachment_id is not None
+    assert gone.attachment_id is not None
+    begun = await sg.create_attachment(DESK, asked_for(a_file(4)))
+    listed = (await sg.attachments_waiting(DESK)).items
+    assert [(each.name, each.bytes, each.next, each.complete) for each in listed] == [
+        ("kept.bin", len(first), 2, True),
+        ("gone.bin", len(second), 3, True),
+        ("film.bin", 4 * CHUNK_BYTES - 100, 0, False),
+    ]
+    draft = await sg.create_draft(request(hub.region, ("MY",), attachments=(gone,)))
+    for each in (gone.attachment_id, begun.attachment_id):
+        await sg.withdraw_attachment(DESK, each)
+        assert await code_of(sg.withdraw_attachment(DESK, each)) == "not-found"
+        assert await code_of(sg.put_chunk(DESK, each, 0, cut(second)[0])) == "not-found"
+    assert sg.staging.files.shelves() == (str(kept.attachment_id),)
+    submitting = sg.submit_draft(
+        draft.draft_id,
+        signature=sign(hub.region, draft),
+        officer_kid=draft.officer_kid,
+        idempotency_key=str(uuid4()),
+    )
+    assert await code_of(submitting) == "attachment-missing"
+    (left,) = (await sg.attachments_waiting(DESK)).items
+    assert left.attachment_id == kept.attachment_id
+    assert (await sg.create_attachment(DESK, asked_for(second))).next == 0  # begun anew
+
+
+async def test_what_is_anothers_or_went_with_an_alert_cannot_be_taken_back(
+    sg: Node, hub: RunningHub
+) -> None:
+    content = a_file(2)
+    file = await handed(sg, content)
+    ident = file.attachment_id
+    assert ident is not None
+    assert await code_of(sg.withdraw_attachment("other", ident)) == "not-found"
+    assert (await sg.attachments_waiting("other")).items == ()
+    assert await code_of(sg.withdraw_attachment(DESK, uuid4())) == "not-found"
+    submission = await send(sg, hub.region, request(hub.region, ("MY",), attachments=(file,)))
+    assert await code_of(sg.withdraw_attachment(DESK, ident)) == "attachment-used"
+    assert (await sg.attachments_waiting(DESK)).items == ()
+    assert await sg.staging.chunk(ident, 0) == cut(content)[0]  # it still goes with its alert
+    assert await sg.staging.of_submission(submission.submission_id)
+
+
+async def test_a_chunk_that_comes_while_its_file_is_taken_back_is_not_left_behind(sg: Node) -> None:
+    content = a_file(3)
+    chunks = cut(content)
+    ident = (await sg.create_attachment(DESK, asked_for(content))).attachment_id
+    outcomes = await asyncio.gather(
+        sg.put_chunk(DESK, ident, 0, chunks[0]),
+        sg.withdraw_attachment(DESK, ident),
+        return_exceptions=True,
+    )
+    assert outcomes[1] is None
+    assert sg.staging.files.shelves() == ()
+    assert await code_of(sg.attachment_upload(DESK, ident)) == "not-found"
 
 
 async def test_a_cancelled_alert_takes_its_files_with_it(hub: RunningHub, tmp_path: Path) -> None:

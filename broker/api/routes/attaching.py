@@ -14,7 +14,7 @@ from broker.api.problems import RequestError
 from broker.api.routes.answers import json_answer
 from broker.api.routes.receiving import file_headers, visible
 from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, chunks_of
-from schemas.desk import AttachmentRequest, AttachmentUpload
+from schemas.desk import AttachmentRequest, AttachmentUpload, WaitingFiles
 
 router: Final = APIRouter(tags=["attachments"])
 _RANGE: Final = re.compile(r"bytes=([0-9]{1,10})-")
@@ -47,6 +47,12 @@ async def create_attachment(
     return json_answer(await node.create_attachment(caller.desk, wanted), status=201)
 
 
+@router.get("/v1/attachments", response_model=WaitingFiles, responses=refusals())
+async def attachments_waiting(node: Node, caller: Submitter) -> Response:
+    """List the files of this desk that went with no alert, oldest first. Needs `submit`."""
+    return json_answer(await node.attachments_waiting(caller.desk))
+
+
 @router.get(
     "/v1/attachments/{attachment_id}",
     response_model=AttachmentUpload,
@@ -55,6 +61,21 @@ async def create_attachment(
 async def attachment_upload(node: Node, caller: Submitter, attachment_id: UUID) -> Response:
     """Show how far a file of this desk is. Needs the scope `submit`."""
     return json_answer(await node.attachment_upload(caller.desk, attachment_id))
+
+
+@router.delete(
+    "/v1/attachments/{attachment_id}",
+    status_code=204,
+    response_class=Response,
+    responses=refusals(404, 409, 422),
+)
+async def withdraw_attachment(node: Node, caller: Submitter, attachment_id: UUID) -> Response:
+    """Delete a file of this desk that went with no alert. Needs the scope `submit`.
+
+    A draft that names it can no longer be submitted. After a lost answer, 404 means it is gone.
+    """
+    await node.withdraw_attachment(caller.desk, attachment_id)
+    return Response(status_code=204)
 
 
 @router.put(
