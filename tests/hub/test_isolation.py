@@ -28,6 +28,7 @@ from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.hub.attachments import AttachmentService
 from broker.hub.chunkstore import Head
 from broker.transport import accounts
+from broker.transport.attaching import Attaching
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
@@ -87,6 +88,7 @@ PUT = canonical.encode({"id": IDENT.bytes, "number": 0, "chunk": 1, "data": CHUN
 GET = canonical.encode({"sender": "MY", "id": IDENT.bytes, "number": 0, "chunk": 0})
 DONE = canonical.encode({"sender": "MY", "id": IDENT.bytes})
 OPEN = canonical.encode({"id": IDENT.bytes, "counts": [2], "expires": 2**42})
+FILES = {"open": OPEN, "put": PUT, "get": GET, "done": DONE}  # all that is asked about files
 
 ATTACKS = {
     "publish-into-anothers-inbox": Attack("deliver.MY.normal.x", b"forged"),
@@ -166,6 +168,28 @@ ATTACKS = {
     "remove-the-hubs-account": Attack("$SYS.REQ.CLAIMS.DELETE", b"x"),
     "stop-the-server": Attack("$SYS.REQ.SERVER.RELOAD"),
 }
+REPLIES = sorted({attack.reply for attack in ATTACKS.values() if attack.reply})
+ATTACKS |= {
+    f"{verb}-answered-to-{reply}": Attack(f"hub.SG.att.{verb}", body, reply)
+    for verb, body in FILES.items()
+    for reply in REPLIES
+}
+"""Every answer of the file service, let go to wherever an attack lets any answer go."""
+ATTACKS |= {
+    f"{verb}-at-{place}": Attack(f"{place}.{verb}{more}", body)
+    for verb, body in FILES.items()
+    for place, more in (
+        ("hub.MY.att", ""),
+        ("hub.TH.att", ""),
+        ("hub.*.att", ""),
+        ("hub.MY.*", ""),
+        ("hub.SG.att", ".MY"),
+        ("hub.SG.att.MY", ""),
+        ("hub.SG.MY.att", ""),
+        ("hub.sg.att", ""),
+    )
+}
+"""Every question about files, asked as another or in a form that might be taken for another's."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -306,6 +330,10 @@ async def test_the_watch_sees_what_an_attack_would_do(scene: Scene) -> None:
     }
 
 
+async def test_the_attacks_try_all_that_is_asked_about_files() -> None:
+    assert set(FILES) == {str(what) for what in Attaching}
+
+
 async def test_the_watch_sees_what_an_attack_on_files_would_do(scene: Scene) -> None:
     """Whom the files are for is given them; and their sender may hand in, as MY does here."""
     before = chunks_of(scene)
@@ -344,6 +372,8 @@ async def test_a_member_hears_nothing_of_the_others(scene: Scene) -> None:
         for subject in (
             ">",
             "hub.MY.att.>",
+            "hub.*.att.>",
+            "hub.TH.>",
             "_INBOX.>",
             "_INBOX_MY.>",
             "_R_.>",
@@ -395,6 +425,55 @@ async def test_headers_give_no_command_and_huge_ones_are_refused(scene: Scene) -
     assert found.seq == first["seq"]
 
 
+@pytest.mark.parametrize("verb", FILES)
+@pytest.mark.parametrize("confined", [True, False], ids=["as-the-node", "as-any-user"])
+async def test_headers_give_the_file_service_no_command(
+    scene: Scene, verb: str, *, confined: bool
+) -> None:
+    before, kept = await observed(scene.link), chunks_of(scene)
+    headers = {
+        "Nats-Rollup": "all",
+        "Nats-Msg-Id": "receipt",
+        "Nats-Expected-Stream": "INBOX_MY_normal",
+        "Nats-Schedule-Target": "deliver.MY.normal.x",
+        "Nats-Schedule": "@every 1s",
+        "Nats-Request-Info": '{"acc":"MY"}',  # what a server says of who asks; nobody reads it
+    }
+    async with attacker(scene.hub.member_credentials("SG", confined=confined)) as client:
+        subject = f"hub.SG.att.{verb}"
+        answer = await client.request(subject, FILES[verb], headers=headers, timeout=BOUND_S)
+        assert b"error" in answer.data
+        assert not answer.headers
+    assert await observed(scene.link) == before
+    assert chunks_of(scene) == kept
+    await check_legitimate_path(scene)
+
+
+@pytest.mark.parametrize("confined", [True, False], ids=["as-the-node", "as-any-user"])
+async def test_nobody_answers_anothers_questions_about_files(
+    scene: Scene, *, confined: bool
+) -> None:
+    """Neither beside the hub nor in its stead: a queue would take the hub's share."""
+    taken: list[str] = []
+
+    async def lie(message: Msg) -> None:
+        taken.append(message.subject)
+        await message.respond(canonical.encode({"data": b"forged"}))
+
+    async with attacker(scene.hub.member_credentials("SG", confined=confined)) as client:
+        for subject in ("hub.MY.att.>", "hub.*.att.*", "hub.TH.att.get", "hub.>"):
+            await client.subscribe(subject, cb=lie)
+            await client.subscribe(subject, queue="hub", cb=lie)
+        await client.flush()
+        async with scene.hub.member_link("TH") as link:
+            await link.wait_connected(BOUND_S)
+            for _ in range(8):
+                assert CHUNK in await link.request("hub.TH.att.get", GET)
+                assert b"error" in await scene.victim.request("hub.MY.att.get", GET)
+        await settled(scene, client)
+    assert not [subject for subject in taken if not subject.startswith("hub.SG.")]
+
+
 async def _submit(client: Client, ident: str, headers: dict[str, str]) -> dict[str, Any]:
     answer = await client.request(
         f"submit.SG.exercise.{ident}", b"x", headers=headers, timeout=BOUND_S
@@ -403,14 +482,17 @@ async def _submit(client: Client, ident: str, headers: dict[str, str]) -> dict[s
     return found
 
 
+@pytest.mark.parametrize("subject", ["submit.SG.normal.6", "hub.SG.att.put"])
 async def test_too_much_for_the_server_costs_the_attacker_only_its_connection(
-    scene: Scene,
+    scene: Scene, subject: str
 ) -> None:
+    kept = chunks_of(scene)
     async with attacker(scene.hub.member_credentials("SG")) as client:
         client._max_payload = 8 * 1024 * 1024  # an attacker's client does not stop itself
-        await client.publish("submit.SG.normal.6", bytes(2 * 1024 * 1024))
+        await client.publish(subject, bytes(2 * 1024 * 1024))
         with pytest.raises((NATSError, asyncio.TimeoutError, OSError)):
             await client.flush(timeout=1)
+    assert chunks_of(scene) == kept
     await check_legitimate_path(scene)
 
 
@@ -473,7 +555,7 @@ async def test_an_import_needs_the_hubs_activation_for_this_account(
                 pass
     body["nats"]["imports"] += stolen
     body["nats"]["limits"]["imports"] = -1
-    before = await observed(scene.link)
+    before, kept = await observed(scene.link), chunks_of(scene)
     async with Link(hub.system_credentials()) as system:
         await system.wait_connected(BOUND_S)
         pushed = _signed(body, hub.keys.operator)
@@ -484,12 +566,14 @@ async def test_an_import_needs_the_hubs_activation_for_this_account(
             f"{NEXT}.RECEIPT_MY.MY",
             "submit.MY.normal.1",
             "hub.MY.time",
-            "hub.MY.att.get",
+            *(f"hub.MY.att.{verb}" for verb in FILES),
         ):
+            asked = FILES.get(subject.rpartition(".")[2], ONE)
             with pytest.raises((NATSError, asyncio.TimeoutError)):
-                await client.request(subject, ONE, timeout=0.3)
+                await client.request(subject, asked, timeout=0.3)
         await settled(scene, client)
     assert await observed(scene.link) == before
+    assert chunks_of(scene) == kept
     await hub.enrol("SG")
     await check_legitimate_path(scene)
 
