@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.carry.destroying import destroy_over
 from broker.carry.done import Done
 from broker.carry.files import new_file
 from broker.carry.form import HASH_BYTES, Header, Record, To, What
@@ -22,7 +23,6 @@ from broker.node.ids import to_ms
 from broker.node.node import Node
 from broker.node.present import MAX_SKEW, Present
 from broker.store.tables import outbox
-from keys.directory.layout import TIMESTAMP_LASTS
 from schemas.vocabulary import Lane
 
 _HASHES: Final = 8192  # in one record
@@ -64,6 +64,7 @@ async def write_for_hub(node: Node, done: Done, path: Path, progress: Progress) 
     """
     present = node.present
     compare_clocks(present)
+    await destroy_over(node)
     await _seal(node)
     now = present.now()
     kid, key = node.identity.signer(present.view, at=now)
@@ -93,7 +94,7 @@ async def write_for_hub(node: Node, done: Done, path: Path, progress: Progress) 
 def compare_clocks(present: Present) -> None:
     """Note a clock that is behind: the hub signed the directory held before this moment."""
     if present.has_directory:
-        ahead = present.view.fresh_until - TIMESTAMP_LASTS - present.now()
+        ahead = present.signed_before() - present.now()
         present.skew = -ahead if ahead > MAX_SKEW else None
 
 

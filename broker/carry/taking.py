@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from broker.carry.destroying import destroy_over
 from broker.carry.done import Done
 from broker.carry.form import CarryError, Header, Record, What, record_at, records_in
 from broker.envelope.decision import decision_in
@@ -105,6 +106,7 @@ class Taking:
         self.done.forget(self.header.answers)
         self.done.save()
         self._count(before, await self._kept())
+        await destroy_over(self.node)
         return self.taken
 
     def _look_through(self) -> None:

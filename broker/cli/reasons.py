@@ -106,6 +106,10 @@ _WAITING: Final = (
     ),
     phrase("reason-cancelled", "you cancelled it"),
     phrase(
+        "reason-retention-over",
+        "it was to be deleted before it could be sent, and what it said is destroyed",
+    ),
+    phrase(
         "reason-storage-damaged", "the node cannot read what it stored; call your administrator"
     ),
     phrase("reason-no-encryption-key", "the recipient has no valid key now; try again later"),

@@ -249,7 +249,7 @@ def prepare(
         ),
         officer_kid=request.officer_kid,
         preview=shown,
-        expires_at=now + DRAFT_LIFE,
+        expires_at=min(now + DRAFT_LIFE, composed.intent.retention.delete_by),
     )
     return prepared, stored
 

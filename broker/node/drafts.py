@@ -202,6 +202,7 @@ class Drafts:
             submission,
             digest=drafting.content_digest(prepared.alert),
             sealed=self.vault.seal(plain, name=f"submission/{ident}"),
+            delete_by=intent.retention.delete_by,
         )
         await _ASKED.run(
             connection,
@@ -213,9 +214,10 @@ class Drafts:
         return submission
 
 
-async def forget_drafts(connection: AsyncConnection, now_ms: int) -> None:
-    """Erase drafts that nobody signed in time."""
-    await connection.execute(delete(tables.drafts).where(tables.drafts.c.expires_ms < now_ms))
+async def forget_drafts(connection: AsyncConnection, now_ms: int) -> int:
+    """Erase drafts that nobody signed in time; return how many."""
+    over = delete(tables.drafts).where(tables.drafts.c.expires_ms < now_ms)
+    return (await connection.execute(over)).rowcount
 
 
 async def _same_request(connection: AsyncConnection, key: str, fingerprint: bytes) -> UUID | None:

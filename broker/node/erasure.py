@@ -36,7 +36,8 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
 
     Args:
         database: The node's.
-        ident: The envelope's id. What it replaced has ids of its own.
+        ident: The envelope's id; what it replaced has ids of its own. Or a submission's, whose
+            content then goes and whose envelopes stay.
         files: Where chunks of received files are, if any were.
 
     Raises:
@@ -58,8 +59,11 @@ async def _destroy(connection: AsyncConnection, ident: str) -> int:
     drafted = select(envelopes.c.submission_id).where(envelopes.c.id == ident)
     emptied = (
         update(submissions)
-        .where(submissions.c.id.in_(drafted), submissions.c.sealed != b"")
-        .values(sealed=b"")
+        .where(
+            submissions.c.id.in_(drafted) | (submissions.c.id == ident),
+            submissions.c.sealed != b"",
+        )
+        .values(sealed=b"", delete_ms=None)
     )
     count += await forget_files(connection, ident)
     waiting = delete(uploads).where(uploads.c.envelope_id == ident)

@@ -23,6 +23,7 @@ from broker.node.ids import to_ms
 from broker.node.outcomes import SEALING_AGAIN
 from broker.node.pacing import BATCH, DUE, together
 from broker.node.present import CLOCK_SKEW, Present
+from broker.node.retention import give_up
 from broker.node.sealing import Sealer
 from broker.node.uploads import expect_upload
 from broker.node.vault import Vault
@@ -172,6 +173,9 @@ class Outgoing:
         if submission.state is not SubmissionState.QUEUED:
             return
         blob, _ = await submissions.sealed_of(connection, submission.submission_id)
+        if not blob:  # destroyed while its envelope was under way, which the gateway refused
+            await give_up(connection, ident, self.present.now())
+            return
         prepared = read_prepared(self.vault, blob, submission.submission_id)
         waiting = submissions.waiting_recipients(submission)
         now = self.present.now()

@@ -13,6 +13,7 @@ from broker import clock
 from broker.node.errors import NodeError
 from broker.node.evidence import NAMED, EvidenceFolder, Split
 from broker.policy import Policies, compile_policies
+from keys.directory.layout import TIMESTAMP_LASTS
 from keys.directory.view import DirectoryView
 from schemas.desk import ClockShown, DirectoryShown
 from schemas.label import DirectoryVersion
@@ -76,6 +77,14 @@ class Present:
         known = self._newest()
         self.candidate, self._view = candidate, view
         self._note(candidate.version, known)
+
+    def signed_before(self) -> datetime:
+        """Return a moment that was over when the hub signed the newest directory here.
+
+        Raises:
+            NodeError: `no-directory`.
+        """
+        return (self.candidate or self.view).fresh_until - TIMESTAMP_LASTS
 
     def waits_for(self, version: DirectoryVersion) -> bool:
         """Whether what was decided under `version` may hold once the log proves that directory."""

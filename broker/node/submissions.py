@@ -20,6 +20,7 @@ from schemas.desk import (
     EqualAlert,
     RecipientOutcome,
     RecipientState,
+    SendingState,
     Submission,
     SubmissionPage,
     SubmissionState,
@@ -73,9 +74,14 @@ _EQUAL: Final = Statement(
 
 
 async def add(
-    connection: AsyncConnection, submission: Submission, *, digest: bytes, sealed: bytes
+    connection: AsyncConnection,
+    submission: Submission,
+    *,
+    digest: bytes,
+    sealed: bytes,
+    delete_by: datetime,
 ) -> None:
-    """Keep a new submission."""
+    """Keep a new submission; its content, until `delete_by`."""
     await _ADDED.run(
         connection,
         id=str(submission.submission_id),
@@ -87,6 +93,7 @@ async def add(
         resealed=0,
         document=submission.model_dump_json(),
         sealed=sealed,
+        delete_ms=to_ms(delete_by),
     )
 
 
@@ -188,6 +195,28 @@ def with_outcomes(
     )
     state = _state(outcomes, before=submission.state)
     return submission.model_copy(update={"recipients": outcomes, "state": state})
+
+
+def given_up(submission: Submission, code: str, *, now: datetime) -> Submission:
+    """Return the submission as it is once its content is gone: what was not sealed never will be.
+
+    Args:
+        submission: As it was.
+        code: Why.
+        now: When.
+    """
+    why: dict[str, dict[str, object]] = {
+        recipient: {"state": RecipientState.REFUSED, "code": code, "refused_by": "node"}
+        for recipient in waiting_recipients(submission)
+    }
+    files = tuple(
+        each if each.state.final else each.model_copy(update={"state": SendingState.DROPPED})
+        for each in submission.attachments
+    )
+    over: dict[str, object] = {"attachments": files}
+    if why:
+        over |= {"waiting_for": "", "attention": "", "retry_at": None}
+    return with_outcomes(submission, why, now=now).model_copy(update=over)
 
 
 def waiting_recipients(submission: Submission) -> tuple[str, ...]:

@@ -18,8 +18,9 @@ from broker.node.directorygate import DirectoryGate
 from broker.node.drafts import forget_drafts
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
-from broker.node.present import Present
-from broker.node.retention import TOGETHER, destroy_due
+from broker.node.passed import Passed
+from broker.node.present import MAX_SKEW, Present
+from broker.node.retention import TOGETHER, destroy_drafted, destroy_due
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
 from broker.store.database import Database
@@ -55,6 +56,7 @@ class Upkeep:
     staging: Staging
     arrivals: Arrivals
     gate: DirectoryGate
+    passed: Passed = field(default_factory=Passed)
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self, *, as_of: datetime | None = None) -> None:
@@ -104,6 +106,7 @@ class Upkeep:
         before = self.present.now()
         hub_time = await HubServices(self.link, self.present.member).time()
         after = self.present.now()
+        self.passed.learn(hub_time)
         skew = before + (after - before) / 2 - hub_time
         if self.present.compared(skew if abs(skew) >= timedelta(milliseconds=1) else timedelta(0)):
             await self.database.change(hurry)
@@ -172,19 +175,44 @@ class Upkeep:
         return count
 
     async def forget(self) -> None:
-        """Erase what is past its time."""
+        """Erase what is past its time, and what nobody asks for any more."""
         now_ms = to_ms(self.present.now())
-        await self.database.change(lambda connection: forget_drafts(connection, now_ms))
         await self.database.change(lambda connection: repeats.forget(connection, now_ms))
-        await self.staging.forget_idle()
         await self.arrivals.forget_unknown()
-        # A wrong clock destroys nothing.
-        while self.present.clock_is_good:
-            gone = await destroy_due(self.database, self.arrivals.files, self.present.now())
-            if gone:
-                _log.info("retention-over", count=gone)
-            if gone < TOGETHER:
-                return
+        await self.destroy_over()
+
+    async def destroy_over(self) -> None:
+        """Destroy drafts that nobody signed, and what is past its `delete_by` for sure.
+
+        Raises:
+            StoreError: Some of it is still there; the next time goes on.
+        """
+        now_ms = to_ms(self.present.now())
+        if await self.database.change(lambda connection: forget_drafts(connection, now_ms)):
+            await self.database.empty_journal()
+        if (over := await self._over()) is None:  # a wrong clock destroys nothing
+            return
+        await self.staging.forget_idle(over)
+        more = True
+        while more:
+            gone = await destroy_due(self.database, self.arrivals.files, over)
+            drafted = await destroy_drafted(self.database, over)
+            for submission_id in drafted:
+                await self.staging.forget_of(submission_id)
+            if gone or drafted:
+                _log.info("retention-over", count=gone + len(drafted))
+                self.changes.happened()
+            more = TOGETHER in {gone, len(drafted)}
+
+    async def _over(self) -> datetime | None:
+        """Return before which moment all is over: by this clock while the hub confirms it."""
+        if self.present.has_directory:
+            self.passed.learn(self.present.signed_before())
+        await self.passed.keep(self.database)
+        now = self.present.now()
+        if self.present.clock_is_good and self.link.connected:
+            return now
+        return self.passed.over(now, trusted=MAX_SKEW)
 
     async def run(self) -> None:
         """Do all of it for ever."""
@@ -194,14 +222,18 @@ class Upkeep:
             group.create_task(self._every(notices.EVERY_S, self.read_notices))
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
+            group.create_task(self._every(PAIRS_EVERY_S, self.destroy_over, linked=False))
             group.create_task(self._every(OUTAGE_EVERY_S, self.say_outage))
             group.create_task(self._every(repeats.LOOK_EVERY_S, self.repeat_unproven))
             group.create_task(self._every(ANSWERS_EVERY_S, self.answer_again))
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    async def _every(
+        self, seconds: float, work: Callable[[], Awaitable[object]], *, linked: bool = True
+    ) -> None:
         while True:
             try:
-                await self.link.wait_connected()
+                if linked:
+                    await self.link.wait_connected()
                 await work()
             except (BrokerError, SchemaError) as error:
                 _log.info("upkeep-paused", error_code=error.code)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from broker.store.schema import SCHEMA, Schema
 
-SCHEMA_OF_NODE: Final = Schema("node", "0003", (Path(__file__).parent / "migrations" / "node",))
+SCHEMA_OF_NODE: Final = Schema("node", "0004", (Path(__file__).parent / "migrations" / "node",))
 metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
@@ -52,6 +52,7 @@ submissions = Table(
     Column("resealed", Integer, nullable=False, default=0),
     Column("document", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("delete_ms", BigInteger, index=True),  # when `sealed` must be gone; none once it is
 )
 idempotency = Table(
     "idempotency",
