@@ -1,7 +1,7 @@
 """The gateway's verdict on one envelope, as data. Source: schemas/SPEC.md, section on decisions.
 
     wire    [1, header bytes, [kid, signature], openings, [route salt, body salt]]
-    header  what every reader sees, and all that is signed: one hash per slot position
+    header  what every reader sees, signed with the hash of the salts: one hash per slot position
     opening [salt, record bytes] at the position of its hash, or nil where withheld or a dummy
 
 The salts open the log's commitments to the header and to the envelope. One signature serves the

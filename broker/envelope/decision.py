@@ -15,7 +15,7 @@ from broker.envelope.errors import EnvelopeError, as_envelope_error
 from broker.envelope.slots import Entry, hashes_of
 from keys.directory.view import DirectoryView
 from keys.errors import SignatureError
-from keys.primitives.hashing import hmac_sha256, random_bytes
+from keys.primitives.hashing import hmac_sha256, random_bytes, sha256
 from keys.primitives.signing import Signing
 from schemas import canonical
 from schemas.decision import (
@@ -73,14 +73,14 @@ def verdict_hash(opening: Opening) -> bytes:
 def sign_decision(
     header: DecisionHeader, openings: Sequence[Opening | None], *, kid: bytes, key: Signing
 ) -> Decision:
-    """Return `header` signed by a gateway."""
+    """Return `header` signed by a gateway, with fresh salts."""
     raw = header.to_bytes()
     salts = Salts(random_bytes(SALT_BYTES), random_bytes(SALT_BYTES))
-    return Decision(raw, header, kid, key.sign(DECISION_CONTEXT + raw), tuple(openings), salts)
+    return Decision(raw, header, kid, key.sign(_signed_bytes(raw, salts)), tuple(openings), salts)
 
 
 def verify_decision(decision: Decision, view: DirectoryView) -> None:
-    """Return if a gateway of this hub signed the header and it commits to every record shown.
+    """Return if a gateway of this hub signed header and salts, and each record shown is meant.
 
     Raises:
         EnvelopeError: unknown-key or what else the directory says of the key, bad-signature or
@@ -89,7 +89,7 @@ def verify_decision(decision: Decision, view: DirectoryView) -> None:
     with as_envelope_error():
         key = view.gateway_key(decision.kid, at=decision.header.decided_at)
     try:
-        key.verify(decision.signature, DECISION_CONTEXT + decision.header_bytes)
+        key.verify(decision.signature, _signed_bytes(decision.header_bytes, decision.salts))
     except SignatureError as error:
         raise EnvelopeError("bad-signature", "the decision's signature does not verify") from error
     for opening, committed in zip(decision.openings, decision.header.slots, strict=True):
@@ -146,6 +146,15 @@ def check_accepted(delivery: Delivery, view: DirectoryView, *, member: str) -> d
     if (record.slot, record.recipient, record.pair_seq) != (slot.hash, member, slot.pair_seq):
         raise EnvelopeError("decision-mismatch", "the verdict is about another slot")
     return header.decided_at
+
+
+def _signed_bytes(header: bytes, salts: Salts) -> bytes:
+    """Return the bytes under a gateway's signature.
+
+    The salts are among them, so that no hub gives out others, under which the log would seem to
+    lack the decision; hashed, since a signature outlives what erasure destroys.
+    """
+    return b"".join((DECISION_CONTEXT, sha256(salts.route, salts.body), header))
 
 
 def _parts(raw: bytes) -> tuple[bytes, Decision]:

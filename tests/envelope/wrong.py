@@ -197,6 +197,13 @@ def _wrong_signature() -> bytes:
     return encode_delivery(cases.COPY, decision, "MY")
 
 
+def _another_salt(name: str) -> bytes:
+    """A salt under which no leaf of the log is about the decision."""
+    decision = decide(cases.REGION, cases.RAW)
+    salts = replace(decision.salts, **{name: bytes(32)})
+    return encode_delivery(cases.COPY, replace(decision, salts=salts), "MY")
+
+
 def _refused(record: VerdictRecord) -> VerdictRecord:
     if record.recipient != "MY":
         return record
@@ -323,6 +330,8 @@ def _deliveries() -> list[Vector]:
         ("a verdict that refuses", _decided({}, _refused), "not-accepted"),
         ("an altered verdict", _opened_wrongly(), "opening-mismatch"),
         ("nobody's signature", _wrong_signature(), "bad-signature"),
+        ("another route salt", _another_salt("route"), "bad-signature"),
+        ("another body salt", _another_salt("body"), "bad-signature"),
     ]
     return [Vector(f"decision: {name}", "delivery", raw, code) for name, raw, code in wrong]
 
