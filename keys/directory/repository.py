@@ -121,6 +121,31 @@ class DirectoryRepository:
             self._write(bundle, new)
         return new
 
+    def take(self, bundle: Bundle) -> bool:
+        """Put a member's copy in force if it is newer, as in a hub that was put back from a backup.
+
+        Args:
+            bundle: Not trusted: it is verified from the region's root down.
+
+        Returns:
+            Whether it is newer.
+
+        Raises:
+            DirectoryError: It breaks a rule, or is no successor of what is published here;
+                `directory-split`: another directory under the same version.
+        """
+        with self._locked():
+            new = TrustedDirectory(bundle, pinned_root=self._pinned_root)
+            if self.exists():
+                old = self.trusted()
+                if new.snapshot.version == old.snapshot.version and new.version != old.version:
+                    raise DirectoryError("directory-split", "two directories under one version")
+                if new.snapshot.version <= old.snapshot.version:
+                    return False
+                check_succession(old, new)
+            self._write(bundle, new)
+        return True
+
     def renew_timestamp(self, *, online: OnlineSigners, now: datetime) -> None:
         """Sign the timestamp again, and the snapshot once half of its time is over.
 
@@ -266,7 +291,9 @@ def _next_timestamp(
     before = _signed(Timestamp, bundle.timestamp.encode()).version if bundle.timestamp else 0
     version = _signed(Snapshot, snapshot_raw).version
     timestamp = Timestamp(
-        version=before + 1,
+        # Counted in seconds of the clock, so that a hub put back from a backup is not behind what
+        # readers saw of it: they would refuse it for as long as the backup is old.
+        version=max(before + 1, int(now.timestamp())),
         expires=now.replace(microsecond=0) + layout.TIMESTAMP_LASTS,
         snapshot_meta=_metafile(version, snapshot_raw),
     )

@@ -461,6 +461,8 @@ def of_carry(folder: Path) -> Samples:
     (folder / "kept").write_bytes(b"kept")
     write_archive(folder / "backup.tar", about, [("node/kept", folder / "kept")])
     yield from (("backup", (folder / "backup.tar").read_bytes()), ("backup-about", about))
+    hub = about.replace(b'"member": "SG"', b'"hub": "tls://hub.example.int:4222"')
+    yield "hub-backup-about", hub
     file = io.BytesIO()
     header = Header(To.HUB, "SG", "ab" * 16, 1_795_000_000_000, origin="log.example/k", leaves=7)
     writer = Writer(file, header)

@@ -6,6 +6,7 @@ import shutil
 from broker.carry.done import Done
 from broker.carry.form import Header, Record, check_whole, parse_header, parse_record, records_in
 from broker.carry.place import Asked, FerryConfig, FerryPlace
+from broker.cli.admin.hub_backup import read_about as read_about_hub
 from broker.cli.admin.node_backup import read_about
 from broker.store.archive import read_archive
 from schemas import canonical
@@ -66,6 +67,12 @@ def backup(raw: bytes) -> object:
 CARRY = (
     Parser("backup", backup, ("broker.store.archive.read_archive",), examples=30),
     Parser("backup-about", read_about, ("broker.cli.admin.node_backup.read_about",), form="json"),
+    Parser(
+        "hub-backup-about",
+        read_about_hub,
+        ("broker.cli.admin.hub_backup.read_about",),
+        form="json",
+    ),
     Parser(
         "carried",
         whole,

@@ -13,6 +13,7 @@ from broker.api.monitoring import exposition_of, monitoring_app
 from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
+from broker.cli.admin.hub_backup import backup, restore
 from broker.cli.admin.hub_record import rekey_record
 from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
@@ -56,6 +57,8 @@ from keys.files import make_private_folder
 app = typer.Typer(no_args_is_help=True)
 app.command()(status)
 app.command("rekey-record")(rekey_record)
+app.command()(backup)
+app.command()(restore)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
 
 
