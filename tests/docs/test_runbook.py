@@ -37,7 +37,6 @@ OTHERS = {
     "python3",
     "systemctl",
     "systemd-analyze",
-    "tar",
     "useradd",
 }
 

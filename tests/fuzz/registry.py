@@ -25,6 +25,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.client.submission.Submission.watch": _MODEL,
     "broker.client.subscription.Subscription._next": _MODEL,
     "broker.envelope.delivered.open_content": "decrypts; then `padded` and `content`",
+    "broker.transport.accounts.user_jwt_again": "our own JWT, out of a key store that is sealed",
     "broker.cli.admin.node_status._checks": "what the node says of itself on its own socket",
     "broker.gateway.boots._read": _MODEL,
     "broker.gateway.trial.main": "its parent wrote it, and it runs so that it may die",

@@ -21,7 +21,8 @@ from broker.cli.text import say
 from broker.cli.words import clock as clock_text
 from broker.cli.words import expiry_line
 from broker.errors import BrokerError
-from broker.hub.place import HubPlace
+from broker.hub.broker_keys import broker_keys_wait
+from broker.hub.place import HUB_STORE, HubPlace
 from broker.hub.rekeying import take_up_authority, take_up_decision_key
 from broker.settings import home
 from keys.auditors import MAX_FILE_BYTES as MAX_AUDITORS_BYTES
@@ -237,6 +238,8 @@ def publish(
     screen.line(text)
     taken = take_up_online_keys(place.hub_keys, secret, root=new.root)
     taken |= take_up_decision_key(place.hub_keys, secret, new.content.hub)
+    if (place.hub_keys / HUB_STORE).exists():
+        taken |= broker_keys_wait(HubPlace(home()), secret, new.content.hub)
     if take_up_authority(HubPlace(home()), secret, new.content.hub) or taken:
         screen.line(say("restart-hub", "The hub has new keys: restart it now, to use them."))
 

@@ -29,6 +29,11 @@ from broker.cli.admin.secret import (
 from broker.cli.text import country, say
 from broker.cli.words import clock as clock_text
 from broker.errors import BrokerError
+from broker.hub.broker_keys import (
+    give_up_next_broker_keys,
+    take_up_broker_keys,
+    with_next_broker_keys,
+)
 from broker.hub.children import gateway_command, kentong_command
 from broker.hub.founding import init_hub, write_cluster, write_server
 from broker.hub.measures import HubMeasures
@@ -53,6 +58,7 @@ from keys.directory.holders import (
 from keys.directory.source import PublishedDirectory
 from keys.directory.toml_text import hub_toml
 from keys.files import make_private_folder
+from schemas.directory import HubDocument
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(status)
@@ -174,10 +180,17 @@ def run(
 
     if place.next_authority_file.exists():  # published, perhaps, and interrupted then
         take_up_authority(place, secret, PublishedDirectory.at(place.home).view().hub)
+    secrets = place.open_hub(secret)
+    if config.embedded:
+        document = PublishedDirectory.at(place.home).view().hub
+        if document.account_key != secrets.keys.account.public.raw and take_up_broker_keys(
+            place, config, secret, document, now=clock.now()
+        ):
+            secrets = place.open_hub(secret)
     hub = Hub(
         place,
         config,
-        place.open_hub(secret),
+        secrets,
         place.open_records(secret),
         load_online_signers(place.keys, secret),
         command=gateway_command,
@@ -201,6 +214,9 @@ def rekey(
     authority: Annotated[
         bool, typer.Option("--authority", help="The authority of the hub's TLS certificate.")
     ] = False,
+    broker: Annotated[
+        bool, typer.Option("--broker", help="The keys of the NATS server's operator and accounts.")
+    ] = False,
     stolen: Annotated[
         bool, typer.Option("--stolen", help="The gateway's old key ends at once.")
     ] = False,
@@ -217,8 +233,8 @@ def rekey(
 
     Example: [bold]kentong hub rekey --gateway --out rekey-gateway.json[/bold]
     """
-    if sum((gateway, online, authority)) != 1:
-        raise typer.BadParameter("name one of --gateway, --online and --authority")
+    if sum((gateway, online, authority, broker)) != 1:
+        raise typer.BadParameter("name one of --gateway, --online, --authority and --broker")
     if pkcs11 and not gateway:
         raise typer.BadParameter("only the gateway's key may lie in a token")
     if out.exists():
@@ -232,25 +248,38 @@ def rekey(
         draft.set_online_keys(
             snapshot=signers.snapshot.public_key, timestamp=signers.timestamp.public_key
         )
-    elif authority:
-        if again:
-            give_up_next_authority(place, secret)
-        document = with_next_authority(place, secret, known.content.hub, now=now)
-        draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub_toml(document)})
     else:
-        if again:
-            give_up_next_decision_key(place.keys, secret)
-        document = with_next_decision_key(
-            place.keys,
-            secret,
-            known.content.hub,
-            now=now,
-            stolen=stolen,
-            token=named_key(pkcs11),
-        )
+        hub = known.content.hub
+        if authority:
+            document = _with_next_authority(place, secret, hub, again=again)
+        elif broker:
+            document = _with_next_broker_keys(place, secret, hub, again=again)
+        else:
+            if again:
+                give_up_next_decision_key(place.keys, secret)
+            token = named_key(pkcs11)
+            document = with_next_decision_key(
+                place.keys, secret, hub, now=now, stolen=stolen, token=token
+            )
         draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub_toml(document)})
     write_proposal(draft.proposal(), out)
     screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
+
+
+def _with_next_authority(
+    place: HubPlace, secret: bytes, hub: HubDocument, *, again: bool
+) -> HubDocument:
+    if again:
+        give_up_next_authority(place, secret)
+    return with_next_authority(place, secret, hub, now=clock.now())
+
+
+def _with_next_broker_keys(
+    place: HubPlace, secret: bytes, hub: HubDocument, *, again: bool
+) -> HubDocument:
+    if again:
+        give_up_next_broker_keys(place, secret)
+    return with_next_broker_keys(place, place.config(), secret, hub)
 
 
 @app.command("server-config")
