@@ -3,27 +3,31 @@
 import asyncio
 import json
 import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker.cli.admin.hub_backup import read_about
-from broker.cli.demo.processes import Processes
-from broker.cli.demo.region import DemoRegion
+from broker.cli.demo.region import DemoRegion, found
 from broker.client import Client, Submission
 from broker.errors import BrokerError
 from broker.ledger.place import LedgerPlace
 from broker.log.merkle import tree_root
 from broker.log.tiles import lookup_in
+from broker.store.database import sqlite_url
 from keys.directory.bundle import parse_bundle
 from keys.directory.layout import MAX_SNAPSHOT_BYTES
 from keys.directory.metadata import Snapshot, read_metadata
 from keys.directory.source import PublishedDirectory
+from keys.directory.toml_text import toml
 from schemas.desk import RecipientState
 from tests.cli.test_ceremonies import run, with_ministry
-from tests.faults.test_log import audited, published, shown
+from tests.faults.test_log import audited, published
+from tests.faults.test_log_restored import all_proved, said, stop_hub
 from tests.support.processes import running_region, warning
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
@@ -34,12 +38,6 @@ async def answer(region: DemoRegion, *words: str) -> tuple[int, dict[str, Any]]:
     done = await asyncio.to_thread(run, region, region.hub, "hub", *words, "--json")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith('{"schema"')] or ["{}"]
     return done.returncode, json.loads(line) or {"text": done.stdout + done.stderr}
-
-
-async def stop_hub(processes: Processes) -> None:
-    process = processes._running.pop("hub")
-    process.terminate()
-    await process.wait()
 
 
 async def delivered(clients: dict[str, Client], first: int, count: int) -> list[str]:
@@ -59,19 +57,6 @@ async def states(client: Client, submission: Submission) -> set[RecipientState]:
 
 async def inbox(client: Client) -> Counter[str]:
     return Counter(str(item.alert_id) for item in (await client.inbox(limit=200)).items)
-
-
-async def all_proved(clients: dict[str, Client]) -> None:
-    for client in clients.values():
-        while (log := await shown(client)).own_waiting or not log.own_proved:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.1)
-
-
-async def said(region: DemoRegion, word: str, *, after: int) -> None:
-    """Return once the hub's processes logged `word`, beyond `after` bytes."""
-    path = region.folder / "hub.log"
-    while word not in (await asyncio.to_thread(path.read_text))[after:]:  # noqa: ASYNC110 - another process
-        await asyncio.sleep(0.2)
 
 
 async def published_anew(region: DemoRegion, out: Path) -> int:
@@ -166,3 +151,34 @@ def test_a_backup_of_a_node_is_none_of_a_hub() -> None:
     with pytest.raises(BrokerError) as caught:
         read_about(b'{"format": 1, "member": "SG", "version": "1", "made": "2026"}')
     assert caught.value.code == "backup-damaged"
+
+
+def test_a_hub_that_never_ran_and_a_database_elsewhere_are_put_back_whole(tmp_path: Path) -> None:
+    region = found(tmp_path / "r", log=True)
+    config = LedgerPlace(region.hub).config_file
+    with closing(sqlite3.connect(tmp_path / "elsewhere.db")) as database:
+        database.execute("CREATE TABLE known (word TEXT)")
+        database.execute("INSERT INTO known VALUES ('quokka')")
+        database.commit()
+    for name, elsewhere in (("never-ran", False), ("elsewhere", True)):
+        if elsewhere:
+            chosen = (
+                LedgerPlace(region.hub)
+                .config()
+                .model_copy(update={"database": sqlite_url(tmp_path / "elsewhere.db")})
+            )
+            config.write_bytes(toml(chosen.model_dump(mode="json")))
+        kept, put = tmp_path / f"{name}.tar", tmp_path / name
+        done = run(region, region.hub, "hub", "backup", "--to", str(kept))
+        assert done.returncode == 0, done.stderr
+        done = run(region, put, "hub", "restore", str(kept))
+        assert done.returncode == 0, done.stderr
+        assert LedgerPlace(put).config().database == ""
+        assert (put / "log" / "log.db").exists() == elsewhere
+        stores = {path.name for path in put.rglob("*.keystore")}
+        assert stores == {path.name for path in region.hub.rglob("*.keystore")}
+        assert PublishedDirectory.at(put).view().version == (
+            PublishedDirectory.at(region.hub).view().version
+        )
+    with closing(sqlite3.connect(tmp_path / "elsewhere" / "log" / "log.db")) as database:
+        assert database.execute("SELECT word FROM known").fetchall() == [("quokka",)]

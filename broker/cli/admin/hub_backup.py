@@ -36,7 +36,8 @@ from broker.store.schema import schema_of
 from broker.store.sqlite import copied_sqlite, sqlite_engine
 from keys.directory.bundle import MAX_BUNDLE_BYTES, parse_bundle
 from keys.directory.source import PublishedDirectory
-from keys.files import make_private_folder
+from keys.directory.toml_text import toml
+from keys.files import make_private_folder, write_private
 from keys.home import Home
 from schemas.label import Strict
 
@@ -64,7 +65,8 @@ def backup(
 
     The hub and its log must be stopped, and cannot be started meanwhile. The file is for this user
     alone, and holds key stores under their passphrase: encrypt it, and keep it no longer than the
-    keys live. Streams on servers of a cluster, or of others, are not in it.
+    keys live. Streams on servers of a cluster, or of others, are not in it, nor is the way in which
+    a key management service gives the passphrase (kms.toml).
 
     Example: kentong hub backup --to /var/backups/kentong
     """
@@ -116,6 +118,7 @@ def restore(
         Home(home()).pin_root(root)
         has_log = LedgerPlace(put).config_file.exists()
         if has_log:
+            _with_own_database(LedgerPlace(put))
             (put / "log").rename(ledger.folder)
         (put / "hub").rename(place.folder)  # last: with it, the hub is there
     finally:
@@ -153,7 +156,8 @@ async def _written(
     with tempfile.TemporaryDirectory(dir=place.home, prefix=".backup-") as scratch:
         async with _standing_still(place, config):
             files = list(_kept(place.home))
-            if (database := _log_database(place.home)) is not None:
+            database = _log_database(place.home)
+            if database is not None and database.exists():  # else the log never ran
                 copied_sqlite(database, Path(scratch) / "log.db")
                 files.append((_DATABASE, Path(scratch) / "log.db"))
             with progress.shown(path.name, quiet=quiet, counted=True) as tell:
@@ -211,6 +215,14 @@ def _log_database(folder: Path) -> Path | None:
         text = "the log's database is not SQLite: use pg_dump, and archive the folders"
         raise BrokerError("backup-elsewhere", text)
     return Path(url.database or "")
+
+
+def _with_own_database(place: LedgerPlace) -> None:
+    """Let the log use the database that was put back with it, wherever it was before."""
+    config = place.config()
+    if config.database:
+        inside = config.model_copy(update={"database": ""})
+        write_private(place.config_file, toml(inside.model_dump(mode="json")))
 
 
 def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
