@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 from broker.log.errors import LogError
-from broker.log.leaf import SEQUENCER, ZERO, LeafKind, Statement, parse_leaf, signed_bytes
+from broker.log.leaf import SEQUENCER, ZERO, LeafKind, leaf_fields, signed_part
 from broker.log.merkle import leaf_hash
 from broker.log.tiles import TILE_WIDTH, parse_bundle, tile_root
 from keys.errors import SignatureError
@@ -71,6 +72,14 @@ def read_bundles(
     return [_read(first, parse_bundle(raw, width), _keyring(keys)) for first, width, raw in bundles]
 
 
+class _Signer(Enum):
+    """Who signed a leaf that they may state."""
+
+    GATEWAY = 1
+    LOG = 2
+    NOBODY = 3
+
+
 class _Keys:
     """Knows which key was a name's last, and tries that one first."""
 
@@ -80,13 +89,12 @@ class _Keys:
 
     def signed(self, name: str, signature: bytes, message: bytes) -> bool:
         last = self._last.get(name)
-        for key in (last, *self._keys) if last is not None else self._keys:
-            try:
-                key.verify(signature, message)
-            except SignatureError:
-                continue
-            self._last[name] = key
+        if last is not None and _verifies(last, signature, message):
             return True
+        for key in self._keys:
+            if key is not last and _verifies(key, signature, message):
+                self._last[name] = key
+                return True
         return False
 
 
@@ -97,20 +105,24 @@ class _Keyring:
         self._gateways = _Keys([key for key in keys if not key.of_log])
         self._log = _Keys([key for key in keys if key.of_log])
 
-    def look(self, index: int, said: Statement, entry: bytes, read: LeavesRead) -> None:
-        signature, message = signed_bytes(entry)
-        if said.gateway == SEQUENCER:
-            known = said.kind in _BY_THE_LOG and self._log.signed(SEQUENCER, signature, message)
-        elif said.kind in _BY_GATEWAYS:
-            known = self._gateways.signed(said.gateway, signature, message)
-            if not known and said.kind is LeafKind.VOID:
-                known = self._log.signed(SEQUENCER, signature, message)
-                if known:
-                    read.voided.append(index)
-        else:
-            known = False
-        if not known:
-            read.forged.append(index)
+    def signer(self, kind: LeafKind, gateway: str, signature: bytes, message: bytes) -> _Signer:
+        if gateway == SEQUENCER:
+            known = kind in _BY_THE_LOG and self._log.signed(SEQUENCER, signature, message)
+            return _Signer.LOG if known else _Signer.NOBODY
+        if kind not in _BY_GATEWAYS:
+            return _Signer.NOBODY
+        if self._gateways.signed(gateway, signature, message):
+            return _Signer.GATEWAY
+        voided = kind is LeafKind.VOID and self._log.signed(SEQUENCER, signature, message)
+        return _Signer.LOG if voided else _Signer.NOBODY
+
+
+def _verifies(key: VerifyKey, signature: bytes, message: bytes) -> bool:
+    try:
+        key.verify(signature, message)
+    except SignatureError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1)
@@ -119,19 +131,24 @@ def _keyring(keys: tuple[LeafKey, ...]) -> _Keyring | None:
 
 
 def _read(first: int, entries: tuple[bytes, ...], keyring: _Keyring | None) -> LeavesRead:
-    hashes = tuple(leaf_hash(entry) for entry in entries)
+    hashes = tuple(map(leaf_hash, entries))
     root = tile_root(hashes) if len(hashes) == TILE_WIDTH else b""
     read = LeavesRead(hashes, root, [], [], [], [], [])
+    names: dict[str, str] = {}  # one string for all leaves of a name travels once
     for index, entry in enumerate(entries, start=first):
         try:
-            leaf = parse_leaf(entry)
+            kind, time_s, gateway, boot, seq, _, _, ref, _, signature = leaf_fields(entry)
         except LogError:
             read.bad.append(index)
             continue
-        said = leaf.signed.statement
-        read.said.append((index, said.kind.value, said.time_s, said.gateway, said.boot, said.seq))
-        if said.ref != ZERO:
+        gateway = names.setdefault(gateway, gateway)
+        read.said.append((index, int(kind), time_s, gateway, boot, seq))
+        if ref != ZERO:
             read.refs.append(index)
         if keyring is not None:
-            keyring.look(index, said, entry, read)
+            signer = keyring.signer(kind, gateway, signature, signed_part(entry))
+            if signer is _Signer.NOBODY:
+                read.forged.append(index)
+            elif signer is _Signer.LOG and gateway != SEQUENCER:
+                read.voided.append(index)
     return read

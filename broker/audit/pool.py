@@ -12,9 +12,9 @@ from broker.audit.leafread import LeafKey, LeavesRead, read_bundles
 from broker.audit.walk import Gap, Part
 from broker.errors import BrokerError
 
-CHUNK: Final = 4  # bundles, so 1,024 leaves: a tenth of a second of signatures
-SMALL: Final = 16 * CHUNK * 256  # leaves below which starting processes takes longer than it saves
-_AHEAD: Final = 4  # chunks that wait for each process
+CHUNK: Final = 2  # bundles, so 512 leaves: at the end no process waits longer for another's
+SMALL: Final = 32 * CHUNK * 256  # leaves below which starting processes takes longer than it saves
+_AHEAD: Final = 8  # chunks that wait for each process
 
 Step: TypeAlias = Part | Gap
 Given: TypeAlias = tuple[Step, LeavesRead | None]
@@ -25,7 +25,7 @@ def read_in_order(
 ) -> Iterator[Given]:
     """Yield every step, and what stands in its entries if it has any.
 
-    At most `processes` * 4 + 1 chunks of 4 bundles are held.
+    At most `processes` * 8 + 1 chunks of 2 bundles are held.
 
     Raises:
         BrokerError: `worker-died`: the system ended a process, for example for want of memory.

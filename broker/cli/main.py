@@ -13,7 +13,6 @@ from broker.cli.commands import COMMANDS
 from broker.cli.exits import EXIT_DONE, EXIT_MISUSE
 from broker.errors import BrokerError
 from broker.hardening import forbid_core_dumps, forget_secrets
-from broker.settings import override_settings
 from keys.errors import KeysError
 from schemas.errors import SchemaError
 
@@ -127,4 +126,5 @@ def _options(
     Begin with [bold]kentong demo[/bold], which runs a whole region on this machine.
     Every command explains itself: [bold]kentong send --help[/bold].
     """
-    override_settings(home=home, profile=profile)
+    # Each process that checks signatures imports this module again, and reads no settings.
+    importlib.import_module("broker.settings").override_settings(home=home, profile=profile)

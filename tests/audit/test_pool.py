@@ -17,7 +17,7 @@ from keys.primitives.signing import SignKey
 from tests.audit.asking import Desk
 from tests.audit.bundles import GATEWAY, entry, leaf, policy_text, said, write_log
 
-COUNT = CHUNK * 256 * 12 + 100
+COUNT = CHUNK * 256 * 24 + 100
 FORGED = (0, 4095, 4096, 9000, COUNT - 1)
 KEYS = (LeafKey(SignKey.generate().public.raw), LeafKey(GATEWAY.public.raw))
 

@@ -132,7 +132,13 @@ def signer_call(raw: bytes) -> bytes:
 
 LOG = (
     Parser("leaf", parse_leaf, ("broker.log.leaf.parse_leaf",), to_bytes, wire=True),
-    Parser("statement", parse_signed, ("broker.log.leaf.parse_signed",), to_bytes, wire=True),
+    Parser(
+        "statement",
+        parse_signed,
+        ("broker.log.leaf.parse_signed", "broker.log.leaf._fields"),
+        to_bytes,
+        wire=True,
+    ),
     Parser(
         "audited", parse_audited, ("broker.log.audited.parse_audited",), to_bytes, "canonical",
         wire=True,

@@ -1,6 +1,6 @@
 """Leaves: one layout, nothing else, and a signature over every byte that a gateway wrote."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from broker.log.errors import LogError
 from broker.log.leaf import (
+    LEAF_CONTEXT,
     MAX_LEAF_BYTES,
     ZERO,
     Leaf,
     LeafKind,
     SignedStatement,
     Statement,
+    leaf_fields,
     parse_leaf,
+    signed_part,
 )
 from keys.primitives.signing import SignKey
 
@@ -125,3 +128,26 @@ def test_another_gateways_key_does_not_verify() -> None:
 
 def test_the_repr_keeps_no_signature() -> None:
     assert "signature" not in repr(a_leaf())
+
+
+@given(STATEMENTS, st.integers(0, 399), st.integers(0, 255), st.integers(0, 40))
+def test_the_fields_alone_are_read_as_a_leaf_is_or_refused_as_it_is(
+    statement: Statement, place: int, byte: int, cut: int
+) -> None:
+    whole = statement.sign(KEY).found_at(bytes(16), 3).to_bytes()
+    place %= len(whole)
+    touched = whole[:place] + bytes((byte,)) + whole[place + 1 :]
+    for raw in (whole, touched, whole[: len(whole) - cut], whole[:cut]):
+        try:
+            leaf = parse_leaf(raw)
+        except LogError as error:
+            with pytest.raises(LogError) as caught:
+                leaf_fields(raw)
+            assert caught.value.code == error.code  # noqa: PT017 - the other must say the same
+        else:
+            assert leaf_fields(raw) == (*vars_of(leaf.signed.statement), leaf.signed.signature)
+            assert signed_part(raw) == LEAF_CONTEXT + leaf.signed.statement.to_bytes()
+
+
+def vars_of(statement: Statement) -> tuple[object, ...]:
+    return tuple(getattr(statement, each.name) for each in fields(statement))
