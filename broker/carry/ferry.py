@@ -4,31 +4,37 @@ It submits what the node sealed, and tells the hub to forget a copy only when th
 that it keeps those very bytes. Whatever it takes for the node stays at the hub until then.
 """
 
+import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from broker import clock
+from broker.carry.attached import SERVICES, answer_name
 from broker.carry.files import new_file
 from broker.carry.form import CarryError, Header, Record, To, What, Whole, Writer, records_in
 from broker.carry.leaving import hashes_in
-from broker.carry.place import Asked, FerryPlace, check_made
+from broker.carry.place import Asked, AskedService, FerryPlace, check_made
 from broker.carry.sources import directory_answers, log_answers
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.errors import BrokerError
 from broker.log.errors import LogError
 from broker.log.regional import regional_policy
 from broker.logs import get_logger
+from broker.transport.attaching import CHUNK_TIMEOUT_S, Attaching
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.message import Message
-from broker.transport.services import HubServices
+from broker.transport.services import HubServices, busy_answer
 from broker.transport.streams import inbox_of
 from keys.directory.client import DirectoryCopy
 from keys.errors import DirectoryError
+from keys.kid import kid_of
 from keys.primitives.hashing import sha256
+from keys.primitives.signing import SignKey
 from schemas.errors import SchemaError
 from schemas.vocabulary import Lane
 
@@ -39,6 +45,12 @@ PULL_S: Final = 1.0  # for the first copy of a lane that seemed empty
 _SUBJECT: Final = re.compile(
     r"submit\.([A-Z][A-Z0-9-]{1,15})\.(urgent|normal|exercise|control)\.[0-9a-f-]{36}"
 )
+_OPEN: Final = f"att.{Attaching.OPEN}"
+_PUT: Final = f"att.{Attaching.PUT}"
+_MAX_REQUEST_BYTES: Final = SEALED_CHUNK_BYTES + 1024
+_MAX_SMALL_BYTES: Final = 1024  # of one that holds no chunk
+_BUSY_TRIES: Final = 60
+_BUSY_S: Final = 1.0
 _log = get_logger()
 Progress = Callable[[int, int], None]
 
@@ -87,6 +99,7 @@ class Ferry:
     link: Link
     member: str
     progress: Progress
+    key: SignKey | None = None  # signs what the ferry writes
     _held: list[Message] = field(default_factory=list)
     _released: int = 0
 
@@ -112,6 +125,7 @@ class Ferry:
         now = await HubServices(self.link, self.member).time()
         check_made(whole.header, now=now)
         done: set[bytes] = set()
+        services: list[AskedService] = []
         handed = 0
         for _, record in records_in(file):
             if record.what is What.DONE:
@@ -119,8 +133,10 @@ class Ferry:
             elif record.what is What.ENVELOPE:
                 await self._submit(record)
                 handed += 1
+            elif record.what is What.ASK:
+                services += await self._ask_now(record)
             self.progress(handed, max(1, whole.records))
-        newest = self.place.ask(whole.header, done, now=now)
+        newest = self.place.ask(whole.header, done, services, now=now)
         return Handed(handed, len(done), newest)
 
     async def collect(self, path: Path) -> Collected:
@@ -180,7 +196,10 @@ class Ferry:
             except (BrokerError, LogError, SchemaError) as error:  # the next file has it
                 _log.warning("log-not-collected", error_code=error.code)
                 more = True
-        writer.end()
+        count = await self._answers(writer, asked.services)
+        answers, more = answers + count, more or count < len(asked.services)
+        kid = b"" if self.key is None else kid_of(self.key.public.raw)
+        writer.end(kid, self.key)
         return Collected(copies, receipts, answers, self._released, more, writer.size)
 
     async def _submit(self, record: Record) -> None:
@@ -198,6 +217,52 @@ class Ferry:
                 await self.link.wait_connected(CONNECT_S)
             else:
                 return
+
+    async def _answers(self, writer: Writer, asked: Sequence[AskedService]) -> int:
+        """Write what the hub answers to each request; return how many answers fitted."""
+        for number, service in enumerate(asked):
+            payload = bytes.fromhex(service.payload)
+            raw = await self._requested(service.name, payload)
+            try:
+                writer.add(Record(What.ANSWER, answer_name(service.name, payload), 0, raw))
+            except CarryError as error:
+                if error.code != "carry-full":
+                    raise
+                return number
+        return len(asked)
+
+    async def _ask_now(self, record: Record) -> list[AskedService]:
+        """Make a request of the node's if it hands something in; return it if an answer is wanted.
+
+        Raises:
+            CarryError: `carry-damaged`.
+            BrokerError: The hub does not answer.
+        """
+        if record.name not in SERVICES or len(record.payload) > _MAX_REQUEST_BYTES:
+            raise CarryError("carry-damaged", "a request in the file is none that the hub knows")
+        if record.name == _PUT:
+            await self._requested(record.name, record.payload)
+            return []
+        if len(record.payload) > _MAX_SMALL_BYTES:
+            raise CarryError("carry-damaged", "a request in the file is too long")
+        if record.name == _OPEN:  # before the chunks that come behind it
+            await self._requested(record.name, record.payload)
+        return [AskedService(name=record.name, payload=record.payload.hex())]
+
+    async def _requested(self, service: str, payload: bytes) -> bytes:
+        """Return the hub's answer, whatever it says; a hub that asks to wait is waited for.
+
+        Raises:
+            BrokerError: The hub does not answer.
+        """
+        subject = f"hub.{self.member}.{service}"
+        raw = await self.link.request(subject, payload, timeout_s=CHUNK_TIMEOUT_S)
+        for _ in range(_BUSY_TRIES):
+            if raw != busy_answer():
+                break
+            await asyncio.sleep(_BUSY_S)
+            raw = await self.link.request(subject, payload, timeout_s=CHUNK_TIMEOUT_S)
+        return raw
 
     async def _mail(self, done: set[bytes]) -> AsyncIterator[Record]:
         """Yield every copy and receipt at the hub but those that are done, which are released."""

@@ -3,7 +3,8 @@
 A magic line, then records, each after its length. The first record is the header, the last the
 end: how many records stand between them, and the SHA-256 of everything before the end. What a node
 writes is signed by the node over that hash, since it says which copies the hub may forget. What a
-ferry writes is not: every copy, receipt, key and proof in it stands under its own signature.
+ferry writes is signed by the ferry, whose word counts for attached files alone: every copy,
+receipt, key and proof in it stands under its own signature.
 
 Whoever carries a file is not trusted. The hash tells a cut or changed file from a whole one before
 anything in it is used; it says nothing about who wrote it.
@@ -51,6 +52,7 @@ class What(StrEnum):
     DONE = "done"  # hashes of what the node keeps, so that the hub need not
     COPY = "copy"  # name: its lane; number: how often the hub gave it out
     RECEIPT = "receipt"  # name: its subject
+    ASK = "ask"  # name: of a service for attached files; the request
     ANSWER = "answer"  # name: what the hub was asked; the whole answer
 
 

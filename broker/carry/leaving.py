@@ -14,10 +14,11 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.carry.attached import FileRequests
 from broker.carry.destroying import destroy_over
 from broker.carry.done import Done
 from broker.carry.files import new_file
-from broker.carry.form import HASH_BYTES, Header, Record, To, What
+from broker.carry.form import HASH_BYTES, CarryError, Header, Record, To, What
 from broker.node import submissions
 from broker.node.ids import to_ms
 from broker.node.node import Node
@@ -40,6 +41,7 @@ class Left:
         queued: Alerts that stay here, not sealed.
         hindrance: Code of why; empty if nothing keeps this node from sealing.
         size: Bytes of the file.
+        asks: Requests about attached files, most of them with a chunk or for one.
     """
 
     file: str
@@ -48,6 +50,7 @@ class Left:
     queued: int
     hindrance: str
     size: int
+    asks: int
 
 
 async def write_for_hub(node: Node, done: Done, path: Path, progress: Progress) -> Left:
@@ -84,11 +87,18 @@ async def write_for_hub(node: Node, done: Done, path: Path, progress: Progress) 
             for place, number in enumerate(numbers, 1):
                 writer.add(await _envelope(connection, number))
                 progress(place, len(numbers))
+            before = writer.records
+            try:
+                await FileRequests(node, writer).write()
+            except CarryError as error:
+                if error.code != "carry-full":
+                    raise
+            asks = writer.records - before
             writer.end(kid, key)
             size = writer.size
     done.told(file)
     done.save()
-    return Left(file, len(numbers), len(hashes), queued, present.hindrance(), size)
+    return Left(file, len(numbers), len(hashes), queued, present.hindrance(), size, asks)
 
 
 def compare_clocks(present: Present) -> None:

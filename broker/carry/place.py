@@ -12,7 +12,7 @@ sealed copies from the hub, which shows as gaps, and can neither read nor send a
 
 import json
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,7 @@ _STORE: Final = "ferry.keystore"
 _MAX_CONFIG_BYTES: Final = 64 * 1024
 _MAX_ASKED_BYTES: Final = 16 * 1024 * 1024
 _MAX_ASKED: Final = 100_000
+MAX_SERVICES: Final = 12_288  # of which most ask for a chunk
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,6 +58,13 @@ class FerryConfig(Strict):
     expires: Annotated[int, Field(ge=0, le=2**40)]
 
 
+class AskedService(Strict):
+    """One request about attached files, of which the node waits for the answer."""
+
+    name: Annotated[str, Field(pattern=r"^att\.(open|get|done)$")]
+    payload: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,1024}$")]
+
+
 class Asked(Strict):
     """What the node's last file asks for.
 
@@ -64,6 +72,7 @@ class Asked(Strict):
         file: Its id.
         made_ms: When it was made.
         done: SHA-256 of each copy and receipt that the node has committed.
+        services: What it asks about attached files.
     """
 
     format: Literal[1] = 1
@@ -72,6 +81,7 @@ class Asked(Strict):
     origin: Annotated[str, Field(max_length=MAX_NAME)] = ""
     leaves: Annotated[int, Field(ge=0)] = 0
     done: Annotated[tuple[_Hash, ...], Field(max_length=_MAX_ASKED)] = ()
+    services: Annotated[tuple[AskedService, ...], Field(max_length=MAX_SERVICES)] = ()
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,11 @@ class FerryPlace:
         now: datetime,
         expires: datetime,
         log2n: int = DEFAULT_LOG2N,
-    ) -> None:
+    ) -> bytes:
         """Make a ferry for the member of `identity`, on that member's node.
+
+        Returns:
+            The ferry's public key.
 
         Raises:
             CarryError: `exists`.
@@ -138,6 +151,7 @@ class FerryPlace:
             member=identity.member, hub_url=hub_url, jwt=jwt, expires=int(expires.timestamp())
         )
         write_private(self._config_file, toml(config.model_dump(mode="json")))
+        return key.public.raw
 
     def config(self) -> FerryConfig:
         """Return the settings.
@@ -185,12 +199,20 @@ class FerryPlace:
         except (KeyFileError, ValidationError):
             return Asked()
 
-    def ask(self, header: Header, done: Collection[bytes], *, now: datetime) -> bool:
+    def ask(
+        self,
+        header: Header,
+        done: Collection[bytes],
+        services: Iterable[AskedService] = (),
+        *,
+        now: datetime,
+    ) -> bool:
         """Note what a file of the node asks for; return whether it is the newest such file.
 
         Args:
             header: Of the file, signed by the node; `check_made` let it through.
             done: What the node has committed.
+            services: What it asks about attached files.
             now: The hub's clock. A note of a file from after it counts for nothing.
 
         Raises:
@@ -205,6 +227,7 @@ class FerryPlace:
             origin=header.origin,
             leaves=header.leaves,
             done=tuple(digest.hex() for digest in list(done)[:_MAX_ASKED]),
+            services=tuple(services)[:MAX_SERVICES],
         )
         write_private(self._asked_file, json.dumps(asked.model_dump(mode="json")).encode())
         return True

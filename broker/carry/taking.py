@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from broker.carry.attached import SERVICES, answer_name, believed, take_done, take_files
 from broker.carry.destroying import destroy_over
 from broker.carry.done import Done
 from broker.carry.form import CarryError, Header, Record, What, record_at, records_in
@@ -50,6 +51,7 @@ class Taken:
         receipts: That were believed, some perhaps once more.
         left: Copies and receipts that the hub keeps until a newer directory is here.
         leaves: Of the log, new in the copy.
+        chunks: Of attached files, new here.
         directory: Code of why the directory in it was not taken; empty if it was.
         log: Code of why its part of the log was not taken; empty if it was.
     """
@@ -61,6 +63,7 @@ class Taken:
     receipts: int = 0
     left: int = 0
     leaves: int = 0
+    chunks: int = 0
     directory: str = ""
     log: str = ""
 
@@ -75,6 +78,7 @@ class Taking:
     file: BinaryIO
     header: Header
     progress: Progress
+    signed: bool = False  # whether a ferry that this node made wrote the file
     taken: Taken = field(default_factory=Taken)
     _answers: dict[str, int] = field(default_factory=dict)
     _waiting: dict[str, list[int]] = field(default_factory=dict)
@@ -97,6 +101,7 @@ class Taking:
         if not self.node.present.has_directory:
             raise CarryError("carry-no-directory", "the file brings no directory that counts")
         await self._log()
+        await take_done(self.node)
         before = await self._kept()
         for kind in (What.RECEIPT, *Lane):
             places = self._waiting.get(kind, [])
@@ -106,6 +111,7 @@ class Taking:
         self.done.forget(self.header.answers)
         self.done.save()
         self._count(before, await self._kept())
+        self.taken.chunks = await take_files(self.node)
         await destroy_over(self.node)
         return self.taken
 
@@ -123,6 +129,10 @@ class Taking:
         _, _, service = subject.split(".", 2)
         if service == "witness.others":
             return cosigned_answer(())
+        if service in SERVICES:
+            place = self._answers.get(answer_name(service, payload))
+            known = place is not None and believed(service, signed=self.signed)
+            return record_at(self.file, place).payload if known and place is not None else None
         if not service.startswith(("dir.", "log.")):
             return None
         place = self._answers.get(service)

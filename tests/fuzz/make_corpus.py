@@ -480,6 +480,7 @@ def of_carry(folder: Path) -> Samples:
     yield from (("carried-record", record_again(record)) for record in records)
     noted = {"format": 1, "done": {"00" * 32: "", "01" * 32: "ab" * 16}}
     yield "carry-done", json.dumps(noted).encode()
+    yield "carry-ferries", json.dumps({"format": 1, "keys": ["00" * 32]}).encode()
     asked = Asked(file="ab" * 16, made_ms=1, origin="o", leaves=7, done=("00" * 32,))
     yield "carry-asked", asked.model_dump_json().encode()
     yield (

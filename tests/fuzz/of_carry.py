@@ -3,8 +3,18 @@
 import io
 import shutil
 
+from broker.carry.attached import KnownFerries
 from broker.carry.done import Done
-from broker.carry.form import Header, Record, check_whole, parse_header, parse_record, records_in
+from broker.carry.form import (
+    Header,
+    Record,
+    To,
+    Whole,
+    check_whole,
+    parse_header,
+    parse_record,
+    records_in,
+)
 from broker.carry.place import Asked, FerryConfig, FerryPlace
 from broker.cli.admin.hub_backup import read_about as read_about_hub
 from broker.cli.admin.node_backup import read_about
@@ -35,6 +45,16 @@ def done(raw: bytes) -> tuple[bytes, ...]:
     path.write_bytes(raw)
     path.chmod(0o600)
     return Done(place).hashes
+
+
+def ferries(raw: bytes) -> bool:
+    place = folder() / "carry"
+    place.mkdir(mode=0o700, exist_ok=True)
+    path = place / "ferries.json"
+    path.write_bytes(raw)
+    path.chmod(0o600)
+    header = Header(To.NODE, "SG", "ab" * 16, 1)
+    return KnownFerries(place).wrote(Whole(header, 0, bytes(32), bytes(16), bytes(64)))
 
 
 def _ferry(name: str, raw: bytes) -> FerryPlace:
@@ -99,5 +119,6 @@ CARRY = (
         form="json",
     ),
     Parser("carry-asked", asked, ("broker.carry.place.FerryPlace.asked",), form="json"),
+    Parser("carry-ferries", ferries, ("broker.carry.attached.KnownFerries._keys",), form="json"),
     Parser("ferry-config", config, ("broker.carry.place.FerryPlace.config",), form="toml"),
 )

@@ -15,6 +15,7 @@ _HUB = "the hub's own server answers the hub's own account, which no member can 
 _MODEL = "pydantic alone, any fault of it caught; nothing is done with the bytes before"
 NOT_FUZZED: Final[dict[str, str]] = {
     "broker.audit.export.Export._tar": "it writes a tar",
+    "broker.carry.ferry.Ferry._answers": "requests that `carry-asked` read",
     "broker.carry.ferry.Ferry.collect": "hashes that `carry-asked` read",
     "broker.cli.admin.changes.kid_from": "what a person types; any ValueError is caught",
     "broker.client.attaching.hand_over": _MODEL,

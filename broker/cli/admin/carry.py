@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 
 from broker import clock
+from broker.carry.attached import KnownFerries
 from broker.carry.done import Done
 from broker.carry.ferry import CONNECT_S, Collected, Ferry, Handed
 from broker.carry.files import opened_copy
@@ -59,7 +60,7 @@ def ferry(
     """
     secret, now = passphrase(passphrase_file), clock.now()
     expires = now + timedelta(days=days)
-    FerryPlace(to).make(
+    key = FerryPlace(to).make(
         MemberIdentity.load(Home(home()).node_keys, secret),
         hub_url=hub,
         authority_pem=NodePlace(home()).authority_pem(),
@@ -69,6 +70,7 @@ def ferry(
         expires=expires,
         log2n=settings().scrypt_log2n,
     )
+    KnownFerries(NodePlace(home()).folder / _FOLDER).add(key)
     if as_json:
         screen.as_json("carry-ferry", folder=str(to), expires=expires.isoformat())
         return
@@ -132,9 +134,10 @@ def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
 @asynccontextmanager
 async def _connected(secret: bytes, tell: progress.Tell) -> AsyncIterator[Ferry]:
     place = FerryPlace(home())
-    async with Link(place.credentials(secret, now=clock.now())) as link:
+    credentials = place.credentials(secret, now=clock.now())
+    async with Link(credentials) as link:
         await link.wait_connected(CONNECT_S)
-        yield Ferry(place, link, place.config().member, tell)
+        yield Ferry(place, link, place.config().member, tell, credentials.key)
 
 
 async def _collect(to: Path, secret: bytes, tell: progress.Tell) -> Collected:
@@ -176,7 +179,8 @@ async def _take(file: Path, secret: bytes, tell: progress.Tell) -> Taken:
     with opened_copy(file, folder, member=place.config().member, to=To.NODE) as (copy, whole):
         link = Unlinked()
         async with _opened(secret, link) as opened:
-            taking = Taking(opened.node, link, Done(folder), copy, whole.header, tell)
+            signed = KnownFerries(folder).wrote(whole)
+            taking = Taking(opened.node, link, Done(folder), copy, whole.header, tell, signed)
             return await taking.run()
 
 
@@ -192,6 +196,7 @@ def _say_left(to: Path, left: Left, *, as_json: bool) -> None:
             envelopes=left.envelopes,
             done=left.done,
             queued=left.queued,
+            asks=left.asks,
             waiting_for=left.hindrance,
         )
         return
@@ -252,6 +257,7 @@ def _say_taken(taken: Taken, *, as_json: bool) -> None:
             receipts=taken.receipts,
             left=taken.left,
             leaves=taken.leaves,
+            chunks=taken.chunks,
             directory=taken.directory or "taken",
             log=taken.log or "taken",
         )
