@@ -5,24 +5,57 @@ somebody who deleted files. The streams are not the truth, but their going back 
 members must hear of.
 """
 
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field, ValidationError
 
 from broker.errors import BrokerError
-from broker.transport.streams import AUDIT_PREFIX, StreamState
+from broker.hub.erased import Erasures
+from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, StreamState
 from keys.files import read_private, write_private
 from schemas.label import Strict
 
+NONE_ERASED: Final = Erasures()
+_NEARLY: Final = timedelta(days=1)  # for clocks, and for the server's taking its time
 _MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 class Known(Strict):
-    """How far one stream was when it was last looked at."""
+    """How far one stream was when it was last looked at.
+
+    Attributes:
+        missing: Of a stream of decisions, which loses none: messages that it no longer held and
+            that no erasure accounts for; None while its oldest leave by age.
+    """
 
     created: str
     last_seq: int
+    missing: int | None = None
+
+    @classmethod
+    def of(cls, name: str, state: StreamState, erased: Erasures, now: datetime) -> "Known":
+        """Return how far the stream of this name is."""
+        missing = None
+        if name.startswith(AUDIT_PREFIX) and not _ages(state, now):
+            missing = state.gone - erased.count(name)
+        return cls(created=state.created, last_seq=state.last_seq, missing=missing)
+
+    def is_behind(self, before: "Known") -> bool:
+        """Return whether something that was there `before` is lost."""
+        if self.created != before.created or self.last_seq < before.last_seq:
+            return True
+        if self.missing is None or before.missing is None:
+            return False
+        return self.missing > before.missing
+
+    def after(self, before: "Known | None") -> "Known":
+        """Return what to remember: an erasure is noted before its message goes."""
+        if before is None or before.created != self.created or self.missing is None:
+            return self
+        return self.model_copy(update={"missing": max(self.missing, before.missing or 0)})
 
 
 class StreamMemory(Strict):
@@ -39,30 +72,44 @@ class StreamMemory(Strict):
     went_back: tuple[str, ...] = ()
     lost: dict[str, int] = Field(default_factory=dict)
 
-    def seen(self, states: dict[str, StreamState]) -> "StreamMemory":
-        """Return the memory after looking at the streams as they are now."""
+    def seen(
+        self, states: dict[str, StreamState], erased: Erasures = NONE_ERASED, *, now: datetime
+    ) -> "StreamMemory":
+        """Return the memory after looking at the streams as they are now.
+
+        Args:
+            states: Of all streams.
+            erased: What the operator's erasures took out, read after the streams were looked at.
+            now: The server's clock, by which decisions leave after `AUDIT_AGE`.
+        """
+        found = {name: Known.of(name, state, erased, now) for name, state in states.items()}
         behind = {
             name
             for name, known in self.streams.items()
-            if name not in states
-            or states[name].created != known.created
-            or states[name].last_seq < known.last_seq
+            if name not in found or found[name].is_behind(known)
         }
-        now = {
-            name: Known(created=state.created, last_seq=state.last_seq)
-            for name, state in states.items()
-        }
+        now_known = {name: each.after(self.streams.get(name)) for name, each in found.items()}
         lost = {
-            name: now[name].last_seq if name in now else 0
+            name: found[name].last_seq if name in found else 0
             for name in behind
             if name.startswith(AUDIT_PREFIX)
         }
         went_back = tuple(sorted({*self.went_back, *behind}))
-        return StreamMemory(streams=now, went_back=went_back, lost={**self.lost, **lost})
+        return StreamMemory(streams=now_known, went_back=went_back, lost={**self.lost, **lost})
+
+    def purged(self, names: Iterable[str]) -> "StreamMemory":
+        """Return the memory after these queues lost messages that nobody had in hand."""
+        return self.model_copy(update={"went_back": tuple(sorted({*self.went_back, *names}))})
 
     def looked_into(self) -> "StreamMemory":
         """Return the memory without its alarms."""
         return self.model_copy(update={"went_back": ()})
+
+
+def _ages(state: StreamState, now: datetime) -> bool:
+    if not state.oldest:
+        return False
+    return now - datetime.fromisoformat(state.oldest) > AUDIT_AGE - _NEARLY
 
 
 def read_memory(path: Path) -> StreamMemory:

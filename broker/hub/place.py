@@ -11,6 +11,8 @@ attachments/           sealed chunks of attached files
 suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
 clock.json             when the hub's clock was believed last
+streams.json           how far each stream was
+erased.json            which messages the operator's erasures take out
 metrics/               what each process counts, and the socket where all of it is asked for
 """
 
@@ -219,6 +221,11 @@ class HubPlace:
     def state_file(self) -> Path:
         """What a running hub says of itself."""
         return self.folder / "state.json"
+
+    @property
+    def erased_file(self) -> Path:
+        """Which messages the operator's erasures take out."""
+        return self.folder / "erased.json"
 
     @property
     def clock_file(self) -> Path:

@@ -15,10 +15,12 @@ from broker.hub.attachments import AttachmentService
 from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, keep_running
 from broker.hub.chunkstore import ChunkStore
 from broker.hub.enrolment import Enrolment, wanted
+from broker.hub.erased import read_erased
 from broker.hub.founding import write_server
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.pulse import Pulse
+from broker.hub.queuewatch import QueueWatch
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.timekeeping import Timekeeper, shown_by_members, shown_by_witnesses
@@ -126,7 +128,8 @@ class Hub:
             enrolment = Enrolment(secrets.keys, system, hub, config.sizes())
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
-            await self._remember(hub)
+            queues = QueueWatch(hub, lambda: read_erased(self.place.erased_file))
+            await self._remember(queues)
             keeper = Timekeeper(self.place.clock_file, lambda: self._shown(hub))
             await self._keep_time(keeper)  # before anybody reads what was believed last
             self.pulse.looked_at = clock.now()
@@ -140,7 +143,7 @@ class Hub:
             for command in self.beside:
                 group.create_task(keep_running(command, worker=0, environment=self.environment))
             group.create_task(self._keep_signing(source))
-            group.create_task(self._keep_remembering(hub, keeper))
+            group.create_task(self._keep_remembering(queues, keeper))
             group.create_task(_keep_sweeping(hub, keeper))
             group.create_task(attachments.sweep_for_ever(SWEEP_S))
             self._tell_ready()
@@ -240,9 +243,10 @@ class Hub:
             found.append(await asyncio.to_thread(shown_by_witnesses, self.tiles, view, clock.now()))
         return max((each for each in found if each is not None), default=None)
 
-    async def _keep_remembering(self, link: Link, keeper: Timekeeper) -> None:
+    async def _keep_remembering(self, queues: QueueWatch, keeper: Timekeeper) -> None:
         """Look how far the streams are, for ever, and at once when the server is a new one."""
-        generation, loop = link.generation, asyncio.get_running_loop()
+        link, loop = queues.link, asyncio.get_running_loop()
+        generation = link.generation
         looked_at = loop.time()
         while True:
             await asyncio.sleep(POLL_S)
@@ -251,17 +255,18 @@ class Hub:
             generation, looked_at = link.generation, loop.time()
             await self._keep_time(keeper)
             try:
-                await self._remember(link)
+                await self._remember(queues)
                 self._write_state()
                 self.pulse.looked_at = clock.now()
             except (BrokerError, KeysError) as error:
                 _log.warning("streams-not-seen", error_code=error.code)
 
-    async def _remember(self, link: Link) -> None:
+    async def _remember(self, queues: QueueWatch) -> None:
         path = self.place.memory_file
+        states = self.pulse.streams = await stream_states(queues.link)
+        purged, erased = await queues.look(states), queues.erased()
         before = read_memory(path)
-        self.pulse.streams = await stream_states(link)
-        after = before.seen(self.pulse.streams)
+        after = before.seen(states, erased, now=clock.now()).purged(purged)
         self.pulse.went_back = after.went_back
         for name in after.went_back:
             if name not in before.went_back:

@@ -10,7 +10,7 @@ the log, so the sequencer never finds a gap where it stood.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +67,10 @@ class _Leaf:
     hash: bytes = field(repr=False)
 
 
+def _nowhere(_stream: str, _numbers: Sequence[int]) -> None:
+    """Note nothing: no hub watches these streams."""
+
+
 @dataclass(frozen=True)
 class Eraser:
     """Erases records of one hub.
@@ -74,6 +78,8 @@ class Eraser:
     Attributes:
         link: On the hub's own account, as one who may delete.
         kept: Folder for the openings of the erasures themselves.
+        noting: Told which messages go out of which stream, before they do: the hub shall not take
+            them for lost.
     """
 
     link: Link
@@ -82,6 +88,7 @@ class Eraser:
     pen: Witnessed
     kept: Path
     logged_within_s: float = LOGGED_WITHIN_S
+    noting: Callable[[str, Sequence[int]], None] = _nowhere
 
     async def erase(self, member: str, ident: UUID, *, now: datetime) -> Erased:
         """Erase what the hub holds of the envelope `ident` of `member`.
@@ -101,6 +108,7 @@ class Eraser:
         numbers = [found.seq for found in (*standing, *beside)] + stated
         await self._logged(stream, max(numbers))
         await self._forget(year, frozenset(found.subject for found in gone) - {subject})
+        self.noting(stream, [found.seq for found in gone])
         for found in gone:
             await erase_message(self.link, stream, found.seq)
         copies = await self._erase_copies(member, ident)
@@ -206,6 +214,7 @@ class Eraser:
             for pattern in patterns:
                 for found in await messages_on(self.link, name, pattern):
                     if _is_of(found, member):
+                        self.noting(name, [found.seq])
                         await erase_message(self.link, name, found.seq)
                         count += 1
         return count

@@ -165,6 +165,34 @@ class StreamState:
     max_bytes: int = 0
     oldest: str = ""
 
+    @property
+    def gone(self) -> int:
+        """How many messages it no longer holds, read or not: numbers begin at 1."""
+        return self.last_seq - self.messages
+
+    @classmethod
+    def of(cls, stream: Mapping[str, Any]) -> "StreamState":
+        """Return what the server's answer about a stream says."""
+        state = stream["state"]
+        return cls(
+            stream["created"],
+            state["last_seq"],
+            state["messages"],
+            state["first_seq"],
+            state["bytes"],
+            stream["config"]["max_bytes"],
+            state["first_ts"] if state["messages"] else "",
+        )
+
+
+async def stream_state(link: Link, name: str) -> StreamState:
+    """Return how far one stream is.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    return StreamState.of(await link.api(f"STREAM.INFO.{name}", {}))
+
 
 async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamState]:
     """Return how far every stream is whose subjects overlap `subjects`.
@@ -176,16 +204,7 @@ async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamStat
     while True:
         page = await link.api("STREAM.LIST", {"offset": len(found), "subject": subjects})
         for stream in page.get("streams") or ():
-            state = stream["state"]
-            found[stream["config"]["name"]] = StreamState(
-                stream["created"],
-                state["last_seq"],
-                state["messages"],
-                state["first_seq"],
-                state["bytes"],
-                stream["config"]["max_bytes"],
-                state["first_ts"] if state["messages"] else "",
-            )
+            found[stream["config"]["name"]] = StreamState.of(stream)
         if not page.get("streams") or len(found) >= page["total"]:
             return found
 

@@ -364,6 +364,7 @@ def of_keys(folder: Path) -> Samples:
             b' "went_back": ["A"]}'
         ),
     )
+    yield "hub-erased", b'{"streams": {"AUDIT_2026": [3, 17], "INBOX_MY_normal": [3]}}'
     yield "hub-clock", b'{"at": "2026-11-26T12:00:00.250Z", "boot": "5f0c", "elapsed_s": 1000.25}'
     yield (
         "suspensions",

@@ -3,6 +3,7 @@
 from functools import cache, partial
 from pathlib import Path
 
+from broker.hub.erased import read_erased
 from broker.hub.memory import read_memory
 from broker.hub.suspensions import read_suspensions
 from broker.hub.timekeeping import read_time
@@ -173,6 +174,12 @@ DIRECTORY = (
         "stream-memory",
         from_file("streams.json", read_memory),
         ("broker.hub.memory.read_memory",),
+        form="json",
+    ),
+    Parser(
+        "hub-erased",
+        from_file("erased.json", read_erased),
+        ("broker.hub.erased.read_erased",),
         form="json",
     ),
     Parser(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,11 @@ import pytest_asyncio
 
 from broker import clock
 from broker.errors import BrokerError
+from broker.hub.erased import Erasures
 from broker.hub.founding import init_hub, write_server
 from broker.hub.memory import StreamMemory, read_memory
 from broker.hub.place import SMALL, HubConfig, HubPlace
-from broker.hub.run import Hub, Ready
+from broker.hub.run import REMEMBER_S, Hub, Ready
 from broker.hub.suspensions import (
     LASTS,
     Suspension,
@@ -38,7 +39,7 @@ from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import HubServices
-from broker.transport.streams import StreamState
+from broker.transport.streams import AUDIT_AGE, StreamState
 from keys.directory.client import DirectoryClient
 from keys.directory.edits import new_member_document
 from keys.directory.founding import FoundedRegion, Founder, application_of, found_region
@@ -380,15 +381,67 @@ async def test_a_stream_that_went_back_is_noticed_at_the_next_start(world: World
         assert "SUBMIT_SG" in read_memory(world.place.memory_file).went_back
 
 
+async def test_a_purged_inbox_and_a_deleted_decision_are_noticed(world: World) -> None:
+    audit, inbox = f"AUDIT_{clock.now().year}", "INBOX_MY_normal"
+    credentials = world.place.open_hub(PASS).hub_credentials(world.place, world.config)
+    file = world.place.memory_file
+    async with world.running(), Link(credentials) as own:
+        await own.wait_connected(BOUND_S)
+        for number in range(3):
+            for subject in (f"deliver.MY.normal.{number}", f"audit.{clock.now().year}.SG.{number}"):
+                await own.publish_acked(subject, b"x", msg_id=subject)
+        async with asyncio.timeout(3 * REMEMBER_S):
+            while read_memory(file).streams[inbox].last_seq < 3:  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.05)
+        assert read_memory(file).went_back == ()
+        await own.api(f"STREAM.PURGE.{inbox}", {})
+        await own.api(f"STREAM.MSG.DELETE.{audit}", {"seq": 2})
+        async with asyncio.timeout(3 * REMEMBER_S):
+            while read_memory(file).went_back != (audit, inbox):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
+        assert read_memory(file).lost == {audit: 3}
+
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
 def test_a_stream_goes_back_by_age_number_or_absence() -> None:
-    known = StreamMemory().seen({"A": StreamState("1", 5), "B": StreamState("1", 5)})
-    assert known.seen({"A": StreamState("1", 5), "B": StreamState("1", 9)}).went_back == ()
-    assert known.seen({"A": StreamState("1", 4), "B": StreamState("1", 5)}).went_back == ("A",)
-    assert known.seen({"A": StreamState("2", 9), "B": StreamState("1", 5)}).went_back == ("A",)
-    gone = known.seen({"B": StreamState("1", 5)})
+    def seen(memory: StreamMemory, states: dict[str, StreamState]) -> StreamMemory:
+        return memory.seen(states, now=NOW)
+
+    known = seen(StreamMemory(), {"A": StreamState("1", 5), "B": StreamState("1", 5)})
+    assert seen(known, {"A": StreamState("1", 5), "B": StreamState("1", 9)}).went_back == ()
+    assert seen(known, {"A": StreamState("1", 4), "B": StreamState("1", 5)}).went_back == ("A",)
+    assert seen(known, {"A": StreamState("2", 9), "B": StreamState("1", 5)}).went_back == ("A",)
+    gone = seen(known, {"B": StreamState("1", 5)})
     assert gone.went_back == ("A",)
-    assert gone.seen({"B": StreamState("1", 6)}).went_back == ("A",)  # until somebody looks
-    assert gone.looked_into().seen({"B": StreamState("1", 6)}).went_back == ()
+    assert seen(gone, {"B": StreamState("1", 6)}).went_back == ("A",)  # until somebody looks
+    assert seen(gone.looked_into(), {"B": StreamState("1", 6)}).went_back == ()
+
+
+def test_decisions_that_are_gone_though_nobody_erased_them_are_lost() -> None:
+    name, at = "AUDIT_2026", "2026-11-01T00:00:00.5Z"
+
+    def state(last_seq: int, messages: int, oldest: str = at) -> dict[str, StreamState]:
+        return {name: StreamState("1", last_seq, messages, oldest=oldest)}
+
+    known = StreamMemory().seen(state(1000, 998), now=NOW)  # two were erased before it began
+    assert known.seen(state(1200, 1198), now=NOW).went_back == ()
+    lost = known.seen(state(1000, 0, ""), now=NOW)  # as many as ever by its number
+    assert (lost.went_back, lost.lost) == ((name,), {name: 1000})
+    assert known.seen(state(1200, 1197), now=NOW).went_back == (name,)
+    assert lost.looked_into().seen(state(1001, 1), now=NOW).went_back == ()  # said once
+    # An erasure is noted, and only then done; what is done beyond it is a loss again.
+    noted = Erasures().noted(name, [17, 18]).noted(name, [18])
+    before = known.seen(state(1003, 1001), noted, now=NOW)
+    assert before.went_back == ()
+    done = before.seen(state(1003, 999), noted, now=NOW)
+    assert done.went_back == ()
+    assert done.seen(state(1003, 998), noted, now=NOW).went_back == (name,)
+    assert before.seen(state(1003, 998), noted, now=NOW).went_back == (name,)
+    # After 400 days they leave by age.
+    old = NOW + AUDIT_AGE - timedelta(hours=1) - (NOW - datetime.fromisoformat(at))
+    assert known.seen(state(1200, 900), now=old).went_back == ()
 
 
 async def test_a_disk_too_small_is_said_before_anything_starts(world: World) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from broker.log.merkle import leaf_hash
 from broker.log.note import parse_note
 from broker.log.tiles import bundles_of
 from broker.transport.link import Link
-from broker.transport.streams import erase_message
+from broker.transport.streams import erase_message, stream_states
 from keys.primitives.hashing import sha256
 from keys.primitives.signing import SignKey
 from schemas.decision import Decision, parse_decision
@@ -55,6 +56,7 @@ class Stage:
     committer: Committer
     pen: Witnessed
     grown: asyncio.Task[None]
+    noted: Counter[str] = field(default_factory=Counter)  # Messages to be erased, by stream.
 
     def make(self, number: int) -> Made:
         return make(self.region, ("MY",), tail=number, counter=number)
@@ -89,7 +91,12 @@ class Stage:
     def eraser(self, link: Link | None = None, within_s: float = 20.0) -> Eraser:
         kept = self.folder / "erasures"
         state, files = self.committer.state, self.committer.files
-        return Eraser(link or self.own, files, state, self.pen, kept, logged_within_s=within_s)
+
+        def note(stream: str, numbers: Sequence[int]) -> None:
+            self.noted[stream] += len(numbers)
+
+        own = link or self.own
+        return Eraser(own, files, state, self.pen, kept, logged_within_s=within_s, noting=note)
 
     async def erase(self, made: Made) -> Erased:
         """Erase it once its leaf is in the log."""
@@ -318,3 +325,20 @@ async def test_without_the_erasing_delete_the_bytes_would_stay(stage: Stage) -> 
     assert stage.places(*marks) != []
     with pytest.raises(BrokerError):
         await erase_message(stage.own, stream, standing.seq)  # too late
+
+
+async def test_the_hub_is_told_of_each_message_that_goes_and_takes_none_for_lost(
+    stage: Stage,
+) -> None:
+    made = stage.make(1)
+    await submit(stage.sg, made)  # its copy and its receipt are taken by nobody
+    async with asyncio.timeout(BOUND_S):
+        while True:  # each look is a request to the server
+            before = await stream_states(stage.own)
+            if before["RECEIPT_SG"].messages and not before["SUBMIT_SG"].messages:
+                break
+    done = await stage.erase(made)
+    after = await stream_states(stage.own)
+    gone = {name: after[name].gone - before[name].gone for name in after}
+    assert sum(gone.values()) == done.messages > 1
+    assert {name: count for name, count in gone.items() if count} == dict(stage.noted)

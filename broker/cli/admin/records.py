@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,6 +15,7 @@ from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
+from broker.hub.erased import note_erased
 from broker.hub.place import HubPlace
 from broker.ledger.erasure import Erased, Eraser
 from broker.ledger.intake import Witnessed
@@ -107,7 +109,8 @@ def erase(
         ):
             await link.wait_connected(CONNECT_S)
             state = LedgerState(database)
-            eraser = Eraser(link, place.files, state, pen, place.erasures)
+            noting = partial(note_erased, hub.erased_file)
+            eraser = Eraser(link, place.files, state, pen, place.erasures, noting=noting)
             return await eraser.erase(member, envelope, now=clock.now())
 
     done = asyncio.run(work())

@@ -1,0 +1,133 @@
+"""Notices messages that left a queue though nobody had them in hand: purged, or deleted one by one.
+
+The numbers of a stream only grow, whether its messages are read or thrown away. But what a reader
+acknowledged was handed to it before, and each consumer counts what it hands out. More messages
+gone than were handed out since the last look, less what the hub itself took out as expired or
+erased, were taken by somebody at the server.
+
+Both counts are one server's, from the look after it started: what was purged while this hub or its
+server did not run shows to the members alone, by numbers that never came.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.hub.erased import Erasures
+from broker.transport.link import Link
+from broker.transport.streams import EXPIRED_STREAM, StreamState, stream_state
+
+QUEUES: Final = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_", EXPIRED_STREAM)
+_SWEPT: Final = ("INBOX_", "HELD_")  # where the hub takes out what is over
+_UNDER_WAY: Final = 1  # stored as expired before this hub began, and erased since
+
+
+@dataclass(frozen=True)
+class _Handed:
+    """What the consumers of a stream gave out.
+
+    Attributes:
+        count: How often, all told.
+        in_hand: What of it is not acknowledged.
+        leaders: Who counts; a new leader of a cluster may have counted less.
+    """
+
+    count: int
+    in_hand: int
+    leaders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Base:
+    created: str
+    gone: int
+    handed: _Handed
+
+
+@dataclass
+class QueueWatch:
+    """Looks at every queue of one hub.
+
+    Attributes:
+        erased: What the operator's erasures take out.
+    """
+
+    link: Link
+    erased: Callable[[], Erasures]
+    _generation: int = -1
+    _bases: dict[str, _Base] = field(default_factory=dict)
+    _expired: int | None = None  # Number of the newest expired message that was counted.
+    _taken_out: int = _UNDER_WAY  # Messages the hub may have erased, and no queue accounted for.
+    _erasures: dict[str, int] = field(default_factory=dict)  # Of each stream, accounted for.
+
+    async def look(self, states: Mapping[str, StreamState]) -> tuple[str, ...]:
+        """Return the queues that lost messages since the last look.
+
+        Args:
+            states: Of all streams, as they are now.
+
+        Raises:
+            TransportError: The server did not answer; look again.
+        """
+        generation = self.link.generation
+        if generation != self._generation:
+            self._bases.clear()
+        self._generation = generation
+        if self._expired is None and EXPIRED_STREAM in states:
+            self._expired = states[EXPIRED_STREAM].last_seq
+            erased = self.erased()
+            self._erasures = {name: erased.count(name) for name in states}
+        found = []
+        for name, state in states.items():
+            moved = name.startswith(QUEUES) and not self._is_still(name, state)
+            if moved and await self._lost(name):
+                found.append(name)
+        return tuple(found) if generation == self.link.generation else ()
+
+    def _is_still(self, name: str, state: StreamState) -> bool:
+        """Return whether nothing left the stream since its base."""
+        base = self._bases.get(name)
+        return base is not None and (base.created, base.gone) == (state.created, state.gone)
+
+    async def _lost(self, name: str) -> bool:
+        """Return whether more left than was handed out, and begin anew from here.
+
+        What was handed out is counted before the messages for the next look, and after them for
+        this one: what is acknowledged meanwhile is never taken for lost.
+        """
+        before = await self._handed(name)
+        state = await stream_state(self.link, name)
+        after = await self._handed(name)
+        base = self._bases.get(name)
+        self._bases[name] = _Base(state.created, state.gone, before)
+        if base is None or base.created != state.created or base.handed.leaders != after.leaders:
+            return False
+        handed = (
+            after.count - base.handed.count if after.count >= base.handed.count else after.count
+        )
+        short = state.gone - base.gone - base.handed.in_hand - handed
+        return short > 0 and await self._unaccounted(name, short)
+
+    async def _unaccounted(self, name: str, short: int) -> bool:
+        """Return whether the hub itself did not take out so many messages of a stream."""
+        erased = self.erased().count(name)
+        short -= erased - self._erasures.get(name, 0)
+        self._erasures[name] = erased
+        if short <= 0 or not name.startswith(_SWEPT):
+            return short > 0
+        newest = (await stream_state(self.link, EXPIRED_STREAM)).last_seq
+        self._taken_out += max(0, newest - (self._expired or 0))
+        self._expired = newest
+        accounted = min(short, self._taken_out)
+        self._taken_out -= accounted
+        return short > accounted
+
+    async def _handed(self, name: str) -> _Handed:
+        count = in_hand = 0
+        leaders = []
+        page = await self.link.api(f"CONSUMER.LIST.{name}", {"offset": 0})
+        for consumer in page.get("consumers") or ():
+            count += consumer["delivered"]["consumer_seq"]
+            in_hand += consumer["num_ack_pending"]
+            leaders.append(consumer.get("cluster", {}).get("leader", ""))
+        return _Handed(count, in_hand, tuple(leaders))
