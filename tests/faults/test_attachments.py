@@ -72,13 +72,13 @@ async def sent(client: Client, path: Path) -> object:
     return submission.shown.id
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_file_arrives_whole_though_all_that_carry_it_are_killed(tmp_path: Path) -> None:
     film = tmp_path / "film.bin"
     whole = written(film, 50 * MIB - 1234)
     chunks = -(-(50 * MIB - 1234) // CHUNK_BYTES)
     async with (
-        asyncio.timeout(250),
+        asyncio.timeout(560),
         running_region(tmp_path / "r") as (_, processes, clients),
     ):
         envelope = await sent(clients["SG"], film)
@@ -109,7 +109,7 @@ async def test_a_desk_and_its_node_are_killed_while_a_file_goes_between_them(
     film = tmp_path / "film.bin"
     whole = written(film, 20 * MIB)
     async with (
-        asyncio.timeout(100),
+        asyncio.timeout(280),
         running_region(tmp_path / "r") as (region, processes, clients),
     ):
         await _killed_desk(region, film)

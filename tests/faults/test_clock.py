@@ -22,7 +22,7 @@ from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send, until_over
 from tests.support.region import TestRegion, make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 WRONG = timedelta(minutes=10)
 
 

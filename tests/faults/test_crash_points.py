@@ -9,7 +9,7 @@ import pytest
 from tests.faults.writers import WRITERS
 from tests.support.preload import compiled
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 KILLED = -9
 
 

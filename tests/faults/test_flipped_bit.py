@@ -12,7 +12,7 @@ from tests.support.envelopes import delivery, make
 from tests.support.nodes import lonely_node
 from tests.support.region import make_region
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(400)
 SEED, FLIPS, COUNT = 20261125, 120, 4
 REGION = make_region(("SG", "MY"), now=clock.now())
 

@@ -61,7 +61,7 @@ def leaves(place: LedgerPlace, checkpoint: Checkpoint) -> list[Leaf]:
 
 async def test_every_decision_has_its_leaf_whatever_was_killed(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(150),
+        asyncio.timeout(560),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         place, hub = LedgerPlace(region.hub), HubPlace(region.hub)

@@ -20,7 +20,7 @@ from tests.support.hub import running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send
 from tests.support.region import make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 
 
 def without_keys(document: MemberDocument) -> MemberDocument:

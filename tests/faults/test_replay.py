@@ -28,7 +28,7 @@ from tests.support.hub import RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send, until_over
 from tests.support.region import make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 
 
 @dataclass

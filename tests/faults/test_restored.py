@@ -25,7 +25,7 @@ from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import opened_node, request, running_node, send, until_over
 from tests.support.region import TestRegion, make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tests.support.gateway import mail, no_mail, receipt, running_gateway, submi
 from tests.support.hub import BOUND_S, running_hub
 from tests.support.region import make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 WINDOW_NS = 100_000_000  # the least that the server allows
 
 
