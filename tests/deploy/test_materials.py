@@ -14,6 +14,7 @@ from tests.deploy.programs import DEPLOY, ran
 from tests.deploy.test_containers import locked
 
 LOCK = DEPLOY / "requirements.lock"
+BUILD_LOCK = DEPLOY / "build.lock"
 
 
 def test_every_locked_package_stands_in_the_bill_with_its_hashes(tmp_path: Path) -> None:
@@ -31,15 +32,18 @@ def test_every_locked_package_stands_in_the_bill_with_its_hashes(tmp_path: Path)
         )
         for part in bill["components"]
     }
-    assert shown == locked(LOCK)
+    tools = {part["name"] for part in bill["components"] if part["scope"] == "excluded"}
+    assert shown == {**locked(BUILD_LOCK), **locked(LOCK)}
+    assert tools == set(locked(BUILD_LOCK)) - set(locked(LOCK))
     references = {part["bom-ref"] for part in bill["components"]}
     assert len(references) == len(bill["components"])
-    assert set(bill["dependencies"][0]["dependsOn"]) == references
+    held = {part["bom-ref"] for part in bill["components"] if part["name"] not in tools}
+    assert set(bill["dependencies"][0]["dependsOn"]) == held
 
 
 @contextmanager
-def database(weak: str) -> Iterator[str]:
-    """Answers as OSV does: one result for each question, in order."""
+def database(weak: str, instead: bytes | None = None) -> Iterator[str]:
+    """Answers as OSV does: one result for each question, in order; or with something else."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -50,7 +54,8 @@ def database(weak: str) -> Iterator[str]:
             ]
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps({"results": results}).encode())
+            told = json.dumps({"results": results}).encode()
+            self.wfile.write(told if instead is None else instead)
 
         def log_message(self, *_: object) -> None: ...
 
@@ -64,7 +69,7 @@ def database(weak: str) -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.parametrize(("weak", "code"), [("", 0), ("/cryptography@", 1)])
+@pytest.mark.parametrize(("weak", "code"), [("", 0), ("/cryptography@", 1), ("/hatchling@", 1)])
 def test_a_known_weakness_fails_the_audit(weak: str, code: int) -> None:
     with database(weak) as url:
         ended, said = ran([sys.executable, "audit.py", url])
@@ -77,3 +82,24 @@ def test_a_database_out_of_reach_is_said() -> None:
     code, said = ran([sys.executable, "audit.py", "http://127.0.0.1:1/"])
     assert code == 0
     assert said.startswith("SKIP: dependency audit: ")
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        b"<html>Please sign in</html>",
+        b"",
+        b"[]",
+        b"{}",
+        b'{"results": []}',
+        b'{"results": null}',
+        b'{"results": {}}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
+def test_something_else_in_the_databases_place_is_said(instead: bytes) -> None:
+    with database("", instead) as url:
+        code, said = ran([sys.executable, "audit.py", url])
+    assert code == 0, said
+    assert said == f"SKIP: dependency audit: {url}: what answers is not the database\n"
