@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from typing_extensions import override
 
+from broker.api.door import DEFAULT_BOUNDS, Bounds, Door, HeadInTime, Ticket, listen
 from broker.errors import BrokerError
 
 MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of Linux, without its final zero
@@ -36,6 +37,7 @@ class TLSPort:
         certificate: PEM file with the chain.
         key: PEM file with the private key.
         client_ca: If given, desks must show a certificate of these authorities as well.
+        bounds: How many connections it takes, and how long one may say nothing.
     """
 
     host: str
@@ -43,6 +45,7 @@ class TLSPort:
     certificate: Path
     key: Path
     client_ca: Path | None = None
+    bounds: Bounds = DEFAULT_BOUNDS
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,12 @@ async def serving(
     if unix_path is None and tls is None and plain is None:
         raise ServingError("no-place", "name a Unix socket or a TLS port")
     listeners = list(_listeners(unix_path, tls, plain))
-    servers = [_Server(_config(app, context), sock) for sock, context in listeners]
+    servers = [
+        _Server(_config(app), sock)
+        if context is None or tls is None
+        else _TLSServer(_config(app), sock, context, tls.bounds)
+        for sock, context in listeners
+    ]
     port = next((each.getsockname()[1] for each, _ in listeners if each.family in _TCP), 0)
     closing = getattr(app.state, "closing", None) or asyncio.Event()
     closing.clear()
@@ -132,6 +140,45 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
 
+class _TLSServer(_Server):
+    """A server that takes its connections through a door, since strangers reach it."""
+
+    def __init__(
+        self, config: uvicorn.Config, sock: socket.socket, context: ssl.SSLContext, bounds: Bounds
+    ) -> None:
+        super().__init__(config, sock)
+        self.context = context
+        self.door = Door(bounds)
+        self._admitting: asyncio.Task[None] | None = None
+
+    @override
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with asyncio.TaskGroup() as group:
+            listen(self.sock)
+            self._admitting = group.create_task(
+                self.door.admit_for_ever(self.sock, self.context, self._protocol)
+            )
+            try:
+                await super().serve(sockets=[])  # uvicorn itself listens on none
+            finally:
+                self._admitting.cancel()
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._admitting is not None:
+            self._admitting.cancel()
+        await super().shutdown(sockets)
+
+    def _protocol(self, ticket: Ticket) -> HeadInTime:
+        return HeadInTime(
+            head_s=self.door.bounds.head_s,
+            ticket=ticket,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+
+
 def _remove(unix_path: Path | None, sockets: list[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
@@ -139,7 +186,7 @@ def _remove(unix_path: Path | None, sockets: list[socket.socket]) -> None:
         unix_path.unlink(missing_ok=True)
 
 
-def _config(app: Starlette, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
@@ -152,7 +199,6 @@ def _config(app: Starlette, context: ssl.SSLContext | None) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_CLOSING_S,
-        ssl_context_factory=(lambda *_: context) if context else None,
     )
 
 
