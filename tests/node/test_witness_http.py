@@ -1,22 +1,24 @@
 """The node's witness over real HTTP: statuses, types and bodies of C2SP tlog-witness."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
+import trustme
 from typing_extensions import override
 
-from broker.api import serving
+from broker.api import TLSPort, serving
 from broker.api.limits import Limits
 from broker.api.serving import PlainPort
 from broker.api.witnessing import MAX_BODY_BYTES, READ_AT_ONCE, witness_app
-from broker.cli.admin.node_place import NodeConfig
+from broker.cli.admin.node_place import NodeConfig, NodePlace, _witness_port
 from broker.cli.admin.node_ports import witnessing
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.merkle import Frontier, consistency_proof, leaf_hash
@@ -267,6 +269,36 @@ async def test_strangers_have_one_rate_and_few_bodies_at_a_time(
         for answer in (await client.post("/add-checkpoint"), await client.get(NEWEST)):
             assert answer.status_code == 429
             assert int(answer.headers["retry-after"]) > 1
+
+
+async def test_with_a_certificate_it_speaks_tls_and_monitoring_watches_it(
+    scene: Scene, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(chain)
+    issued.private_key_pem.write_to_path(key)
+    config = NodeConfig(
+        member="SG",
+        hub_url="",
+        witness_port=8443,
+        witness_certificate=str(chain),
+        witness_key=str(key),
+    )
+    port = _witness_port(config)
+    assert isinstance(port, TLSPort)
+    assert (port.host, port.port) == ("127.0.0.1", 8443)
+    assert NodePlace(tmp_path).certificates(config)["witness"] == chain
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with (
+        witnessing(replace(port, port=0), scene.watched.nodes["SG"]) as number,
+        httpx.AsyncClient(base_url=f"https://localhost:{number}", verify=context) as client,
+    ):
+        assert (await client.post("/add-checkpoint", content=b"")).status_code == 400
+        with pytest.raises(httpx.TransportError):
+            await scene.client.get(f"http://localhost:{number}{NEWEST}")
 
 
 async def test_a_node_has_no_such_port_unless_it_is_told(scene: Scene) -> None:
