@@ -31,6 +31,7 @@ from broker.transport.errors import TransportError, Unreachable
 from broker.transport.pace import Pace
 from broker.transport.pulling import Puller
 
+LOOK_S: Final = 1.0  # whether there still is a connection, said or not
 MIN_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 15.0
 MAX_WAITING_BYTES: Final = 128 * 1024 * 1024  # the library's own bound, for each subscription
@@ -143,7 +144,7 @@ class Supervised:
                 finally:
                     self._settled.set()
                 backoff_s = MIN_BACKOFF_S
-                await self._lost.wait()
+                await self._until_lost()
                 _log.warning("connection-lost", server=self._credentials.name)
             except (NATSError, OSError, TimeoutError, TransportError) as error:
                 _log.warning("connect-failed", error=type(error).__name__)
@@ -151,6 +152,18 @@ class Supervised:
             jitter = 0.5 + secrets.randbelow(1000) / 1000
             await asyncio.sleep(backoff_s * jitter)
             backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+
+    async def _until_lost(self) -> None:
+        """Return once the connection is gone, which the library does not always say.
+
+        It may wait for ever, when a server dies, for bytes to leave that it had not sent.
+        """
+        while not self._lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._lost.wait()
+            if not self.connected:
+                await self._on_lost()
 
     async def _connect(self) -> None:
         client = Client()
@@ -167,12 +180,16 @@ class Supervised:
         _log.info("connected", server=self._credentials.name)
 
     async def _open(self, client: Client) -> None:
+        async def lost() -> None:
+            if self._client in (None, client):  # else it was given up, and says so late
+                await self._on_lost()
+
         await opened(
             client,
             self._credentials,
             limit_s=self._connect_s,
             on_error=self._on_error,
-            on_lost=self._on_lost,
+            on_lost=lost,
         )
         inbox = client.new_inbox()
         self._acks.opened(inbox)

@@ -121,6 +121,20 @@ async def test_the_link_comes_back_after_the_server_was_killed(
     assert [message.payload for message in pulled] == [b"kept"]
 
 
+async def test_a_connection_that_ends_unsaid_is_noticed(hub: RunningHub, member: Link) -> None:
+    """The library may wait for ever for bytes to leave, and never say that the server died."""
+    client = member._client
+    assert client is not None
+    client._disconnected_cb = client._closed_cb = None
+    await hub.server.stop(kill=True)
+    await hub.server.start()
+    async with asyncio.timeout(BOUND_S):
+        while member._client in (None, client):  # noqa: ASYNC110 - no event says it
+            await asyncio.sleep(0.02)
+    await member.wait_connected(BOUND_S)
+    await member.publish_acked("submit.SG.normal.1", b"x", msg_id="1")
+
+
 async def test_a_closed_client_is_replaced(member: Link) -> None:
     client = member._client
     assert client is not None
