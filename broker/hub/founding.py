@@ -10,7 +10,7 @@ from broker.hub import place as names
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.recordkeys import new_entry
 from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
-from broker.transport.server import Routes, write_configuration
+from broker.transport.server import AUTHORITY_FILE, Routes, write_configuration
 from keys.directory.toml_text import Table, hub_toml, toml
 from keys.files import make_private_folder, write_private
 from keys.held import entry_of
@@ -21,7 +21,7 @@ from keys.token import TokenKey
 from schemas.directory import HubDocument, VerificationKey
 
 AUTHORITY_DAYS: Final = 3650
-SERVER_DAYS: Final = 397  # issued anew at every start of the hub
+SERVER_DAYS: Final = 397  # issued anew at every start of the hub; a cluster's by server-config
 DECISION_KEY_LASTS: Final = timedelta(days=400)  # a yearly rotation with a month to spare
 
 
@@ -119,16 +119,19 @@ def write_cluster(
     """Write the files of each server of the cluster, and return their folders.
 
     Args:
-        place: Of the hub; each folder is then carried to its server's machine, to the same path.
+        place: Of the hub; each folder is then carried to its server's machine, to any path there:
+            the server is started in it.
         config: Names the servers.
         secrets: The hub's.
         now: From when the certificates hold.
-        members: Whose services are exported from the start; a running hub adds the others.
+        members: Whose services are exported. A server takes the newest account that it hears of,
+            and tells the others: of a hub at work, name everybody in the directory, or they are
+            cut off.
 
     Raises:
         KeyFileError: They cannot be written.
     """
-    authority = place.authority_pem().encode("ascii")
+    authority, believed = place.authority_pem().encode("ascii"), place.believed_pem()
     for server in config.cluster:
         certificate, key = issue_server(
             authority, secrets.authority_key_pem, (server.host,), now, SERVER_DAYS, routes=True
@@ -138,11 +141,11 @@ def write_cluster(
         make_private_folder(there.folder)
         write_private(there.key, key)
         write_private(there.certificate, certificate)
-        write_private(there.folder / "ca.pem", authority)
+        write_private(there.folder / AUTHORITY_FILE, believed.encode("ascii"))
         others = tuple(
             f"{other.host}:{other.cluster_port}" for other in config.cluster if other != server
         )
-        routes = Routes(server.name, server.cluster_port, others, there.folder / "ca.pem")
+        routes = Routes(server.name, server.cluster_port, others, disk=config.server_disk)
         write_configuration(there, secrets.keys, tuple(members), now=now, routes=routes)
     return [place.cluster_server(server).folder for server in config.cluster]
 

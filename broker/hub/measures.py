@@ -92,6 +92,14 @@ class HubMeasures:
             "1 while the hub's time cannot be explained, and nothing leaves it by age",
             pulse.clock_in_doubt,
         )
+        servers = GaugeMetricFamily(
+            "kentong_hub_server_up",
+            "1 while a server of the cluster answers with a certificate that is believed",
+            labels=["server"],
+        )
+        for name, seen in pulse.servers.items():
+            servers.add_metric([name], float(seen.up))
+        yield servers
         with suppress(OSError):
             free = shutil.disk_usage(self.place.folder).free
             yield _gauge("kentong_hub_disk_free_bytes", "Free bytes on the hub's disk", free)
@@ -99,14 +107,19 @@ class HubMeasures:
     def _expiries(self, now: datetime) -> Iterator[Metric]:
         certificates = GaugeMetricFamily(
             "kentong_hub_certificate_expires_in_seconds",
-            "Seconds until a certificate expires: the server's, and its authority's",
+            "Seconds until a certificate expires: each server's, and their authority's",
             labels=["certificate"],
         )
-        server = self.place.server(self.config).certificate
-        for name, path in (("server", server), ("authority", self.place.authority_file)):
+        files = {"authority": self.place.authority_file}
+        if self.config.embedded:
+            files["server"] = self.place.server(self.config).certificate
+        for name, path in files.items():
             with suppress(OSError, KeyFileError):
                 left = expires_at(path.read_bytes()) - now
                 certificates.add_metric([name], left.total_seconds())
+        for name, seen in self.pulse.servers.items():
+            if seen.expires is not None:
+                certificates.add_metric([name], (seen.expires - now).total_seconds())
         yield certificates
         if (view := self.pulse.view) is None:
             return

@@ -7,6 +7,7 @@ keys/directory.keystore  the directory's online keys
 directory/             the published directory
 server/                nats-server: configuration, certificate, streams
 servers/               the same for each server of a cluster, to be carried to its machine
+ca.pem                 the TLS authority; ca-next.pem and ca-previous.pem while it changes
 attachments/           sealed chunks of attached files
 suspensions.json       connections that the operator suspended
 state.json             what a running hub says of itself
@@ -29,6 +30,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from broker import clock
 from broker.errors import BrokerError
+from broker.hub.clusterserver import HOST_NAME, ClusterServer
 from broker.hub.recordkeys import record_keys
 from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
 from broker.transport.accounts import HubKeys, user_jwt
@@ -53,7 +55,6 @@ USER: Final = "nats/user"
 AUTHORITY: Final = "tls/authority"
 DECISIONS: Final = "sign/decisions"
 _MIB: Final = 1024 * 1024
-_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$"
 _CLUSTERS: Final = (3, 5)
 _REPLICAS: Final = 3
 Mebibytes = Annotated[int, Field(ge=1, le=64 * 1024 * 1024)]
@@ -94,27 +95,6 @@ SMALL: Final = StoreSizes(
 """For demonstrations and small machines."""
 
 
-class ClusterServer(Strict):
-    """One server of the hub's cluster.
-
-    Attributes:
-        name: Short, of letters, digits and hyphens; its files lie in `servers/<name>`.
-        host: Under which members and the other servers reach it, and on which it listens.
-        port: For members.
-        cluster_port: For the other servers.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-    host: Annotated[str, Field(pattern=_NAME)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 4222
-    cluster_port: Annotated[int, Field(ge=1, le=65535)] = 6222
-
-    @property
-    def url(self) -> str:
-        """Where members connect."""
-        return f"tls://{self.host}:{self.port}"
-
-
 class HubConfig(Strict):
     """`hub/config.toml`.
 
@@ -124,6 +104,8 @@ class HubConfig(Strict):
         names: DNS names or addresses under which members reach it; the first is in the directory.
         nats_url: A server that others run, with this hub's operator; empty for the embedded one.
         cluster: Servers that keep every stream threefold; none for the embedded server.
+        server_disk_mib: What each server of the cluster may take of its own disk for streams; 0
+            for what is free on the machine where its files are written.
         gateways: How many gateway workers run beside it.
         metrics_host: Address of the port for monitoring. It carries counts by member: keep it on
             this machine, or in a network of its own.
@@ -132,15 +114,16 @@ class HubConfig(Strict):
     """
 
     format: Literal[1] = 1
-    host: Annotated[str, Field(pattern=_NAME)] = "127.0.0.1"
+    host: Annotated[str, Field(pattern=HOST_NAME)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 4222
     names: Annotated[
-        tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1, max_length=16)
+        tuple[Annotated[str, Field(pattern=HOST_NAME)], ...], Field(min_length=1, max_length=16)
     ] = ("localhost", "127.0.0.1")
     nats_url: Annotated[str, Field(max_length=256, pattern=r"^(tls://[!-~]+)?$")] = ""
     cluster: Annotated[tuple[ClusterServer, ...], Field(max_length=5)] = ()
+    server_disk_mib: Annotated[int, Field(ge=0, le=64 * 1024 * 1024)] = 0
     gateways: Annotated[int, Field(ge=0, le=64)] = 1
-    metrics_host: Annotated[str, Field(pattern=_NAME)] = "127.0.0.1"
+    metrics_host: Annotated[str, Field(pattern=HOST_NAME)] = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     store: StoreSizes = StoreSizes()
 
@@ -175,6 +158,11 @@ class HubConfig(Strict):
         """Return how much each stream may take, and how many servers keep it."""
         return replace(self.store.sizes(), replicas=_REPLICAS if self.cluster else 1)
 
+    @property
+    def server_disk(self) -> int:
+        """What each server of the cluster may take, in bytes; 0 where nobody said it."""
+        return self.server_disk_mib * _MIB
+
 
 @dataclass(frozen=True)
 class HubPlace:
@@ -206,6 +194,11 @@ class HubPlace:
     def next_authority_file(self) -> Path:
         """Certificate of the authority that shall take its place, until it has."""
         return self.folder / "ca-next.pem"
+
+    @property
+    def previous_authority_file(self) -> Path:
+        """Certificate of the authority before, until every server of a cluster shows the new."""
+        return self.folder / "ca-previous.pem"
 
     @property
     def attachments(self) -> Path:
@@ -334,6 +327,18 @@ class HubPlace:
         except OSError as error:
             raise BrokerError("no-hub", f"{self.authority_file} is missing") from error
 
+    def believed_pem(self) -> str:
+        """Return every authority whose certificates the hub's own processes and servers believe.
+
+        While one takes another's place the servers of a cluster change one by one: until then both.
+
+        Raises:
+            BrokerError: `no-hub`.
+        """
+        changing = (self.next_authority_file, self.previous_authority_file)
+        others = [file.read_text("ascii") for file in changing if file.exists()]
+        return "".join((self.authority_pem(), *others))
+
     def open_hub(self, passphrase: bytes) -> "HubSecrets":
         """Return what `hub run` holds.
 
@@ -393,7 +398,7 @@ class HubSecrets:
         place: HubPlace, config: HubConfig, account: SignKey, user: SignKey, name: str
     ) -> Credentials:
         jwt = user_jwt(account, user.public.raw, name, now=clock.now())
-        return Credentials(config.own_urls, place.authority_pem(), jwt, user, "_INBOX", name)
+        return Credentials(config.own_urls, place.believed_pem(), jwt, user, "_INBOX", name)
 
 
 @dataclass(frozen=True)
@@ -420,5 +425,5 @@ class GatewaySecrets:
     def credentials(self, place: HubPlace, config: HubConfig, name: str) -> Credentials:
         """Return those of a worker called `name`."""
         return Credentials(
-            config.own_urls, place.authority_pem(), self.jwt, self.user, "_INBOX", name
+            config.own_urls, place.believed_pem(), self.jwt, self.user, "_INBOX", name
         )

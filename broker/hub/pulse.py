@@ -12,6 +12,19 @@ from keys.directory.view import DirectoryView
 STALE_AFTER: Final = timedelta(minutes=1)  # six looks at the streams
 
 
+@dataclass(frozen=True)
+class ServerSeen:
+    """One server of a cluster.
+
+    Attributes:
+        up: Whether it answered with a certificate that is believed.
+        expires: When the certificate that it last showed runs out; None before it showed any.
+    """
+
+    up: bool
+    expires: datetime | None
+
+
 @dataclass
 class Pulse:
     """Written by the hub's tasks, read by whoever asks.
@@ -24,6 +37,7 @@ class Pulse:
         suspended: Members whose connection is cut.
         went_back: Streams that lost messages.
         clock_in_doubt: Whether nothing leaves by age, since the time cannot be explained.
+        servers: Of a cluster, each server by its name, as it was when last called.
     """
 
     link: Link | None = None
@@ -33,6 +47,7 @@ class Pulse:
     suspended: int = 0
     went_back: tuple[str, ...] = ()
     clock_in_doubt: bool = False
+    servers: Mapping[str, ServerSeen] = field(default_factory=dict)
 
     @property
     def connected(self) -> bool:

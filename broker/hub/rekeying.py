@@ -131,9 +131,17 @@ def take_up_authority(place: HubPlace, passphrase: bytes, document: HubDocument)
     if _NEXT_AUTHORITY in store.entries:
         entry = store.get(_NEXT_AUTHORITY, "pem")
         store.change({AUTHORITY: entry}, destroy=[_NEXT_AUTHORITY])
+    before = place.authority_pem().encode("ascii")
+    if before != certificate and not place.config().embedded:
+        write_private(place.previous_authority_file, before)  # its servers change one by one
     write_private(place.authority_file, certificate)
     place.next_authority_file.unlink()
     return True
+
+
+def forget_previous_authority(place: HubPlace) -> None:
+    """Believe the authority before no more, once every server of the cluster shows the new one."""
+    place.previous_authority_file.unlink(missing_ok=True)
 
 
 def give_up_next_authority(place: HubPlace, passphrase: bytes) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubConfig, HubPlace, HubSecrets
 from broker.hub.pulse import Pulse
 from broker.hub.queuewatch import QueueWatch
+from broker.hub.serverwatch import keep_looking
 from broker.hub.services import MemberServices
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.timekeeping import Timekeeper, shown_by_members, shown_by_witnesses
@@ -32,7 +33,7 @@ from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import Notice
-from broker.transport.streams import check_disk, stream_states, years_at
+from broker.transport.streams import check_disk, check_room, stream_states, years_at
 from keys.directory.repository import OnlineSigners
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.view import DirectoryView
@@ -102,6 +103,8 @@ class Hub:
         source = LatestDirectory(PublishedDirectory.at(self.place.home))
         await self._resign(source)
         self._suspensions = read_suspensions(self.place.suspensions_file)
+        if self.config.server_disk:
+            self._check_servers(self._read(source), now=clock.now())
         server = self._prepared_server(source, now=clock.now()) if self.config.embedded else None
         try:
             async with asyncio.TaskGroup() as group:
@@ -144,6 +147,7 @@ class Hub:
                 group.create_task(keep_running(command, worker=0, environment=self.environment))
             group.create_task(self._keep_signing(source))
             group.create_task(self._keep_remembering(queues, keeper))
+            group.create_task(keep_looking(place, config, self.pulse))
             group.create_task(_keep_sweeping(hub, keeper))
             group.create_task(attachments.sweep_for_ever(SWEEP_S))
             self._tell_ready()
@@ -156,6 +160,12 @@ class Hub:
         folders = (place.folder, self.place.attachments)
         check_disk(*folders, sizes=sizes, members=len(members), years=len(years_at(now)))
         return Server(place)
+
+    def _check_servers(self, view: DirectoryView, *, now: datetime) -> None:
+        """Return if each server of the cluster may take all that may be stored."""
+        sizes = replace(self.config.sizes(), attachments=0)  # those lie here, in no stream
+        needed = sizes.total(len(view.members()), len(years_at(now)))
+        check_room("each server's disk (server_disk_mib)", needed, self.config.server_disk)
 
     async def _guard(self, server: Server) -> None:
         """Start the server again whenever it ends."""

@@ -25,6 +25,7 @@ from keys.files import make_private_folder, write_private
 STOP_TIMEOUT_S: Final = 10.0
 GREETING_S: Final = 30  # for TLS and for whoever it is: two seconds are too few by satellite
 WRITE_DEADLINE: Final = "60s"  # a line that stalls for a while is slow, not dead
+AUTHORITY_FILE: Final = "ca.pem"  # of the routes of a cluster, in the folder of each of its servers
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,20 @@ class Routes:
         name: Of this server, and of no other.
         port: On which the others reach it.
         others: `host:port` of each, for the same purpose.
-        authority: PEM file of the authority that vouches for all of them.
+        disk: What it may take of its machine's disk, in bytes; 0 for what is free on this one.
     """
 
     name: str
     port: int
     others: tuple[str, ...]
-    authority: Path
+    disk: int = 0
 
     def settings(self, place: ServerPlace) -> dict[str, Any]:
         """Return what the server's configuration says of its cluster.
 
         Nothing is learnt by hearsay: who is in the cluster stands here, and in the certificates.
         """
+        certificate, key = _named(place, self)
         return {
             "name": "kentong",
             "listen": f"{place.host}:{self.port}",
@@ -83,9 +85,9 @@ class Routes:
             "no_advertise": True,
             "connect_retries": 120,
             "tls": {
-                "cert_file": str(place.certificate),
-                "key_file": str(place.key),
-                "ca_file": str(self.authority),
+                "cert_file": certificate,
+                "key_file": key,
+                "ca_file": AUTHORITY_FILE,
                 "verify": True,
                 "timeout": 5,
                 "min_version": "1.3",
@@ -103,6 +105,9 @@ def write_configuration(
 ) -> None:
     """Write the server's configuration, which is JSON, a subset of its own format.
 
+    One of a cluster is carried to a machine of its own: its paths are those of its folder, in
+    which it is started, wherever that lies.
+
     Args:
         place: Where.
         keys: Of the hub's operator and accounts.
@@ -116,6 +121,8 @@ def write_configuration(
     make_private_folder(place.folder)
     system = public_nkey("account", keys.system.public.raw)
     hub = public_nkey("account", keys.account.public.raw)
+    certificate, key = _named(place, routes)
+    folder, disk = (place.folder, 0) if routes is None else (Path(), routes.disk)
     settings: dict[str, Any] = {
         "listen": f"{place.host}:{place.port}",
         "server_name": "kentong-hub" if routes is None else routes.name,
@@ -123,7 +130,7 @@ def write_configuration(
         "system_account": system,
         "resolver": {
             "type": "full",
-            "dir": str(place.folder / "accounts"),
+            "dir": str(folder / "accounts"),
             "allow_delete": True,
             "interval": "10s",
         },
@@ -132,19 +139,19 @@ def write_configuration(
             hub: hub_account_jwt(keys, members, now=now),
         },
         "tls": {
-            "cert_file": str(place.certificate),
-            "key_file": str(place.key),
+            "cert_file": certificate,
+            "key_file": key,
             "min_version": "1.3",
             "timeout": GREETING_S,
         },
-        "log_file": str(place.folder / "nats-server.log"),
+        "log_file": str(folder / "nats-server.log"),
         "logfile_size_limit": 16 * 1024 * 1024,
         "logfile_max_num": 4,
         # An acknowledgement must mean that it is on the disk.
         "jetstream": {
-            "store_dir": str(place.store),
+            "store_dir": str(folder / place.store.name),
             "sync_interval": "always",
-            "max_file_store": room_for(place.folder),
+            "max_file_store": disk or room_for(place.folder),
             "max_memory_store": 64 * 1024 * 1024,
         },
         "max_payload": MAX_PAYLOAD_BYTES,
@@ -154,6 +161,13 @@ def write_configuration(
     if routes is not None:
         settings["cluster"] = routes.settings(place)
     write_private(place.configuration, json.dumps(settings, indent=1).encode())
+
+
+def _named(place: ServerPlace, routes: Routes | None) -> tuple[str, str]:
+    """Return how the configuration calls certificate and key."""
+    if routes is None:
+        return str(place.certificate), str(place.key)
+    return place.certificate.name, place.key.name
 
 
 def binary() -> Path:
@@ -202,11 +216,12 @@ class Server:
         Raises:
             BrokerError: `no-nats-server`.
         """
-        command = launched(
-            str(binary()), "-c", str(self.place.configuration), lock=self.place.folder / ".lock"
-        )
+        folder = self.place.folder.absolute()
+        configuration = str(self.place.configuration.absolute())
+        command = launched(str(binary()), "-c", configuration, lock=folder / ".lock")
         self._child = await asyncio.create_subprocess_exec(
             *command,
+            cwd=folder,
             stdout=asyncio.subprocess.DEVNULL,  # it writes its own log
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone

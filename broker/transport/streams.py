@@ -96,11 +96,19 @@ def check_disk(*folders: Path, sizes: Sizes, members: int, years: int) -> None:
     Raises:
         BrokerError: `disk-too-small`, naming both sizes.
     """
-    needed, room = sizes.total(members, years), room_for(*folders)
+    check_room(str(folders[0]), sizes.total(members, years), room_for(*folders))
+
+
+def check_room(where: str, needed: int, room: int) -> None:
+    """Return if `needed` bytes go into `room`.
+
+    Raises:
+        BrokerError: `disk-too-small`, naming both sizes.
+    """
     if needed > room:
         raise BrokerError(
             "disk-too-small",
-            f"the hub may store {needed // _MIB} MiB and {folders[0]} has room for {room // _MIB}"
+            f"the hub may store {needed // _MIB} MiB and {where} has room for {room // _MIB}"
             " MiB: lower the sizes or give it a larger disk",
         )
 

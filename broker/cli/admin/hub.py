@@ -15,6 +15,7 @@ from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
 from broker.cli.admin.hub_backup import backup, restore
 from broker.cli.admin.hub_record import rekey_record
+from broker.cli.admin.hub_servers import server_config
 from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped
 from broker.cli.admin.secret import (
@@ -35,9 +36,10 @@ from broker.hub.broker_keys import (
     with_next_broker_keys,
 )
 from broker.hub.children import gateway_command, kentong_command
-from broker.hub.founding import init_hub, write_cluster, write_server
+from broker.hub.clusterserver import ClusterServer
+from broker.hub.founding import init_hub, write_cluster
 from broker.hub.measures import HubMeasures
-from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace, StoreSizes
+from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
 from broker.hub.rekeying import (
     give_up_next_authority,
     give_up_next_decision_key,
@@ -65,6 +67,7 @@ app.command()(status)
 app.command("rekey-record")(rekey_record)
 app.command()(backup)
 app.command()(restore)
+app.command("server-config")(server_config)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
 
 
@@ -84,6 +87,10 @@ def init(
         list[str] | None,
         typer.Option(help="NAME=HOST:PORT:CLUSTERPORT of one server; three times, or five."),
     ] = None,
+    disk_gib: Annotated[
+        int,
+        typer.Option(help="GiB for streams on each server's disk; 0: what is free here.", min=0),
+    ] = 0,
     gateways: Annotated[int, typer.Option(help="Gateway workers to run.", min=0, max=64)] = 1,
     metrics_port: Annotated[
         int, typer.Option(help="Port of this machine for monitoring.", min=0, max=65535)
@@ -96,7 +103,8 @@ def init(
     """Make the hub's keys, TLS authority and settings.
 
     Prints where the file is that the members then sign as region/hub.toml. With --cluster it also
-    writes a folder for each server, to be carried to its machine: nats-server -c nats.conf.
+    writes a folder for each server, to be carried to its machine and started in that folder:
+    nats-server -c nats.conf. See docs/runbook.md, "Three servers".
     With --pkcs11 the gateway decides under a key of a hardware token.
 
     Example: [bold]kentong hub init --name hub.example.int --host 0.0.0.0[/bold]
@@ -108,6 +116,7 @@ def init(
         names=tuple(name or ("localhost", "127.0.0.1")),
         nats_url=nats_url,
         cluster=tuple(_server(text) for text in cluster or ()),
+        server_disk_mib=disk_gib * 1024,
         gateways=gateways,
         metrics_port=metrics_port,
         store=SMALL if small else StoreSizes(),
@@ -125,7 +134,7 @@ def init(
         return
     screen.line(say("hub-made", "The hub is made in {folder}.", folder=place.folder), bold=True)
     for folder in folders:
-        text = "Carry {folder} to that server's machine, and start nats-server -c nats.conf there."
+        text = "Carry {folder} to its machine, and in it there start nats-server -c nats.conf."
         screen.line(say("hub-server-made", text, folder=folder))
     screen.line(
         say(
@@ -280,24 +289,6 @@ def _with_next_broker_keys(
     if again:
         give_up_next_broker_keys(place, secret)
     return with_next_broker_keys(place, place.config(), secret, hub)
-
-
-@app.command("server-config")
-def server_config(passphrase_file: PassphraseFile = None) -> None:
-    """Write the configuration of a NATS server of your own, to be used with --nats-url.
-
-    Of a cluster, it writes every server's anew, each with a new certificate.
-
-    Example: [bold]kentong hub server-config[/bold]
-    """
-    place, now = HubPlace(home()), clock.now()
-    config, secrets = place.config(), place.open_hub(passphrase(passphrase_file))
-    if config.cluster:
-        for folder in write_cluster(place, config, secrets, now=now):
-            screen.line(str(folder / "nats.conf"))
-        return
-    write_server(place, config, secrets, now=now)
-    screen.line(str(place.server(config).configuration))
 
 
 @app.command()

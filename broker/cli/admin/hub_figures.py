@@ -95,6 +95,12 @@ class HubFigures:
             (say("head-what", "what"), say("head-left", "time left")),
             tuple(_expiries(self)),
         )
+        if servers := self.by("kentong_hub_server_up", "server"):
+            yield Block(
+                say("hub-servers", "Servers"),
+                (say("head-server", "server"), say("head-answers", "answers")),
+                tuple((key[0], _up(value)) for key, value in sorted(servers.items())),
+            )
         silent = self.by("kentong_process_report_age_seconds", "process")
         yield Block(
             say("hub-processes", "Processes"),
@@ -112,6 +118,10 @@ class HubFigures:
             (text, f"{value:.0f}") for text, name in rows if (value := self.one(name)) == value
         )
         return Block(say("hub-log", "Log"), ("", ""), shown)
+
+
+def _up(value: float) -> str:
+    return say("server-up", "yes") if value else say("server-away", "NO")
 
 
 def _place(entry: tuple[tuple[str, str], int]) -> tuple[int, str]:

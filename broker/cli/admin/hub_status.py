@@ -121,6 +121,7 @@ class _Found:
             certificates_left_s=_named(
                 figures, "kentong_hub_certificate_expires_in_seconds", "certificate"
             ),
+            servers_up=_named(figures, "kentong_hub_server_up", "server"),
             directory_roles_left_s=_named(
                 figures, "kentong_hub_directory_role_expires_in_seconds", "role"
             ),

@@ -173,7 +173,7 @@ def run(
     secrets = place.open_sequencer(given)
     credentials = Credentials(
         hub.config().own_urls,
-        hub.authority_pem(),
+        hub.believed_pem(),
         secrets.jwt,
         secrets.user,
         "_INBOX",

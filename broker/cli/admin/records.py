@@ -50,7 +50,7 @@ def openings(
     since_s = 0 if since is None else int(since.replace(tzinfo=UTC).timestamp())
     hub, place = HubPlace(home()), LedgerPlace(home())
     credentials = place.open_sequencer(passphrase(passphrase_file)).credentials(
-        hub.config().own_urls, hub.authority_pem()
+        hub.config().own_urls, hub.believed_pem()
     )
     make_private_folder(out)
     for path in sorted(place.erasures.glob("*.erasure")):

@@ -12,8 +12,9 @@ from broker import clock
 from broker.api.tokens import Scope, TokenBook
 from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
+from broker.hub.clusterserver import ClusterServer
 from broker.hub.founding import init_hub, write_cluster
-from broker.hub.place import SMALL, ClusterServer, HubConfig, HubPlace
+from broker.hub.place import SMALL, HubConfig, HubPlace
 from broker.ledger.place import LedgerConfig
 from keys.directory.founding import Founder, found_region
 from keys.files import make_private_folder, write_private
