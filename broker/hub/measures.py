@@ -100,6 +100,11 @@ class HubMeasures:
         for name, seen in pulse.servers.items():
             servers.add_metric([name], float(seen.up))
         yield servers
+        yield _gauge(
+            "kentong_hub_streams_behind",
+            "Streams that not every server of the cluster holds in full",
+            sum(state.behind > 0 for state in pulse.streams.values()),
+        )
         with suppress(OSError):
             free = shutil.disk_usage(self.place.folder).free
             yield _gauge("kentong_hub_disk_free_bytes", "Free bytes on the hub's disk", free)

@@ -163,6 +163,7 @@ class StreamState:
         size_bytes: What they take.
         max_bytes: What they may take.
         oldest: When the server took the oldest, as it writes it; empty if it holds none.
+        behind: Servers of a cluster that do not hold all of it at this moment.
     """
 
     created: str
@@ -172,6 +173,7 @@ class StreamState:
     size_bytes: int = 0
     max_bytes: int = 0
     oldest: str = ""
+    behind: int = 0
 
     @property
     def gone(self) -> int:
@@ -190,6 +192,7 @@ class StreamState:
             state["bytes"],
             stream["config"]["max_bytes"],
             state["first_ts"] if state["messages"] else "",
+            _behind(stream.get("cluster") or {}),
         )
 
 
@@ -239,6 +242,10 @@ async def erase_message(link: Link, stream: str, seq: int) -> None:
         TransportError: The server refused, or did not answer.
     """
     await link.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": False})
+
+
+def _behind(cluster: Mapping[str, Any]) -> int:
+    return sum(not each.get("current") for each in cluster.get("replicas") or ())
 
 
 def _after(found: Sequence[Stored]) -> int:

@@ -1,8 +1,8 @@
 """The few words of Go's templates that our chart uses, so that it renders where no helm is.
 
 `{{ .A.b }}`, `{{ $.A.b }}`, `{{ $x.b }}`, `{{ $x }}`; lines with `{{- if .A.b }}`,
-`{{- if $x.b }}`, `{{- range $key, $value := .A.b }}` and `{{- end }}`. Anything else is refused:
-the chart then says more than this can check.
+`{{- if $x.b }}`, `{{- if not .A.b }}`, `{{- range $key, $value := .A.b }}` and `{{- end }}`.
+Anything else is refused: the chart then says more than this can check.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 _VALUE = re.compile(r"\{\{ (\$\w*)?((?:\.\w+)*) \}\}")
 _RANGE = re.compile(r"\{\{- range (\$\w+), (\$\w+) := ((?:\.\w+)+) \}\}")
-_IF = re.compile(r"\{\{- if (\$\w*)?((?:\.\w+)+) \}\}")
+_IF = re.compile(r"\{\{- if (not )?(\$\w*)?((?:\.\w+)+) \}\}")
 _END = "{{- end }}"
 
 
@@ -37,7 +37,7 @@ def _lines(lines: list[str], scope: Mapping[str, Any]) -> Iterator[str]:
 
 def _block(head: str, body: list[str], scope: Mapping[str, Any]) -> Iterator[str]:
     if found := _IF.fullmatch(head):
-        if _value(found[1], found[2], scope):
+        if bool(_value(found[2], found[3], scope)) != bool(found[1]):
             yield from _lines(body, scope)
         return
     found = _RANGE.fullmatch(head)

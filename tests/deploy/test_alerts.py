@@ -18,7 +18,9 @@ from tests.deploy.programs import DEPLOY, program, ran
 from tests.support.monitoring import of_hub, of_node
 from tests.support.processes import running_region, warning
 
-RULES = DEPLOY / "alerts" / "kentong.yml"
+ALERTS = DEPLOY / "alerts"
+RULES = {name: ALERTS / f"kentong-{name}.yml" for name in ("hub", "node")}
+OF_HUB = ("kentong_hub_", "kentong_log_", "kentong_gateway_", "kentong_process_")
 DASHBOARD = DEPLOY / "dashboards" / "kentong.json"
 PROMTOOL = "apt-get install prometheus"
 NAME = re.compile(r"\bkentong_[a-z_]+")
@@ -27,6 +29,30 @@ SUFFIXES = {
     "histogram": ("_bucket", "_count", "_sum"),
     "gauge": ("",),
 }
+# What a label may say: members, kinds, codes and names of our own parts, never a text or an id.
+LABELS = {
+    "alarm",
+    "certificate",
+    "code",
+    "le",
+    "member",
+    "method",
+    "outcome",
+    "part",
+    "process",
+    "queue",
+    "role",
+    "route",
+    "server",
+    "state",
+    "status",
+    "traffic",
+    "verdict",
+    "what",
+    "where",
+}
+VALUE = re.compile(r"[/+A-Za-z0-9][A-Za-z0-9_.:/{}-]{0,47}|\+Inf|")
+ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}")
 UNITS = ("_seconds", "_bytes", "_total", "_leaves", "_messages", "_records")
 # What is counted in itself: things with a name, or 0 and 1.
 BARE = {
@@ -34,6 +60,8 @@ BARE = {
     "kentong_hub_clock_in_doubt",
     "kentong_hub_connected",
     "kentong_hub_members",
+    "kentong_hub_server_up",
+    "kentong_hub_streams_behind",
     "kentong_hub_streams_went_back",
     "kentong_hub_suspended",
     "kentong_log_signer_up",
@@ -51,9 +79,13 @@ BARE = {
 }
 
 
-def rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+def rules_of(path: Path) -> list[dict[str, Any]]:
+    groups = yaml.safe_load(path.read_text("utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for path in RULES.values() for rule in rules_of(path)]
 
 
 def queries() -> list[str]:
@@ -116,6 +148,9 @@ async def test_every_metric_named_is_shown_with_help_and_unit(tmp_path: Path) ->
         assert value(hub, "kentong_hub_certificate_expires_in_seconds", certificate="server") > 0
         node = families((await of_node(region, "SG", "/metrics")).text)
     shown = [each for each in (*hub, *node) if not each.name.endswith("_created")]
+    labels = {label for each in shown for sample in each.samples for label in sample.labels.items()}
+    assert {name for name, _ in labels} <= LABELS
+    assert [label for label in labels if not VALUE.fullmatch(label[1]) or ID.search(label[1])] == []
     named = {each.name + suffix for each in shown for suffix in SUFFIXES[each.type]}
     assert names_in([rule["expr"] for rule in rules()] + queries()) <= named
     assert all(each.documentation for each in shown)
@@ -154,11 +189,22 @@ def test_the_dashboard_names_its_source_and_has_no_two_panels_in_one_place() -> 
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
-def test_prometheus_takes_the_rules_and_their_tests_hold() -> None:
+def test_a_ministry_and_the_secretariat_each_have_a_file_of_their_own() -> None:
+    for site, path in RULES.items():
+        for rule in rules_of(path):
+            for name in NAME.findall(rule["expr"]):
+                assert name.startswith(OF_HUB) == (site == "hub"), rule["alert"]
+            jobs = re.findall(r'job="([\w-]+)"', rule["expr"])
+            assert set(jobs) <= {f"kentong-{site}"}, rule["alert"]
+            assert "absent(" not in rule["expr"] or jobs, rule["alert"]
+
+
+@pytest.mark.parametrize("site", RULES)
+def test_prometheus_takes_the_rules_and_their_tests_hold(site: str) -> None:
     promtool = program("promtool", how=PROMTOOL)
-    code, said = ran([promtool, "check", "rules", str(RULES)])
+    code, said = ran([promtool, "check", "rules", str(RULES[site])])
     assert code == 0, said
-    code, said = ran([promtool, "test", "rules", "kentong_test.yml"], folder=RULES.parent)
+    code, said = ran([promtool, "test", "rules", f"kentong-{site}_test.yml"], folder=ALERTS)
     assert code == 0, said
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.cli.demo.region import LOG2N, DemoRegion, found
+from broker.cli.demo.region import LOG2N, found
 from broker.store.postgresql import CREDENTIAL
 from tests.deploy.programs import DEPLOY, program, ran
 
@@ -84,8 +84,9 @@ def test_compose_confines_each_process_and_names_only_files_for_secrets() -> Non
         for secret in service["secrets"]:
             assert secret["target"] == "passphrase"
             assert whole["secrets"][secret["source"]]["file"].startswith("./secrets/")
-        for volume in service["volumes"]:
-            assert volume.split(":")[0] in whole["volumes"]
+        own, exchange = service["volumes"]
+        assert own.split(":")[0] in whole["volumes"]
+        assert exchange == "./exchange:/exchange"
 
 
 def test_composes_database_has_no_network_and_its_password_is_a_file() -> None:
@@ -110,7 +111,7 @@ async def test_what_compose_starts_runs_and_its_health_check_says_so(tmp_path: P
     try:
         for name, service in services().items():
             assert not await healthy(homes[name])
-            running.append(await started(region, homes[name], service["command"]))
+            running.append(await started(homes[name], service["command"], region.passphrase))
         for home in homes.values():
             async with asyncio.timeout(100):
                 while not await healthy(home):  # noqa: ASYNC110 - another process
@@ -122,12 +123,12 @@ async def test_what_compose_starts_runs_and_its_health_check_says_so(tmp_path: P
                 assert await process.wait() == 0
 
 
-async def started(region: DemoRegion, home: Path, command: list[str]) -> asyncio.subprocess.Process:
+async def started(home: Path, command: list[str], passphrase: bytes) -> asyncio.subprocess.Process:
     """As the image's entry point would, the passphrase handed over as compose does."""
     credentials = home.parent / f"secrets-{home.name}"
     credentials.mkdir(mode=0o755)
     secret = credentials / "passphrase"
-    secret.write_bytes(region.passphrase)
+    secret.write_bytes(passphrase)
     secret.chmod(0o400)
     return await asyncio.create_subprocess_exec(
         sys.executable,

@@ -93,6 +93,31 @@ def test_hub_and_nodes_are_installed_apart(hub: bool, nodes: int) -> None:  # no
     assert names == [f"{RELEASE}-hub"] * hub + expected
 
 
+def test_for_a_ceremony_nothing_of_ours_runs_and_nothing_ends_the_pod() -> None:
+    chosen = values()
+    chosen["ceremony"] = True
+    assert len(containers(chosen)) == 2
+    for usual, each in zip(containers(values()), containers(chosen), strict=True):
+        assert "command" not in usual
+        assert each["command"] == ["sh", "-c", "exec sleep infinity"]  # takes no notice of `args`
+        assert not {"livenessProbe", "readinessProbe"} & set(each)
+        for part in ("volumeMounts", "securityContext", "env"):
+            assert each[part] == usual[part]
+
+
+def test_metrics_are_shown_to_the_namespace_that_is_named() -> None:
+    chosen = values()
+    for namespace in ("", "observability"):
+        chosen["monitoring"]["namespace"] = namespace
+        policies = [each for each in rendered(chosen) if each["kind"] == "NetworkPolicy"]
+        assert len(policies) == 2
+        for policy in policies:
+            (source,) = policy["spec"]["ingress"][1]["from"]
+            assert source["podSelector"] == {"matchLabels": {"app": "prometheus"}}
+            of = {"matchLabels": {"kubernetes.io/metadata.name": namespace}} if namespace else None
+            assert source.get("namespaceSelector") == of
+
+
 def test_helm_takes_the_chart_and_renders_the_same() -> None:
     helm = program("helm", how=HELM)
     code, said = ran([helm, "lint", "--strict", str(CHART)])

@@ -25,18 +25,25 @@ TEXT = page("runbook.md")
 LINES = shell_lines(TEXT)
 OURS = [line for line in LINES if "kentong" in shlex.split(line)[0].rsplit("/", 1)[-1]]
 OTHERS = {
+    "chown",
     "createdb",
     "date",
     "createuser",
     "curl",
+    "docker",
+    "helm",
     "install",
     "journalctl",
+    "kubectl",
     "pg_dump",
     "pg_restore",
     "python",
     "python3",
+    "rm",
     "systemctl",
     "systemd-analyze",
+    "systemd-ask-password",
+    "tar",
     "useradd",
 }
 
@@ -61,6 +68,18 @@ def test_each_command_parses_as_it_stands(line: str) -> None:
     assert not context.args
 
 
+@pytest.mark.parametrize(
+    "words", [words for words in map(shlex.split, LINES) if "kubectl" in words and "--" in words]
+)
+def test_each_command_in_a_pod_parses_as_it_stands(words: list[str]) -> None:
+    inner = words[words.index("--") + 1 :]
+    if inner[0] == "kentong":
+        command, rest = command_of(inner[1:])
+        assert not command.make_context(" ".join(inner), rest).args
+    else:
+        assert inner[0] in {"chmod", "install"}
+
+
 def test_every_other_program_is_one_that_the_system_has() -> None:
     programs = {shlex.split(line)[0].rsplit("/", 1)[-1] for line in LINES if line not in OURS}
     assert programs == OTHERS
@@ -77,10 +96,11 @@ def test_every_test_file_and_link_exists() -> None:
 
 
 def test_each_alert_leads_to_a_chapter() -> None:
-    rules = yaml.safe_load((ROOT / "deploy" / "alerts" / "kentong.yml").read_text("utf-8"))
+    files = [ROOT / "deploy" / "alerts" / f"kentong-{site}.yml" for site in ("hub", "node")]
     leads = {
         rule["annotations"]["runbook"].removeprefix("docs/runbook.md#")
-        for group in rules["groups"]
+        for file in files
+        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
         for rule in group["rules"]
     }
     assert leads <= anchors(TEXT)

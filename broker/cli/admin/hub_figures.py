@@ -96,10 +96,14 @@ class HubFigures:
             tuple(_expiries(self)),
         )
         if servers := self.by("kentong_hub_server_up", "server"):
+            behind = say("servers-behind", "streams that not every server holds in full")
             yield Block(
                 say("hub-servers", "Servers"),
                 (say("head-server", "server"), say("head-answers", "answers")),
-                tuple((key[0], _up(value)) for key, value in sorted(servers.items())),
+                (
+                    *((key[0], _up(value)) for key, value in sorted(servers.items())),
+                    (behind, f"{self.one('kentong_hub_streams_behind'):.0f}"),
+                ),
             )
         silent = self.by("kentong_process_report_age_seconds", "process")
         yield Block(

@@ -122,6 +122,7 @@ class _Found:
                 figures, "kentong_hub_certificate_expires_in_seconds", "certificate"
             ),
             servers_up=_named(figures, "kentong_hub_server_up", "server"),
+            streams_behind=_whole(figures, "kentong_hub_streams_behind"),
             directory_roles_left_s=_named(
                 figures, "kentong_hub_directory_role_expires_in_seconds", "role"
             ),
