@@ -17,7 +17,11 @@ def test_what_a_gateway_opens_holds_no_key_of_the_log_or_the_hub(tmp_path: Path)
     init_hub(tmp_path, PASSPHRASE, hub.HubConfig(), now=clock.now(), log2n=LOG2N)
     found_log(tmp_path, PASSPHRASE, ledger.LedgerConfig(origin="log.example/keys"), log2n=LOG2N)
     held = {
-        file.stem: set(KeyStore.open(file, PASSPHRASE).entries)
+        file.stem: {
+            name
+            for name in KeyStore.open(file, PASSPHRASE).entries
+            if not name.startswith("record/")  # seals what the hub keeps, for all who read it there
+        }
         for file in tmp_path.rglob("*.keystore")
     }
     assert held == {
