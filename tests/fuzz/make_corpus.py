@@ -219,7 +219,7 @@ def of_wire() -> Samples:
     yield "service", canonical.encode({"suspended": [["MY", "a reason", 1, 2]]})
     yield "manifests", encode_manifests((Manifest("a.pdf", "application/pdf", 9, bytes(32)),))
     yield "chunks-head", Head(("MY", "VN"), (4, 1), kept.NOW, ("MY",)).to_bytes()
-    yield "offset", canonical.encode({"offset": 0})
+    yield from (("offset", canonical.encode({"offset": each})) for each in (0, 21))
 
 
 def of_answers() -> Samples:

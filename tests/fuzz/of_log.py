@@ -116,12 +116,12 @@ def rebuilt(raw: bytes) -> object:
     return is_rebuilt(raw)
 
 
-@cache
 def _signer() -> Signer:
+    """One that has signed nothing yet: what was asked before must not decide what is reached."""
     key = NoteSigner(ORIGIN, SignatureType.ED25519, bytes(32))
-    return Signer.create(
-        folder() / "signing.json", ORIGIN, lambda each: each.signed([key.sign(each.to_text())])
-    )
+    path = folder() / "signing.json"
+    path.unlink(missing_ok=True)
+    return Signer.create(path, ORIGIN, lambda each: each.signed([key.sign(each.to_text())]))
 
 
 def signer_call(raw: bytes) -> bytes:
