@@ -19,6 +19,7 @@ from broker.carry.form import Header, Record, To, What, Writer
 from broker.carry.place import Asked
 from broker.client.profiles import Profiles
 from broker.envelope.decision import parse_delivery
+from broker.envelope.delivered import open_stanza
 from broker.envelope.padding import pack
 from broker.gateway.notices import seal_notice
 from broker.hub.chunkstore import Head
@@ -66,6 +67,7 @@ from tests.envelope import test_vectors as kept
 from tests.fuzz.of_carry import header_again, record_again
 from tests.fuzz.of_desk import COLUMNS, PROFILE, ROW
 from tests.fuzz.of_directory import PASSPHRASE
+from tests.fuzz.of_wire import opened
 from tests.fuzz.parser import CORPUS
 from tests.support.alerts import every_alert
 from tests.support.directory import found
@@ -204,6 +206,8 @@ def of_wire() -> Samples:
         each for each in kept.KEPT["vectors"] if each["form"] == "delivery" and "raw" in each
     )
     delivery = parse_delivery(bytes.fromhex(good["raw"]))
+    found, keys = opened()
+    yield "stanza", b"".join(open_stanza(found, found.slot.recipient, keys))
     yield "label", delivery.delivered.frame.label_bytes
     yield "canonical", delivery.delivered.frame.label_bytes
     yield "header", DECISION.header_bytes

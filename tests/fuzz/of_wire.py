@@ -1,16 +1,23 @@
 """Parsers of what travels between members and hub: envelopes, decisions, receipts, controls."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 
 from broker.admission.judge import Arrival, Situation, read
 from broker.envelope import padding, wire
 from broker.envelope.decision import Delivery, decision_in, parse_delivery
-from broker.envelope.delivered import Delivered, parse_delivered
+from broker.envelope.delivered import Delivered, open_stanza, parse_delivered
+from broker.envelope.errors import EnvelopeError
+from broker.envelope.signed import stanza_info
 from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
 from broker.hub.chunkstore import parse_head
 from broker.transport.services import piece_for, read_fields
+from keys.kid import kid_of
+from keys.primitives.sealing import OpenKey
 from schemas import canonical
 from schemas.attachment import decode_manifests, encode_manifests
 from schemas.content import encode_alert, parse_content, read_alert
@@ -53,6 +60,33 @@ def situation() -> Situation:
 
 def arrived(raw: bytes) -> object:
     return read(Arrival(raw, "SG", "urgent", ID), situation())
+
+
+@cache
+def opened() -> tuple[Delivered, Mapping[bytes, OpenKey]]:
+    """A kept copy for SG, and what opens it."""
+    from tests.envelope import test_vectors as kept  # noqa: PLC0415 - it makes keys
+
+    good = next(
+        bytes.fromhex(each["raw"])
+        for each in kept.KEPT["vectors"]
+        if each["form"] == "delivered" and not each["code"]
+    )
+    found = parse_delivered(good)
+    key = kept.OPEN[found.slot.recipient]
+    return found, {kid_of(key.public.raw): key}
+
+
+def stanza(raw: bytes) -> object:
+    """What a recipient's node does with a stanza, and with what a hostile sender sealed in one."""
+    found, keys = opened()
+    (key,) = keys.values()
+    slot = found.slot
+    with suppress(EnvelopeError):
+        open_stanza(replace(found, stanza=raw), slot.recipient, keys)
+    info = stanza_info(found.frame.label_bytes, slot.recipient, slot.kid)
+    given = replace(found, stanza=key.public.seal(raw, info=info))
+    return open_stanza(given, slot.recipient, keys)
 
 
 _ENVELOPE = (
@@ -105,6 +139,12 @@ WIRE = (
         ("broker.envelope.decision.decision_in",),
         form="canonical",
         like="delivery",
+    ),
+    Parser(
+        "stanza",
+        stanza,
+        ("broker.envelope.delivered.open_stanza",),
+        wire=True,
     ),
     Parser(
         "arrival",
