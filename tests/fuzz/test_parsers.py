@@ -1,5 +1,7 @@
 """Whatever the bytes: a value, or one of our errors; and what is read is written the same way."""
 
+from collections.abc import Callable
+
 import msgpack
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -115,3 +117,15 @@ def test_altered_inputs_give_a_value_or_our_error(parser: Parser) -> None:
         parser.judge(raw)
 
     check()
+
+
+def by_choices(parser: Parser) -> Callable[[bytes], object]:
+    """The same check, of the input that some bytes choose among the altered ones."""
+
+    @bounded(parser)
+    @given(inputs(parser))
+    def check(raw: bytes) -> None:
+        parser.judge(raw)
+
+    chosen: Callable[[bytes], object] = check.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+    return chosen
