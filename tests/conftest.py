@@ -12,6 +12,9 @@ from broker.store.database import open_database
 from broker.store.tables import metadata
 from tests.support.databases import TEMPLATE, Databases, kept_in
 from tests.support.postgres import Postgres, installed, running_postgres
+from tests.support.unforgiven import pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]  # A hook, found here by its name.
 
 settings.register_profile(
     "fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
