@@ -1,5 +1,6 @@
 """A crash before any step of any writer leaves what was there, or what was to be; never a third."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from tests.faults.writers import WRITERS
 from tests.support.preload import compiled
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 KILLED = -9
+STEP = re.compile(r"^([0-9]+) (-?[0-9]+) (old|new)$", re.MULTILINE)
+TABLE = Path(__file__).parents[2] / "docs" / "crash-points.md"
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +33,18 @@ def test_it_holds_the_old_or_the_new_and_can_be_done_again(
         capture_output=True,
         check=False,
         text=True,
-        timeout=190,
+        timeout=590,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    steps = [line.split() for line in done.stdout.splitlines() if line[:1].isdigit()]
+    steps = STEP.findall(done.stdout)  # beside what the writers log
     *killed, last = [(int(ended), held) for _, ended, held in steps]
     assert last == (0, "new")
     assert {ended for ended, _ in killed} == {KILLED}
     held = [each for _, each in killed]
     assert held == sorted(held, reverse=True)  # "old" until one step, "new" from then on
     assert "old" in held
+
+
+def test_the_table_in_the_documentation_names_every_writer() -> None:
+    rows = re.findall(r"^\| ([^|]+?) +\|", TABLE.read_text("utf-8"), re.MULTILINE)
+    assert set(WRITERS) == set(rows) - {"writer", "---"}

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -39,6 +39,9 @@ from keys.keystore import FLOOR_LOG2N, Entry, KeyStore
 from keys.primitives.hashing import sha256
 from schemas.attachment import CHUNK_BYTES
 from schemas.desk import AttachmentRequest
+from tests.faults.carried_writers import CARRIED
+from tests.faults.received_writers import RECEIVED
+from tests.faults.writer import Writer, nothing
 from tests.support.directory import RealRegion
 from tests.support.directory import found as found_region
 from tests.support.nodes import lonely_node, request, sign
@@ -56,23 +59,6 @@ PROMISED = Head(("MY",), (2,), LATER)
 FILE = bytes([9]) * (CHUNK_BYTES + 5)
 ANNOUNCED = AttachmentRequest(name="a.bin", media_type="a/b", bytes=len(FILE), sha256=sha256(FILE))
 KEY = "0199a2b0-0000-7000-8000-000000000001"
-
-
-@dataclass(frozen=True)
-class Writer:
-    """How one kind of state is made, changed and looked at.
-
-    Attributes:
-        look: Whether the change is there; raises if what is there cannot be used.
-    """
-
-    prepare: Callable[[Path], None]
-    change: Callable[[Path], None]
-    look: Callable[[Path], bool]
-
-
-def _nothing(folder: Path) -> None:
-    """What is written there needs nothing to be there before."""
 
 
 # --- files ---
@@ -398,6 +384,42 @@ def _is_handed_over(folder: Path) -> bool:
     return asyncio.run(work())
 
 
+def _take_back(folder: Path) -> None:
+    async def work() -> None:
+        async with _node(folder) as node:
+            await node.withdraw_attachment("desk", UUID((folder / "upload").read_text()))
+
+    asyncio.run(work())
+
+
+def _is_taken_back(folder: Path) -> bool:
+    """A file that is gone leaves no chunk behind, at the latest after a start."""
+
+    async def work() -> bool:
+        async with _node(folder) as node:
+            await node.staging.tidy()
+            listed = (await node.attachments_waiting("desk")).items
+            assert len(listed) == len(node.staging.files.shelves())
+            assert all(each.next == 1 for each in listed)
+            return not listed
+
+    return asyncio.run(work())
+
+
+def _expire(folder: Path) -> None:
+    asyncio.run(_store_of(folder).expire(LATER))
+
+
+def _is_expired(folder: Path) -> bool:
+    """What is left of an envelope is whole, or it is nothing, at the latest after a start."""
+    store = _store_of(folder)
+    if store.head("SG", IDENT, now=NOW) is not None:
+        assert asyncio.run(store.chunk("SG", IDENT, 0, 0)) in {None, CHUNK}
+        return False
+    assert asyncio.run(store.chunk("SG", IDENT, 0, 0)) is None
+    return True
+
+
 WRITERS = {
     "a key added": Writer(
         _make_store, lambda folder: _store(folder).change({"new": ENTRY}), _has_new
@@ -418,21 +440,25 @@ WRITERS = {
         lambda folder: "to" in _draft(folder).answers,
     ),
     "a suspension": Writer(
-        _nothing,
+        nothing,
         _suspend,
         lambda folder: bool(read_suspensions(folder / "suspensions.json").entries),
     ),
     "the log's signature": Writer(_make_signer, _append, _has_signed),
-    "evidence": Writer(_nothing, _keep, _is_kept),
+    "evidence": Writer(nothing, _keep, _is_kept),
     "the published directory": Writer(_make_region, _publish, _is_published),
     "a node's directory": Writer(_make_reader, _read_on, _has_read),
     "a token": Writer(_make_database, _add_token, _has_token),
     "a queued alert": Writer(_make_node, _queue, _is_queued),
-    "a chunk": Writer(_nothing, _keep_chunk, _has_chunk),
-    "what was promised to the hub": Writer(_nothing, _promise, _is_promised),
+    "a chunk": Writer(nothing, _keep_chunk, _has_chunk),
+    "what was promised to the hub": Writer(nothing, _promise, _is_promised),
     "chunks that were taken": Writer(_make_kept, _take, _is_taken),
     "a file handed over": Writer(_make_upload, _hand_over, _is_handed_over),
+    "a file taken back": Writer(_make_upload, _take_back, _is_taken_back),
+    "chunks past their time": Writer(_make_kept, _expire, _is_expired),
     "a sealed alert": Writer(_make_queued, _seal, _is_sealed),
+    **RECEIVED,
+    **CARRIED,
 }
 
 
