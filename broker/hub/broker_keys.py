@@ -23,9 +23,9 @@ from broker.hub.place import (
     SYSTEM,
     SYSTEM_USER,
     USER,
-    HubConfig,
     HubPlace,
 )
+from broker.hub.settings import HubConfig
 from broker.transport.accounts import public_nkey, user_jwt_again
 from broker.transport.server import ServerPlace
 from keys.errors import KeyFileError

@@ -7,8 +7,9 @@ from typing import Final
 
 from broker.errors import BrokerError
 from broker.hub import place as names
-from broker.hub.place import HubConfig, HubPlace, HubSecrets
+from broker.hub.place import HubPlace, HubSecrets
 from broker.hub.recordkeys import new_entry
+from broker.hub.settings import HubConfig
 from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
 from broker.transport.server import AUTHORITY_FILE, Routes, write_configuration
 from keys.directory.toml_text import Table, hub_toml, toml

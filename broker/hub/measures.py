@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from broker.hub.place import HubConfig, HubPlace
+from broker.hub.place import HubPlace
 from broker.hub.pulse import Pulse
+from broker.hub.settings import HubConfig
 from broker.monitoring.joined import JoinedReports
 from broker.transport.streams import StreamState
 from keys.errors import KeyFileError

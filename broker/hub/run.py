@@ -18,11 +18,12 @@ from broker.hub.enrolment import Enrolment, wanted
 from broker.hub.erased import read_erased
 from broker.hub.founding import write_server
 from broker.hub.memory import read_memory, write_memory
-from broker.hub.place import HubConfig, HubPlace, HubSecrets
+from broker.hub.place import HubPlace, HubSecrets
 from broker.hub.pulse import Pulse
 from broker.hub.queuewatch import QueueWatch
 from broker.hub.serverwatch import keep_looking
 from broker.hub.services import MemberServices
+from broker.hub.settings import HubConfig
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.timekeeping import Timekeeper, shown_by_members, shown_by_witnesses
 from broker.hub.unread import UnreadSweep

@@ -9,8 +9,9 @@ from typing import Final
 
 from broker.errors import BrokerError
 from broker.hub.clusterserver import ClusterServer
-from broker.hub.place import HubConfig, HubPlace
+from broker.hub.place import HubPlace
 from broker.hub.pulse import Pulse, ServerSeen
+from broker.hub.settings import HubConfig
 from broker.logs import get_logger
 from broker.transport.greeting import shown_until
 

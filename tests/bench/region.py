@@ -15,7 +15,8 @@ from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
 from broker.cli.demo.region import LOG2N, desk_token, founder, officer_of, policies
 from broker.hub.founding import init_hub
-from broker.hub.place import GatewaySecrets, HubConfig, HubPlace, StoreSizes
+from broker.hub.place import GatewaySecrets, HubPlace
+from broker.hub.settings import HubConfig, StoreSizes
 from broker.ledger.place import LedgerConfig
 from keys.directory.founding import found_region
 from keys.directory.source import PublishedDirectory

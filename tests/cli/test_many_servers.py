@@ -4,7 +4,8 @@ import tomllib
 
 from broker.carry.place import FerryConfig
 from broker.cli.admin.node_place import NodeConfig
-from broker.hub.place import ClusterServer, HubConfig
+from broker.hub.clusterserver import ClusterServer
+from broker.hub.settings import HubConfig
 from keys.directory.toml_text import hub_toml, toml
 from schemas.directory import MAX_SERVER_URLS, HubDocument, parse_toml_document
 from tests.support.region import make_region

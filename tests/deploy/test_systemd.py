@@ -17,7 +17,7 @@ from broker.cli.admin.log import found_log
 from broker.cli.demo.region import LOG2N
 from broker.cli.main import build
 from broker.hub.founding import init_hub
-from broker.hub.place import HubConfig
+from broker.hub.settings import HubConfig
 from broker.ledger.place import LedgerConfig
 from broker.transport.server import ServerPlace, binary
 from tests.deploy.programs import DEPLOY, program, ran

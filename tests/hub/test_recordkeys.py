@@ -7,8 +7,9 @@ import pytest
 
 from broker import clock
 from broker.hub.founding import init_hub
-from broker.hub.place import GATEWAY_STORE, HUB_STORE, SMALL, HubConfig, HubPlace
+from broker.hub.place import GATEWAY_STORE, HUB_STORE, HubPlace
 from broker.hub.recordkeys import KEPT_FOR, RECORD, give_up, record_keys, rotate
+from broker.hub.settings import SMALL, HubConfig
 from broker.log.errors import LogError
 from broker.log.recordkeys import RecordKey
 from broker.transport.streams import AUDIT_AGE

@@ -19,8 +19,9 @@ from broker.errors import BrokerError
 from broker.hub.erased import Erasures
 from broker.hub.founding import init_hub, write_server
 from broker.hub.memory import StreamMemory, read_memory
-from broker.hub.place import SMALL, HubConfig, HubPlace
+from broker.hub.place import HubPlace
 from broker.hub.run import REMEMBER_S, Hub, Ready
+from broker.hub.settings import SMALL, HubConfig
 from broker.hub.suspensions import (
     LASTS,
     Suspension,

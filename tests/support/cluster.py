@@ -11,7 +11,8 @@ from broker import clock
 from broker.cli.admin.node_place import NodePlace
 from broker.cli.demo.region import DemoRegion, found
 from broker.hub.enrolment import Enrolment, wanted
-from broker.hub.place import HubConfig, HubPlace, HubSecrets
+from broker.hub.place import HubPlace, HubSecrets
+from broker.hub.settings import HubConfig
 from broker.hub.suspensions import Suspensions
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Unreachable

@@ -39,7 +39,7 @@ from broker.hub.children import gateway_command, kentong_command
 from broker.hub.clusterserver import ClusterServer
 from broker.hub.founding import init_hub, write_cluster
 from broker.hub.measures import HubMeasures
-from broker.hub.place import SMALL, HubConfig, HubPlace, StoreSizes
+from broker.hub.place import HubPlace
 from broker.hub.rekeying import (
     give_up_next_authority,
     give_up_next_decision_key,
@@ -48,6 +48,7 @@ from broker.hub.rekeying import (
     with_next_decision_key,
 )
 from broker.hub.run import Hub, Ready
+from broker.hub.settings import SMALL, HubConfig, StoreSizes
 from broker.hub.suspensions import Suspension, read_suspensions, write_suspensions
 from broker.ledger.place import LedgerPlace
 from broker.settings import home, settings

@@ -26,7 +26,8 @@ from broker.cli import progress, screen
 from broker.cli.admin.secret import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
-from broker.hub.place import HubConfig, HubPlace
+from broker.hub.place import HubPlace
+from broker.hub.settings import HubConfig
 from broker.ledger.place import LedgerPlace
 from broker.ledger.state import metadata
 from broker.settings import home

@@ -14,7 +14,8 @@ from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
 from broker.hub.clusterserver import ClusterServer
 from broker.hub.founding import init_hub, write_cluster
-from broker.hub.place import SMALL, HubConfig, HubPlace
+from broker.hub.place import HubPlace
+from broker.hub.settings import SMALL, HubConfig
 from broker.ledger.place import LedgerConfig
 from keys.directory.founding import Founder, found_region
 from keys.files import make_private_folder, write_private
