@@ -12,6 +12,7 @@ from broker.log.merkle import small_root
 from broker.store.archive import read_archive, write_archive
 from broker.store.tilefiles import TileFiles
 from broker.store.witnessed import WitnessedAt
+from schemas.moments import moment
 from tests.faults.writer import Writer, nothing
 from tests.support.region import NOW
 
@@ -87,7 +88,7 @@ def _note_done(folder: Path) -> None:
 def _ask(folder: Path) -> None:
     place = FerryPlace(folder)
     place.folder.mkdir(mode=0o700, exist_ok=True)
-    assert place.ask(HEADER, [DIGEST])
+    assert place.ask(HEADER, [DIGEST], now=moment(HEADER.made_ms))
 
 
 def _is_asked(folder: Path) -> bool:
