@@ -4,10 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from broker.log.errors import LogError
-from broker.log.leaf import SEQUENCER, ZERO, LeafKind, leaf_fields, signed_part
+from broker.log.leaf import (
+    BY_GATEWAYS,
+    BY_THE_LOG,
+    SEQUENCER,
+    ZERO,
+    LeafKind,
+    leaf_fields,
+    signed_part,
+)
 from broker.log.merkle import leaf_hash
 from broker.log.tiles import TILE_WIDTH, parse_bundle, tile_root
 from keys.errors import SignatureError
@@ -15,12 +23,6 @@ from keys.primitives.signing import VerifyKey
 
 Said: TypeAlias = tuple[int, int, int, str, int, int]
 """Of one leaf: index, kind, time_s, gateway, boot, seq. Plain, so that it travels quickly."""
-
-# What each may state. Whoever held either key could otherwise speak in the other's name.
-_BY_GATEWAYS: Final = frozenset(
-    {LeafKind.DECISION, LeafKind.EXERCISE, LeafKind.GATEWAY, LeafKind.VOID}
-)
-_BY_THE_LOG: Final = frozenset(LeafKind) - {LeafKind.DECISION, LeafKind.EXERCISE, LeafKind.GATEWAY}
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,9 @@ class _Keyring:
 
     def signer(self, kind: LeafKind, gateway: str, signature: bytes, message: bytes) -> _Signer:
         if gateway == SEQUENCER:
-            known = kind in _BY_THE_LOG and self._log.signed(SEQUENCER, signature, message)
+            known = kind in BY_THE_LOG and self._log.signed(SEQUENCER, signature, message)
             return _Signer.LOG if known else _Signer.NOBODY
-        if kind not in _BY_GATEWAYS:
+        if kind not in BY_GATEWAYS:
             return _Signer.NOBODY
         if self._gateways.signed(gateway, signature, message):
             return _Signer.GATEWAY

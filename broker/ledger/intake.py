@@ -11,6 +11,7 @@ from broker.ledger.state import Number
 from broker.log.audited import statement_in
 from broker.log.errors import LogError
 from broker.log.leaf import (
+    DECIDED,
     STREAM_BYTES,
     TIME_STEP_S,
     ZERO,
@@ -155,6 +156,8 @@ def entry_of(
             return None
         signed = statement_of(found.payload)
         if signed.statement.kind is LeafKind.ERASURE:
+            if signed.statement.gateway != SEQUENCER:
+                raise LogError("not-the-log", "only the log itself says what is erased")
             signed.verify(pen.key.public)
         else:
             verify(signed, keys, taken_at=found.at)
@@ -171,12 +174,15 @@ def statement_of(raw: bytes) -> SignedStatement:
         LogError: It has none.
     """
     try:
-        return statement_in(raw)
+        signed = statement_in(raw)
     except LogError:
         signed = parse_signed(raw)
         if signed.statement.kind not in _ALONE:
             raise LogError("bad-audited", "a decision without its decision") from None
         return signed
+    if signed.statement.kind not in DECIDED:
+        raise LogError("bad-audited", "beside a decision, what decides nothing")
+    return signed
 
 
 def verify(

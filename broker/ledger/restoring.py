@@ -16,13 +16,15 @@ from typing import Final
 
 from broker.ledger.commit import Committer, Entry, staged_notes
 from broker.ledger.errors import LedgerError
-from broker.ledger.state import Beside, Number
+from broker.ledger.intake import NOWHERE
+from broker.ledger.state import VOID_BY_LOG, Beside, Number
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
-from broker.log.leaf import parse_leaf
+from broker.log.leaf import LeafKind, parse_leaf
 from broker.log.merkle import Frontier, leaf_hash
 from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import TILE_WIDTH, Tile, bundles_of, parse_bundle
+from broker.store.lacking import Lacking
 from broker.store.tilefiles import CHECKPOINT, SEEN
 from keys.primitives.hashing import sha256
 
@@ -122,6 +124,7 @@ async def restore(committer: Committer, copy: ProvenCopy) -> tuple[int, int]:
     while size < len(entries):
         more = entries[size : size + GROWTH]
         size = (await committer.grow(size, more, {})).size
+    Lacking(committer.files.folder).forget()  # the witnesses are asked again before it grows on
     return locked.size, size
 
 
@@ -136,9 +139,11 @@ async def _stage_what_was_signed(
 
 def _entry(index: int, raw: bytes) -> Entry:
     try:
-        signed = parse_leaf(raw).signed
+        leaf = parse_leaf(raw)
     except LogError:  # it stands in the tree; nothing else will ever have this number
         return Entry(raw, Number("restored", 0, index))
+    signed = leaf.signed
     said = signed.statement
-    digest = sha256(signed.to_bytes()).hex()
+    by_log = said.kind is LeafKind.VOID and leaf.stream == NOWHERE  # it stood in no stream
+    digest = VOID_BY_LOG if by_log else sha256(signed.to_bytes()).hex()
     return Entry(raw, Number(said.gateway, said.boot, said.seq, digest))

@@ -63,6 +63,10 @@ class Standings:
     borrows: bool = False
     lacks: bool = False
 
+    def __post_init__(self) -> None:
+        """Remember over a restart that leaves are missing: the witnesses may be silent now."""
+        self.lacks = self.lacks or Lacking(self.files.folder).is_marked()
+
     def show(self, member: bytes, body: bytes) -> bytes:
         """Take the checkpoint that `member` cosigned last; an empty body says that there is none.
 

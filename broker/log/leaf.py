@@ -55,6 +55,12 @@ class LeafKind(IntEnum):
 Fields: TypeAlias = tuple[LeafKind, int, str, int, int, bytes, bytes, bytes, bytes, bytes]
 """The fields of a `Statement` in their order, and the signature."""
 
+DECIDED: Final = frozenset({LeafKind.DECISION, LeafKind.EXERCISE})
+"""Stand beside a decision, and nothing else does."""
+BY_GATEWAYS: Final = DECIDED | {LeafKind.GATEWAY, LeafKind.VOID}
+"""What a gateway may state, and under its own name alone."""
+BY_THE_LOG: Final = frozenset(LeafKind) - DECIDED - {LeafKind.GATEWAY}
+"""What the log's own key may state: else whoever held either key could speak as the other."""
 _KINDS: Final = {int(kind): kind for kind in LeafKind}  # quicker than asking the enumeration
 
 

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from broker.ledger.commit import Committer
+from broker.ledger.commit import Committer, Entry
 from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.place import LedgerConfig, LedgerPlace
 from broker.ledger.reading import READ_TOGETHER, Batch, checked
@@ -105,6 +105,7 @@ async def entered(part: Sequence[Stored]) -> Batch:
     rows = (SEALER.seal(2026, (each.subject for each in chunk)) for chunk in chunks)
     subjects = [row for row in rows if row is not None]
     read = {"AUDIT_2026": Position("then", part[-1].seq + 1)}
+    assert all(isinstance(each, Entry) for each in entries)  # each signature verified
     return Batch(entries, read, len(part), subjects)
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import msgpack
 
 from broker.ledger.sequencer import Cadence
+from broker.log.audited import SealedRecord
 from broker.log.leaf import LeafKind, Statement
+from broker.log.recordkeys import NAME_BYTES
 from broker.transport.message import Stored
 from keys.primitives.signing import SignKey
-from schemas import canonical
 
 KEY = SignKey(bytes(range(32)))
-DECISION = bytes(1200)  # the sequencer does not read it
+SEALED = bytes(2048 + 16)  # a decision as it lies there; the sequencer does not read it
 TOGETHER = Cadence().growth_leaves
 
 
@@ -54,7 +55,7 @@ def _write(folder: Path, count: int, start: int) -> None:
 
 def _message(seq: int) -> bytes:
     said = Statement(LeafKind.DECISION, 1_790_000_000, "gateway-1", 7, seq, c_body=bytes(32))
-    return canonical.encode([1, said.sign(KEY).to_bytes(), DECISION, b""])
+    return SealedRecord(said.sign(KEY), bytes(NAME_BYTES), SEALED).to_bytes()
 
 
 def _file(folder: Path, start: int) -> Path:
