@@ -6,6 +6,8 @@ does any other worker, where no such run comes: the hub may run fewer of them no
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,7 @@ from schemas.label import Strict
 TICK_S: Final = 10.0
 MAX_TICKS: Final = 64
 ABANDONED_AFTER_S: Final = 60.0  # without a tick; a worker that begins again is there sooner
+GIVES_UP_AFTER_S: Final = 45.0  # without a tick: sooner than others give its numbers back
 READ_TOGETHER: Final = 64
 _MAX_BYTES: Final = 1024 * 1024
 _log = get_logger()
@@ -60,8 +63,11 @@ class Boots:
     link: Link
     decider: Decider
     trail: record.AuditTrail
+    steady: Callable[[], float] = time.monotonic
     _earlier: tuple[Run, ...] = ()
     _ticks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
+    _since: float = 0.0  # From then on this worker was heard without a break.
+    _ticked: float = 0.0
 
     async def begin(self) -> None:
         """Write this run down before it takes a number; to be called once.
@@ -72,11 +78,27 @@ class Boots:
         """
         make_private_folder(self.path.parent)
         self._earlier = _read(self.path)
+        self._since = self._ticked = self.steady()
         await self._tick()
 
+    def check_heard(self) -> None:
+        """Return if others still hear of this run: else its open numbers may be void by now.
+
+        Raises:
+            BrokerError: `run-abandoned`: end the process, and begin another run.
+        """
+        if self.steady() - self._ticked > GIVES_UP_AFTER_S:
+            raise BrokerError("run-abandoned", "nobody has heard of this run for too long")
+
     async def run(self) -> None:
-        """Void what earlier runs left open, and keep this one's place, for ever."""
+        """Void what earlier runs left open, and keep this one's place, for ever.
+
+        Raises:
+            BrokerError: `run-abandoned`.
+        """
         while True:
+            await self.link.wait_connected()
+            self.check_heard()
             try:
                 await self._settle_abandoned()
                 for run in self._earlier:
@@ -101,10 +123,18 @@ class Boots:
         number, after = self._ticks[0]
         own = Run(boot=f"{self.decider.boot:016x}", low=number, after=after)
         runs = _Runs(runs=(*self._earlier, own))
+        self.check_heard()
         write_private(self.path, runs.model_dump_json(indent=1).encode())
+        self._ticked = self.steady()
 
     async def _settle_abandoned(self) -> None:
-        """Void what workers left open of whom nobody has heard for long, and forget them."""
+        """Void what workers left open of whom nobody has heard for long, and forget them.
+
+        Where the server was away for all of them, nobody was heard, and nobody is gone: so this
+        worker was itself heard without a break for as long.
+        """
+        if self._ticked - self._since < ABANDONED_AFTER_S:
+            return
         for path in sorted(self.path.parent.glob(f"*{self.path.suffix}")):
             heard_s = clock.now().timestamp() - path.stat().st_mtime
             if path == self.path or heard_s < ABANDONED_AFTER_S:

@@ -71,6 +71,7 @@ async def run_worker(
     counts = Counts()
     watch = AuditWatch(link, lambda: _log_key(directory), lost)
     await watch.look()
+    boots = None if runs is None else Boots(runs, link, decider, trail)
     worker = Worker(
         link,
         directory,
@@ -81,9 +82,9 @@ async def run_worker(
         Pace(quotas or Quotas()),
         lambda: watch.may_judge,
         counts,
+        check_heard=_always_heard if boots is None else boots.check_heard,
     )
     drain = HeldDrain(link, dispatcher, counts, clock_is_good)
-    boots = None if runs is None else Boots(runs, link, decider, trail)
     if boots is not None:
         await boots.begin()
     presence = Presence(link, decider, trail)
@@ -101,6 +102,10 @@ async def run_worker(
         group.create_task(drain.run())
         group.create_task(drain.run_expired())
         await _serve(group, worker, directory)
+
+
+def _always_heard() -> None:
+    """Return, for a worker that writes down no numbers: nobody gives them back."""
 
 
 async def _serve(group: asyncio.TaskGroup, worker: Worker, directory: DirectoryInForce) -> None:

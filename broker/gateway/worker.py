@@ -57,6 +57,7 @@ class Worker:
         trial: Used for what has failed several times before.
         pace: This worker's part of what a member may submit.
         may_judge: Whether the record of decisions is what it was; else everything is postponed.
+        check_heard: As `Boots.check_heard`; asked before a number is used.
     """
 
     link: Link
@@ -68,6 +69,7 @@ class Worker:
     pace: Pace = field(default_factory=Pace)
     may_judge: Callable[[], bool] = lambda: True
     counts: Counts = field(default_factory=Counts)
+    check_heard: Callable[[], None] = lambda: None
 
     async def run_lane(self, member: str, lane: Lane) -> None:
         """Serve one lane of one member for ever."""
@@ -321,8 +323,13 @@ class Worker:
             raise
 
     async def _stand_for_sure(self, subject: str, raw: bytes) -> bytes:
-        """Return what stands; the same bytes again are the one way to know what became of them."""
+        """Return what stands; the same bytes again are the one way to know what became of them.
+
+        Raises:
+            BrokerError: `run-abandoned`, or the server refused.
+        """
         while True:
+            self.check_heard()
             try:
                 return await self.trail.stand(subject, raw)
             except TransportError as error:

@@ -31,6 +31,7 @@ from keys.files import read_private, write_private
 from schemas.label import Moment, Strict, uuid7_time
 
 UNEXPLAINED: Final = timedelta(hours=1)  # far more than clocks drift, far less than mail lives
+DRIFT: Final = timedelta(seconds=20)  # a day: more than a clock that nobody sets right drifts
 AGREEING: Final = 2  # members whose clocks must show it: one alone may be wrong, or lie
 AHEAD_OF_ITS_RECORD: Final = timedelta(minutes=5)  # no id that a gateway let through is further
 _ID_AT: Final = 3  # audit.<year>.<member>.<id>
@@ -83,13 +84,23 @@ def read_time(path: Path) -> TimeKept | None:
         raise BrokerError("damaged", f"{path} is damaged") from None
 
 
-def believe(path: Path, read: Reading) -> TimeKept:
+def believe(path: Path, read: Reading, before: TimeKept | None = None) -> TimeKept:
     """Write down that this is the time, found so or said by an operator; return what was written.
+
+    Args:
+        path: Where to.
+        read: Both clocks.
+        before: What stood there, if the time follows from it within `UNEXPLAINED`: then what is
+            not explained is not taken over, or small jumps would add up to a large one.
 
     Raises:
         KeyFileError: It cannot be written.
     """
-    kept = TimeKept(at=read.now, boot=read.boot, elapsed_s=read.elapsed_s)
+    at = read.now
+    if before is not None and before.boot and before.boot == read.boot:
+        passed = timedelta(seconds=max(0.0, read.elapsed_s - before.elapsed_s))
+        at = min(at, before.at + passed + DRIFT * (passed / timedelta(days=1)))
+    kept = TimeKept(at=at, boot=read.boot, elapsed_s=read.elapsed_s)
     write_private(path, kept.model_dump_json(indent=1).encode())
     return kept
 
@@ -142,7 +153,8 @@ class Timekeeper:
                 _log.error("hub-clock", alarm="hub-clock")
             if kept.doubts(read, await self.shown()):
                 return
-        self._kept = believe(self.path, read)
+            kept = None  # explained by others' clocks
+        self._kept = believe(self.path, read, kept)
         self._in_doubt = False
         if before:
             _log.warning("hub-clock-believed")

@@ -156,9 +156,7 @@ def entry_of(
             return None
         signed = statement_of(found.payload)
         if signed.statement.kind is LeafKind.ERASURE:
-            if signed.statement.gateway != SEQUENCER:
-                raise LogError("not-the-log", "only the log itself says what is erased")
-            signed.verify(pen.key.public)
+            _verify_own(signed, pen)
         else:
             verify(signed, keys, taken_at=found.at)
     except LogError as error:
@@ -204,6 +202,12 @@ def verify(
             raise LogError("key-not-valid", "signed under a key that had ended")
         return
     raise LogError("bad-signature", "no gateway of this hub signed it")
+
+
+def _verify_own(signed: SignedStatement, pen: Witnessed) -> None:
+    if signed.statement.gateway != SEQUENCER:
+        raise LogError("not-the-log", "only the log itself says what is erased")
+    signed.verify(pen.key.public)
 
 
 def _entry(signed: SignedStatement, stream: bytes, seq: int) -> Entry:

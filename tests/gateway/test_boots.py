@@ -4,16 +4,21 @@ import asyncio
 import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from broker import clock
+from broker.admission.judge import Arrival
+from broker.admission.judgement import NotNow
 from broker.errors import BrokerError
-from broker.gateway.boots import ABANDONED_AFTER_S, Boots
+from broker.gateway.boots import ABANDONED_AFTER_S, GIVES_UP_AFTER_S, Boots
 from broker.gateway.decide import Decider
-from broker.gateway.record import AuditTrail
+from broker.gateway.directory import DirectoryInForce
+from broker.gateway.dispatch import Dispatcher
+from broker.gateway.record import AuditTrail, decided
+from broker.gateway.worker import Worker
 from broker.log.audited import parse_audited
 from broker.log.errors import LogError
 from broker.log.leaf import LeafKind, Statement, parse_signed
@@ -21,7 +26,7 @@ from broker.transport.link import Link
 from broker.transport.streams import stream_states
 from keys.files import make_private_folder, write_private
 from tests.support.envelopes import decide, make
-from tests.support.gateway import receipt, running_gateway, submit
+from tests.support.gateway import Source, nothing_to_try, receipt, running_gateway, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import TestRegion, make_region
 
@@ -51,6 +56,16 @@ async def send(hub: RunningHub, sg: Link, numbers: range) -> None:
     for number in numbers:
         await submit(sg, make(hub.region, ("MY",), tail=number + 1, counter=number + 1))
         await receipt(sg)
+
+
+@dataclass
+class Steady:
+    """A clock that cannot be set, which a test moves on."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 async def test_the_next_run_voids_what_the_last_one_left(tmp_path: Path) -> None:
@@ -137,10 +152,57 @@ async def test_what_a_worker_left_that_comes_no_more_is_voided_by_another(tmp_pa
             if name == "gw-3":
                 shutil.copy2(folder / "gw-1.json", path)
             os.utime(path, (at, at))
-        boots = Boots(folder / "gw-2.json", own, replace(other, gateway="gw-2"), AuditTrail(own))
+        steady = Steady()
+        two = replace(other, gateway="gw-2")
+        boots = Boots(folder / "gw-2.json", own, two, AuditTrail(own), steady)
         await boots.begin()
+        await boots._settle_abandoned()  # the server may have been away for all of them
+        assert all(said.kind is not LeafKind.VOID for said in await statements(own))
+        for _ in range(2):
+            steady.now_s += GIVES_UP_AFTER_S - 1
+            await boots._tick()
         await boots._settle_abandoned()
         (voided,) = [said for said in await statements(own) if said.kind is LeafKind.VOID]
         assert (voided.gateway, voided.boot, voided.seq) == ("gw-1", killed.boot, 1)
         there = sorted(path.name for path in await asyncio.to_thread(lambda: [*folder.iterdir()]))
         assert there == ["gw-2.json", "gw-3.json"]  # who was heard of a moment ago lives
+
+
+async def test_a_run_that_nobody_heard_of_for_long_uses_no_number_any_more(tmp_path: Path) -> None:
+    """By then others may have given back what it had in hand."""
+    region = make_region(("SG", "MY"), now=clock.now())
+    decider, steady = decider_of(region), Steady()
+    async with running_hub(region, tmp_path / "hub") as hub, hub.hub_link() as own:
+        await own.wait_connected(BOUND_S)
+        trail = AuditTrail(own)
+        boots = Boots(tmp_path / "runs" / "gw-1.json", own, decider, trail, steady)
+        await boots.begin()
+        steady.now_s += GIVES_UP_AFTER_S
+        await boots._tick()
+        boots.check_heard()
+        steady.now_s += GIVES_UP_AFTER_S + 1
+        kept = boots.path.read_bytes()
+        for work in (boots.run, boots._tick):
+            with pytest.raises(BrokerError) as caught:
+                await work()
+            assert caught.value.code == "run-abandoned"
+        assert boots.path.read_bytes() == kept
+        assert GIVES_UP_AFTER_S < ABANDONED_AFTER_S
+        directory = DirectoryInForce.read(Source(region.view))
+        dispatcher = Dispatcher(own, trail, decider.kid, decider.key, decider.records)
+        worker = Worker(
+            own,
+            directory,
+            decider,
+            trail,
+            dispatcher,
+            nothing_to_try,
+            check_heard=boots.check_heard,
+        )
+        made = make(region, ("MY",))
+        arrival = Arrival(made.sealed.raw, "SG", "normal", str(made.label.id))
+        judgement = await worker._judge(arrival, clock.now())
+        assert not isinstance(judgement, NotNow)
+        with pytest.raises(BrokerError, match="nobody has heard"):
+            await worker._decide(arrival, judgement, clock.now())
+        assert await own.get_last(f"AUDIT_{clock.now().year}", decided("SG", made.label.id)) is None

@@ -13,6 +13,7 @@ from broker import clock
 from broker.clock import Reading
 from broker.errors import BrokerError
 from broker.hub.timekeeping import (
+    DRIFT,
     UNEXPLAINED,
     Timekeeper,
     TimeKept,
@@ -108,6 +109,34 @@ async def test_looking_again_makes_a_wrong_time_no_truer(tmp_path: Path) -> None
     again = Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read)
     await again.look()
     assert not again.is_good()
+
+
+async def test_small_jumps_do_not_add_up_to_a_large_one(tmp_path: Path) -> None:
+    clocks = Clocks()
+    keeper = Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read)
+    await keeper.look()
+    clocks.ahead = UNEXPLAINED - LITTLE
+    clocks.elapsed += timedelta(seconds=10)
+    await keeper.look()
+    assert keeper.is_good()
+    clocks.ahead += UNEXPLAINED
+    clocks.elapsed += timedelta(seconds=10)
+    assert not keeper.is_good()
+    await keeper.look()
+    assert not keeper.is_good()
+    assert clocks.asked == 1
+
+
+async def test_a_clock_that_drifts_is_followed(tmp_path: Path) -> None:
+    clocks = Clocks()
+    keeper = Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read)
+    await keeper.look()
+    for _ in range(400):
+        clocks.elapsed += DAY
+        clocks.ahead += DRIFT
+        await keeper.look()
+        assert keeper.is_good()
+    assert clocks.asked == 0
 
 
 async def test_a_start_after_a_long_night_waits_for_what_members_show(tmp_path: Path) -> None:
