@@ -22,12 +22,12 @@ from broker.hub.place import (
     OPERATOR,
     SYSTEM,
     SYSTEM_USER,
-    USER,
     HubPlace,
 )
 from broker.hub.settings import HubConfig
 from broker.transport.accounts import public_nkey, user_jwt_again
 from broker.transport.server import ServerPlace
+from broker.transport.storeduser import USER
 from keys.errors import KeyFileError
 from keys.keystore import Entry, KeyStore
 from keys.primitives.signing import SignKey

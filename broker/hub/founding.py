@@ -12,6 +12,7 @@ from broker.hub.recordkeys import new_entry
 from broker.hub.settings import HubConfig
 from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
 from broker.transport.server import AUTHORITY_FILE, Routes, write_configuration
+from broker.transport.storeduser import USER
 from keys.directory.toml_text import Table, hub_toml, toml
 from keys.files import make_private_folder, write_private
 from keys.held import entry_of
@@ -165,7 +166,7 @@ def _store_hub_keys(
         names.SYSTEM: keys.system,
         names.ACCOUNT: keys.account,
         names.SYSTEM_USER: keys.system_user,
-        names.USER: keys.user,
+        USER: keys.user,
     }
     KeyStore.create(
         place.keys / names.HUB_STORE,
@@ -194,7 +195,7 @@ def _store_gateway_keys(
         passphrase,
         {
             names.DECISIONS: entry_of(decisions, made=now),
-            names.USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
+            USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
             **new_entry(now),
         },
         log2n=log2n,

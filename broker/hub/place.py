@@ -37,6 +37,7 @@ from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
 from broker.transport.accounts import HubKeys, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.server import ServerPlace
+from broker.transport.storeduser import USER, StoredUser
 from keys.held import key_of, signing_entry
 from keys.home import Home
 from keys.keystore import KeyStore
@@ -50,7 +51,6 @@ OPERATOR: Final = "nats/operator"
 SYSTEM: Final = "nats/system"
 ACCOUNT: Final = "nats/account"
 SYSTEM_USER: Final = "nats/system-user"
-USER: Final = "nats/user"
 AUTHORITY: Final = "tls/authority"
 DECISIONS: Final = "sign/decisions"
 
@@ -252,9 +252,8 @@ class HubPlace:
             KeyFileError: As `open_hub`.
         """
         store = KeyStore.open(self.keys / GATEWAY_STORE, passphrase)
-        user = store.get(USER, "ed25519")
         key = key_of(signing_entry(store, DECISIONS), pin)
-        return GatewaySecrets(key, SignKey(user.secret), user.facts["jwt"], record_keys(store))
+        return GatewaySecrets(key, StoredUser(store), record_keys(store))
 
     def open_records(self, passphrase: bytes) -> RecordKeys:
         """Return the record keys alone: `hub run` compares attached files with what was decided.
@@ -299,13 +298,11 @@ class GatewaySecrets:
     Attributes:
         key: Signs decisions; its public half is in the directory.
         user: A user of the hub's account that may only route.
-        jwt: That user's.
         records: Under which decisions lie on the AUDIT stream.
     """
 
     key: Signing = field(repr=False)
-    user: SignKey
-    jwt: str = field(repr=False)
+    user: StoredUser
     records: RecordKeys
 
     @property
@@ -314,7 +311,10 @@ class GatewaySecrets:
         return kid_of(self.key.public.raw)
 
     def credentials(self, place: HubPlace, config: HubConfig, name: str) -> Credentials:
-        """Return those of a worker called `name`."""
-        return Credentials(
-            config.own_urls, place.believed_pem(), self.jwt, self.user, "_INBOX", name
-        )
+        """Return those of a worker called `name`, as the key store has them at this moment.
+
+        Raises:
+            BrokerError: `no-hub`.
+            KeyFileError: The key store cannot be read.
+        """
+        return self.user.credentials(config.own_urls, place.believed_pem(), name)

@@ -33,6 +33,7 @@ from broker.log.notesigner import NoteSigner
 from broker.store.database import Database, sqlite_url
 from broker.store.tilefiles import TileFiles
 from broker.transport.credentials import Credentials
+from broker.transport.storeduser import USER, StoredUser
 from keys.directory.toml_text import toml
 from keys.files import make_private_folder, write_private
 from keys.keystore import DEFAULT_LOG2N, Entry, KeyStore
@@ -44,7 +45,6 @@ from schemas.label import Strict
 ED25519: Final = "log/ed25519"
 MLDSA44: Final = "log/ml-dsa-44"
 LEAVES: Final = "sign/leaves"
-USER: Final = "nats/user"
 _SEED_BYTES: Final = 32
 
 
@@ -107,12 +107,15 @@ class SequencerSecrets:
     """What the sequencer holds. Its `repr` is silent."""
 
     leaves: SignKey
-    user: SignKey
-    jwt: str = field(repr=False)
+    user: StoredUser
 
     def credentials(self, urls: tuple[str, ...], ca_pem: str) -> Credentials:
-        """Return those of the user that reads streams at the hub's server."""
-        return Credentials(urls, ca_pem, self.jwt, self.user, "_INBOX", "sequencer")
+        """Return those of the user that reads streams at the hub's server, as they are now.
+
+        Raises:
+            KeyFileError: The key store cannot be read.
+        """
+        return self.user.credentials(urls, ca_pem, "sequencer")
 
 
 @dataclass(frozen=True)
@@ -273,9 +276,8 @@ class LedgerPlace:
             KeyFileError: As `open_signer`.
         """
         store = KeyStore.open(self._keys / "sequencer.keystore", passphrase)
-        user = store.get(USER, "ed25519")
         leaves = SignKey(store.get(LEAVES, "ed25519").secret)
-        return SequencerSecrets(leaves, SignKey(user.secret), user.facts["jwt"])
+        return SequencerSecrets(leaves, StoredUser(store))
 
     def committer(self, database: Database) -> Committer:
         """Return what grows this log."""

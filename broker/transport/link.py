@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nats.aio.msg import Msg
@@ -33,9 +33,11 @@ _HEADER_BYTES: Final = 32  # the version line of headers and their end
 class Link(Supervised):
     """What is said and asked over a connection that comes back. Use it with `async with`."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        """Take credentials; nothing is connected yet."""
-        super().__init__(credentials)
+    def __init__(
+        self, credentials: Credentials, reread: Callable[[], Credentials] | None = None
+    ) -> None:
+        """Take credentials, and how to read them anew; nothing is connected yet."""
+        super().__init__(credentials, reread)
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
 
     async def publish_acked(

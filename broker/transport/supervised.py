@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
+from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.transport.acks import AckMultiplexer
 from broker.transport.credentials import Credentials
@@ -30,6 +31,7 @@ from broker.transport.dialling import (
 from broker.transport.errors import TransportError, Unreachable
 from broker.transport.pace import Pace
 from broker.transport.pulling import Puller
+from keys.errors import KeysError
 
 LOOK_S: Final = 1.0  # whether there still is a connection, said or not
 MIN_BACKOFF_S: Final = 0.2
@@ -44,9 +46,18 @@ Answer = Callable[[str, bytes], Awaitable[bytes | None]]
 class Supervised:
     """A connection that comes back, with its subscriptions. Use it with `async with`."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        """Take credentials; nothing is connected yet."""
+    def __init__(
+        self, credentials: Credentials, reread: Callable[[], Credentials] | None = None
+    ) -> None:
+        """Take credentials; nothing is connected yet.
+
+        Args:
+            credentials: What it is let in with.
+            reread: Gives what the same user is let in with now, before each attempt: what was read
+                once may have been replaced, and would be refused for ever.
+        """
         self._credentials = credentials
+        self._reread = reread
         self._client: Client | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
@@ -166,6 +177,7 @@ class Supervised:
                 await self._on_lost()
 
     async def _connect(self) -> None:
+        self._take_up_credentials()
         client = Client()
         try:
             await self._open(client)
@@ -178,6 +190,15 @@ class Supervised:
         self._generation += 1
         self._connected.set()
         _log.info("connected", server=self._credentials.name)
+
+    def _take_up_credentials(self) -> None:
+        """Take what the key store holds by now; where that cannot be read, what was held stays."""
+        if self._reread is None:
+            return
+        try:
+            self._credentials = self._reread()
+        except (BrokerError, KeysError) as error:
+            _log.warning("credentials-not-read", error_code=error.code)
 
     async def _open(self, client: Client) -> None:
         async def lost() -> None:

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from broker import clock
+from broker.cli.demo.processes import Processes
+from broker.cli.demo.region import DemoRegion
 from broker.cli.demo.story import desks
 from broker.hub.broker_keys import broker_keys_wait, take_up_broker_keys
 from broker.hub.place import HubPlace
@@ -21,6 +23,17 @@ from tests.support.processes import running_region, warning
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 BOUND_S = 120.0
 THRESHOLD = ("SG", "MY", "TH")
+
+
+async def put_in_force(region: DemoRegion, out: str, *words: str) -> None:
+    """Make other broker keys, let the threshold sign them, and publish them."""
+    hub = Machine(region.hub, region.passphrase_file)
+    await asyncio.to_thread(hub.good, "hub", "rekey", "--broker", "--out", out, *words)
+    for code in THRESHOLD:
+        ministry = Machine(region.home(code), region.passphrase_file)
+        sign = ("directory", "sign", out, "--member", code, "--yes")
+        await asyncio.to_thread(ministry.good, *sign)
+    assert "restart" in await asyncio.to_thread(hub.good, "directory", "publish", out)
 
 
 async def test_the_hub_changes_its_broker_keys_and_members_go_on(
@@ -43,13 +56,7 @@ async def test_the_hub_changes_its_broker_keys_and_members_go_on(
         await asyncio.to_thread(hub.good, *rekey, str(folder / "first.json"))
         other = str(folder / "other.json")
         assert (await asyncio.to_thread(hub.refused, *rekey, other))[0] == "exists"
-        out = str(folder / "second.json")
-        await asyncio.to_thread(hub.good, *rekey, out, "--again")
-        for code in THRESHOLD:
-            ministry = Machine(region.home(code), region.passphrase_file)
-            sign = ("directory", "sign", out, "--member", code, "--yes")
-            await asyncio.to_thread(ministry.good, *sign)
-        assert "restart" in await asyncio.to_thread(hub.good, "directory", "publish", out)
+        await put_in_force(region, str(folder / "second.json"), "--again")
         third = await clients["SG"].send(warning(3, ("VN",)))  # until then all goes on as it was
         await third.wait("delivered", timeout_s=BOUND_S)
         await processes.kill("hub")
@@ -88,3 +95,44 @@ async def test_the_hub_changes_its_broker_keys_and_members_go_on(
         async with Link(before.hub_credentials(place, config)) as thief:
             with pytest.raises(Unreachable):
                 await thief.wait_connected(5.0)
+
+
+async def test_log_and_gateway_that_run_by_themselves_go_on_under_the_new_broker_keys(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """As the shipped units start them: they open their key stores before the hub signs anew."""
+    folder = tmp_path_factory.mktemp("b")
+    async with (
+        asyncio.timeout(560),
+        running_region(folder / "k", log=True) as (region, processes, clients),
+    ):
+        hub, beside = region.hub, ("log", "gateway")
+        await put_in_force(region, str(folder / "rekey.json"))
+        await ended(processes, "hub")
+        await processes._start("log", hub, "log", "run")
+        await processes._start("gateway", hub, "gateway", "run", "--worker", "101")
+        for name in beside:
+            await said(region, name, "connect-failed")
+        await processes._start("hub", hub, "hub", "run", "--no-log", "--gateways", "0")
+        await processes._until_ready("hub", hub / "hub" / "state.json")
+
+        alert = await clients["SG"].send(warning(1, ("MY", "VN")))
+        await alert.wait("delivered", timeout_s=BOUND_S)
+        while (log := await shown(clients["MY"])).own_waiting or not log.own_proved:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+        for name in beside:  # the same process, never started again
+            assert processes._running[name].returncode is None
+
+
+async def ended(processes: Processes, name: str) -> None:
+    """End a process politely, its children with it."""
+    process = processes._running.pop(name)
+    process.terminate()
+    await process.wait()
+
+
+async def said(region: DemoRegion, name: str, event: str) -> None:
+    """Return once a process has written `event` into its log."""
+    log = region.folder / f"{name}.log"
+    while event not in log.read_text("utf-8"):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.05)

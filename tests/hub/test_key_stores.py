@@ -8,6 +8,7 @@ from broker.cli.demo.region import LOG2N
 from broker.hub import place as hub
 from broker.hub.founding import init_hub
 from broker.ledger import place as ledger
+from broker.transport.storeduser import USER
 from keys.keystore import KeyStore
 
 PASSPHRASE = b"of a test"
@@ -25,15 +26,15 @@ def test_what_a_gateway_opens_holds_no_key_of_the_log_or_the_hub(tmp_path: Path)
         for file in tmp_path.rglob("*.keystore")
     }
     assert held == {
-        "gateway": {hub.DECISIONS, hub.USER},
+        "gateway": {hub.DECISIONS, USER},
         "hub": {
             hub.OPERATOR,
             hub.SYSTEM,
             hub.ACCOUNT,
             hub.SYSTEM_USER,
-            hub.USER,
+            USER,
             hub.AUTHORITY,
         },
         "signer": {ledger.ED25519, ledger.MLDSA44},
-        "sequencer": {ledger.LEAVES, ledger.USER},
+        "sequencer": {ledger.LEAVES, USER},
     }

@@ -20,6 +20,7 @@ from broker.logs import configure
 from broker.monitoring.report import SUFFIX
 from broker.settings import home
 from broker.store.witnessed import WitnessedAt
+from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from keys.held import check_tokens
 
@@ -51,8 +52,11 @@ def run(
     check_tokens(secrets.key)  # before it takes anything in hand
     decider = Decider(name, secrets.kid, secrets.key, secrets.records)
 
+    def credentials() -> Credentials:
+        return secrets.credentials(place, config, name)
+
     async def work() -> None:
-        async with Link(secrets.credentials(place, config, name)) as link:
+        async with Link(credentials(), credentials) as link:
             await link.wait_connected()
             await run_worker(
                 link,

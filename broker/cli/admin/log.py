@@ -171,14 +171,10 @@ def run(
     place, hub = LedgerPlace(folder), HubPlace(folder)
     given = shared_passphrase(passphrase_file) if signer else passphrase(passphrase_file)
     secrets = place.open_sequencer(given)
-    credentials = Credentials(
-        hub.config().own_urls,
-        hub.believed_pem(),
-        secrets.jwt,
-        secrets.user,
-        "_INBOX",
-        "sequencer",
-    )
+    config = hub.config()
+
+    def credentials() -> Credentials:
+        return secrets.credentials(config.own_urls, hub.believed_pem())
 
     latest = LatestDirectory(PublishedDirectory.at(folder))
 
@@ -190,7 +186,7 @@ def run(
 
     async def sequence() -> None:
         async with (
-            Link(credentials) as link,
+            Link(credentials(), credentials) as link,
             open_database(place.database_url, metadata, sole=True) as database,
         ):
             await link.wait_connected()
