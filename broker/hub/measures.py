@@ -14,6 +14,7 @@ from broker.hub.place import HubPlace
 from broker.hub.pulse import Pulse
 from broker.hub.settings import HubConfig
 from broker.monitoring.joined import JoinedReports
+from broker.monitoring.report import LOG_SEQUENCER
 from broker.transport.streams import StreamState
 from keys.errors import KeyFileError
 from keys.primitives.certificates import expires_at
@@ -53,11 +54,16 @@ def age_s(state: StreamState, now: datetime) -> float:
 
 @dataclass(frozen=True)
 class HubMeasures:
-    """Everything that one hub shows, its other processes' counts included."""
+    """Everything that one hub shows, its other processes' counts included.
+
+    Attributes:
+        has_log: Whether a log was made in this home; one that the directory names must run as well.
+    """
 
     place: HubPlace
     config: HubConfig
     pulse: Pulse
+    has_log: bool = False
 
     @property
     def reports(self) -> JoinedReports:
@@ -69,7 +75,14 @@ class HubMeasures:
         yield from self._hub(now)
         yield from _queues(self.pulse, now)
         yield from self._expiries(now)
-        yield from self.reports.families(now)
+        yield from self.reports.families(now, expected=self._expected())
+
+    def _expected(self) -> tuple[str, ...]:
+        """Return the processes that must report beside this one, whoever starts them."""
+        view = self.pulse.view
+        named = view is not None and view.hub.log is not None
+        log = (LOG_SEQUENCER,) if self.has_log or named else ()
+        return (*log, *(f"gateway-{number}" for number in range(1, self.config.gateways + 1)))
 
     def _hub(self, now: datetime) -> Iterator[Metric]:
         pulse = self.pulse

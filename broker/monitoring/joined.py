@@ -1,7 +1,7 @@
 """Joins the counts that a hub's processes wrote down, each under its own name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from broker.monitoring.report import SUFFIX
 MAX_REPORTS: Final = 256  # files read at one time; a hub has about a tenth
 MAX_REPORT_BYTES: Final = 1024 * 1024
 REPORT_AGE: Final = "kentong_process_report_age_seconds"
+MISSING: Final = "kentong_process_missing"
 _PROCESS: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _CREATED: Final = "_created"  # when each series began: twice the series, and nobody asks
 
@@ -26,10 +27,14 @@ class JoinedReports:
 
     folder: Path
 
-    def families(self, now: datetime) -> Iterator[Metric]:
-        """Yield every family with a label `process`, and the age of each report.
+    def families(self, now: datetime, *, expected: Collection[str] = ()) -> Iterator[Metric]:
+        """Yield every family with a label `process`, the age of each report, and who is missing.
 
         A file that cannot be read or parsed is left out: its process then has no age either.
+
+        Args:
+            now: The hub's clock.
+            expected: Processes that must report. One that never did has no age that could grow.
         """
         found: dict[str, Metric] = {}
         ages = GaugeMetricFamily(
@@ -50,6 +55,15 @@ class JoinedReports:
             ages.add_metric([path.stem], max(0.0, now.timestamp() - written_s))
         yield from found.values()
         yield ages
+        heard = {sample.labels["process"] for sample in ages.samples}
+        missing = GaugeMetricFamily(
+            MISSING,
+            "1 for a process that must run and has not reported since the hub began",
+            labels=["process"],
+        )
+        for process in expected:
+            missing.add_metric([process], process not in heard)
+        yield missing
 
     def forget(self) -> None:
         """Remove what processes of an earlier run left."""

@@ -17,6 +17,7 @@ from keys.files import make_private_folder
 
 REPORT_S: Final = 5.0
 SUFFIX: Final = ".prom"
+LOG_SEQUENCER: Final = "log-sequencer"  # the name of the log's process, beside gateway-1 and so on
 _log = get_logger()
 
 

@@ -105,6 +105,7 @@ async def test_the_hub_shows_what_waits_how_long_and_what_expires(region: DemoRe
     assert shown["certificates_left_s"]["server"] > 86_400  # type: ignore[index]
     assert shown["directory_roles_left_s"]["member-SG"] > 86_400  # type: ignore[index]
     assert set(shown["processes_silent_s"]) == {"gateway-1", "log-sequencer"}  # type: ignore[call-overload]
+    assert shown["processes_missing"] == []
     _, text = await printed(region.hub, "hub", "status")
     assert "\x1b" not in text
     assert any(line.startswith("inbox\tMY\t1\t") for line in text.splitlines())

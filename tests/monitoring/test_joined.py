@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker import clock
 from broker.api.monitoring import exposition_of
-from broker.monitoring.joined import REPORT_AGE, JoinedReports
+from broker.monitoring.joined import MISSING, REPORT_AGE, JoinedReports
 from broker.monitoring.report import write_report
 
 
@@ -42,6 +42,20 @@ def test_each_process_has_its_own_series_under_one_help(tmp_path: Path) -> None:
 def test_a_silent_process_shows_by_its_age(tmp_path: Path) -> None:
     counted(tmp_path, "gateway-1", 1)
     assert values(tmp_path, later_s=100)[(REPORT_AGE, "gateway-1")] >= 99
+
+
+def test_a_process_that_must_run_and_never_reported_is_missing(tmp_path: Path) -> None:
+    counted(tmp_path, "gateway-1", 1)
+    (tmp_path / "gateway-2.prom").write_text("kentong_x_total{code=\n")
+    expected = ("gateway-1", "gateway-2", "log-sequencer")
+    text = exposition_of(lambda: JoinedReports(tmp_path).families(clock.now(), expected=expected))
+    shown = {
+        sample.labels["process"]: sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name == MISSING
+    }
+    assert shown == {"gateway-1": 0, "gateway-2": 1, "log-sequencer": 1}
 
 
 def test_what_does_not_parse_or_has_a_strange_name_is_left_out(tmp_path: Path) -> None:

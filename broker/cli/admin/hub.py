@@ -356,7 +356,8 @@ async def _watched(hub: Hub) -> None:
     place, config = hub.place, hub.config
     if place.is_running():
         raise BrokerError("running-already", f"the hub in {place.folder} runs")
-    measures = HubMeasures(place, config, hub.pulse)
+    has_log = LedgerPlace(place.home).config_file.exists()
+    measures = HubMeasures(place, config, hub.pulse, has_log)
     make_private_folder(place.reports)
     measures.reports.forget()
 

@@ -109,8 +109,16 @@ class HubFigures:
         yield Block(
             say("hub-processes", "Processes"),
             (say("head-process", "process"), say("head-heard", "last heard")),
-            tuple((key[0], span(age)) for key, age in sorted(silent.items())),
+            (
+                *((key[0], span(age)) for key, age in sorted(silent.items())),
+                *((name, say("process-missing", "NOT YET")) for name in self.missing()),
+            ),
         )
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the processes that must run and have not reported since the hub began."""
+        found = self.by("kentong_process_missing", "process")
+        return tuple(sorted(key[0] for key, value in found.items() if value))
 
     def _log(self) -> Block:
         rows = [

@@ -118,6 +118,7 @@ class _Found:
             directory_fresh_until=self.fresh_until,
             queues=[asdict(each) for each in figures.queues()] if figures else [],
             processes_silent_s=_named(figures, "kentong_process_report_age_seconds", "process"),
+            processes_missing=list(figures.missing()) if figures else [],
             certificates_left_s=_named(
                 figures, "kentong_hub_certificate_expires_in_seconds", "certificate"
             ),

@@ -42,7 +42,7 @@ from broker.log.notekeys import SignatureType, VKey
 from broker.log.policy import Policy
 from broker.log.regional import regional_policy
 from broker.logs import configure, get_logger
-from broker.monitoring.report import SUFFIX, keep_reporting
+from broker.monitoring.report import LOG_SEQUENCER, SUFFIX, keep_reporting
 from broker.settings import home, settings
 from broker.store.database import check_url, open_database
 from broker.transport.accounts import user_jwt
@@ -166,7 +166,7 @@ def run(
 
     Example: kentong log run --passphrase-file /etc/kentong/passphrase
     """
-    configure("log-sequencer")
+    configure(LOG_SEQUENCER)
     folder = home()
     place, hub = LedgerPlace(folder), HubPlace(folder)
     given = shared_passphrase(passphrase_file) if signer else passphrase(passphrase_file)
@@ -210,7 +210,7 @@ def run(
             )
             reader = AuditReader(link, gateway_keys, pen)
             measures = LogMeasures(place.files, committer, reader, cosigning)
-            report = hub.reports / f"log-sequencer{SUFFIX}"
+            report = hub.reports / f"{LOG_SEQUENCER}{SUFFIX}"
             beside = [
                 measures.keep(),
                 keep_reporting(measures.registry, report),
