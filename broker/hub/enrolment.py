@@ -61,6 +61,7 @@ class Enrolment:
     system: Link
     hub: Link
     sizes: Sizes
+    revoked: tuple[str, ...] = ()  # the hub's own users that are let in no more
     _applied: dict[str, Standing] = field(default_factory=dict)
     _generation: int = -1  # of the connection over which `_applied` was said
     _streams: tuple[frozenset[str], tuple[int, ...]] | None = None  # for whom, for which years
@@ -96,7 +97,8 @@ class Enrolment:
             if not standing.admitted and (anew or self._applied.get(code) != standing):
                 await self._enrol(code, standing, now=now)
         if anew or set(members) != set(self._applied):
-            await self._push(hub_account_jwt(self.keys, sorted(members), now=now))
+            own = hub_account_jwt(self.keys, sorted(members), now=now, revoked=self.revoked)
+            await self._push(own)
         for code, standing in members.items():
             if standing.admitted and (anew or self._applied.get(code) != standing):
                 await self._enrol(code, standing, now=now)

@@ -7,10 +7,11 @@ from typing import Final
 
 from broker.errors import BrokerError
 from broker.hub import place as names
+from broker.hub.gateway_user import gateway_user
 from broker.hub.place import HubPlace, HubSecrets
 from broker.hub.recordkeys import new_entry
 from broker.hub.settings import HubConfig
-from broker.transport.accounts import GATEWAY_PUBLISHES, HubKeys, user_jwt
+from broker.transport.accounts import HubKeys
 from broker.transport.server import AUTHORITY_FILE, Routes, write_configuration
 from broker.transport.storeduser import USER
 from keys.directory.toml_text import Table, hub_toml, toml
@@ -107,7 +108,7 @@ def write_server(
     make_private_folder(server.folder)
     write_private(server.key, key)
     write_private(server.certificate, certificate)
-    write_configuration(server, secrets.keys, tuple(members), now=now)
+    write_configuration(server, secrets.keys, tuple(members), now=now, revoked=secrets.revoked)
 
 
 def write_cluster(
@@ -148,7 +149,14 @@ def write_cluster(
             f"{other.host}:{other.cluster_port}" for other in config.cluster if other != server
         )
         routes = Routes(server.name, server.cluster_port, others, disk=config.server_disk)
-        write_configuration(there, secrets.keys, tuple(members), now=now, routes=routes)
+        write_configuration(
+            there,
+            secrets.keys,
+            tuple(members),
+            now=now,
+            routes=routes,
+            revoked=secrets.revoked,
+        )
     return [place.cluster_server(server).folder for server in config.cluster]
 
 
@@ -188,14 +196,12 @@ def _store_gateway_keys(
     now: datetime,
     log2n: int,
 ) -> None:
-    user = SignKey.generate()
-    jwt = user_jwt(keys.account, user.public.raw, "gateway", now=now, publish=GATEWAY_PUBLISHES)
     KeyStore.create(
         place.keys / names.GATEWAY_STORE,
         passphrase,
         {
             names.DECISIONS: entry_of(decisions, made=now),
-            USER: Entry("ed25519", user.seed(), {"jwt": jwt}),
+            USER: gateway_user(keys.account, now=now),
             **new_entry(now),
         },
         log2n=log2n,

@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from broker import clock
 from broker.errors import BrokerError
 from broker.hub.clusterserver import ClusterServer
+from broker.hub.gateway_user import revoked_users
 from broker.hub.recordkeys import record_keys
 from broker.hub.settings import HubConfig
 from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
@@ -239,7 +240,7 @@ class HubPlace:
         store = KeyStore.open(self.keys / HUB_STORE, passphrase)
         named = (OPERATOR, SYSTEM, ACCOUNT, SYSTEM_USER, USER)
         keys = HubKeys(*(SignKey(store.get(name, "ed25519").secret) for name in named))
-        return HubSecrets(keys, store.get(AUTHORITY, "pem").secret)
+        return HubSecrets(keys, store.get(AUTHORITY, "pem").secret, revoked_users(store))
 
     def open_gateway(self, passphrase: bytes, pin: PINSource = no_pin) -> "GatewaySecrets":
         """Return what a gateway worker holds.
@@ -270,10 +271,17 @@ class HubPlace:
 
 @dataclass(frozen=True)
 class HubSecrets:
-    """The hub's own private keys. Its `repr` is silent."""
+    """The hub's own private keys. Its `repr` is silent.
+
+    Attributes:
+        keys: For NATS.
+        authority_key_pem: Of the TLS authority.
+        revoked: Public nkeys of users of the hub's account that are let in no more.
+    """
 
     keys: HubKeys = field(repr=False)
     authority_key_pem: bytes = field(repr=False)
+    revoked: tuple[str, ...] = ()
 
     def hub_credentials(self, place: HubPlace, config: HubConfig) -> Credentials:
         """Return those of the hub's own account."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.hub.founding import AUTHORITY_DAYS, DECISION_KEY_LASTS
+from broker.hub.gateway_user import replace_gateway_user
 from broker.hub.place import AUTHORITY, DECISIONS, GATEWAY_STORE, HUB_STORE, HubPlace
 from keys.errors import KeyFileError
 from keys.files import read_private, write_private
@@ -56,6 +57,21 @@ def with_next_decision_key(
     ended = tuple(_ended(each, now, stolen=stolen) for each in document.gateway_keys)
     new = VerificationKey(key=key.public.raw, not_before=now, not_after=now + DECISION_KEY_LASTS)
     return document.model_copy(update={"gateway_keys": (*ended, new)})
+
+
+def shut_out_gateway_user(place: HubPlace, passphrase: bytes, *, now: datetime) -> None:
+    """Put another user in the place of the gateway's, which was stolen with its key store.
+
+    The hub tells its servers when it starts; until then the thief is let in.
+
+    Raises:
+        KeyFileError: A key store cannot be read or written.
+    """
+    account = place.open_hub(passphrase).keys.account
+    hub, gateway = (
+        KeyStore.open(place.keys / name, passphrase) for name in (HUB_STORE, GATEWAY_STORE)
+    )
+    replace_gateway_user(hub, gateway, account, now)
 
 
 def take_up_decision_key(keys: Path, passphrase: bytes, document: HubDocument) -> bool:

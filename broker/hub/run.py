@@ -129,7 +129,7 @@ class Hub:
             await system.wait_connected(CONNECT_TIMEOUT_S)
             await hub.wait_connected(CONNECT_TIMEOUT_S)
             self.pulse.link = hub
-            enrolment = Enrolment(secrets.keys, system, hub, config.sizes())
+            enrolment = Enrolment(secrets.keys, system, hub, config.sizes(), secrets.revoked)
             members = wanted(self._read(source), self._suspensions, now=clock.now())
             await enrolment.apply(members, now=clock.now())
             queues = QueueWatch(hub, lambda: read_erased(self.place.erased_file))

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +23,7 @@ MAX_CONNECTIONS: Final = 8  # of one member: its node, a spare, and those a dyin
 MAX_SUBSCRIPTIONS: Final = 256
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 _UNLIMITED: Final = -1
+_WHENEVER_ISSUED: Final = 253_402_300_799  # the last second that a time of ours can have
 _ANSWER_WITHIN_NS: Final = 10_000_000_000
 
 
@@ -98,13 +99,17 @@ def system_account_jwt(keys: HubKeys, *, now: datetime) -> str:
     return _account(keys, _nkey("account", keys.system), "SYS", now=now, nats={})
 
 
-def hub_account_jwt(keys: HubKeys, members: Sequence[str], *, now: datetime) -> str:
+def hub_account_jwt(
+    keys: HubKeys, members: Sequence[str], *, now: datetime, revoked: Collection[str] = ()
+) -> str:
     """Return the JWT of the hub's account, which owns every stream.
 
     Args:
         keys: The hub's.
         members: To whom services are exported.
         now: Time of issue; the server takes the newest.
+        revoked: Public nkeys of users that are let in no more, whatever their JWTs say; those that
+            are there lose their connection.
     """
     exports = [
         {
@@ -123,7 +128,7 @@ def hub_account_jwt(keys: HubKeys, members: Sequence[str], *, now: datetime) -> 
         _nkey("account", keys.account),
         "HUB",
         now=now,
-        nats={"exports": exports},
+        nats={"exports": exports, "revocations": dict.fromkeys(revoked, _WHENEVER_ISSUED)},
         limits=limits,
     )
 

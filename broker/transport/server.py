@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -102,6 +103,7 @@ def write_configuration(
     *,
     now: datetime,
     routes: Routes | None = None,
+    revoked: Collection[str] = (),
 ) -> None:
     """Write the server's configuration, which is JSON, a subset of its own format.
 
@@ -114,6 +116,7 @@ def write_configuration(
         members: Whose services the hub exports from the start.
         now: When its accounts are signed.
         routes: To the other servers of its cluster, if it is one of several.
+        revoked: As `hub_account_jwt`.
 
     Raises:
         KeyFileError: The folder cannot be written.
@@ -136,7 +139,7 @@ def write_configuration(
         },
         "resolver_preload": {
             system: system_account_jwt(keys, now=now),
-            hub: hub_account_jwt(keys, members, now=now),
+            hub: hub_account_jwt(keys, members, now=now, revoked=revoked),
         },
         "tls": {
             "cert_file": certificate,

@@ -14,7 +14,11 @@ from broker.hub.founding import config_toml
 from broker.hub.measures import HubMeasures
 from broker.hub.place import HubPlace
 from broker.hub.pulse import Pulse
-from broker.hub.rekeying import take_up_authority, with_next_authority
+from broker.hub.rekeying import (
+    shut_out_gateway_user,
+    take_up_authority,
+    with_next_authority,
+)
 from broker.hub.serverwatch import look_at_servers
 from broker.transport.errors import Unreachable
 from broker.transport.greeting import shown_until
@@ -268,3 +272,33 @@ async def shows(cluster: Servers, name: str, authority_pem: str) -> bool:
     except Unreachable:
         return False
     return True
+
+
+@pytest.mark.soak
+async def test_a_stolen_gateways_user_is_thrown_out_of_every_server(tmp_path: Path) -> None:
+    """The streams stay with their account; what `hub server-config` writes later says it too."""
+    async with asyncio.timeout(BOUND_S * 2), running_servers(tmp_path / "r") as cluster:
+        place, secret = cluster.place, cluster.region.passphrase
+        given = place.open_gateway(secret).credentials(place, cluster.config, "thief")
+        async with (
+            Link(cluster.system_at("hub-1")) as system,
+            Link(cluster.hub_at("hub-1")) as hub,
+            Link(replace(given, urls=(cluster.url("hub-3"),))) as thief,
+        ):
+            await cluster.enrolled(system, hub)
+            await whole(hub, STREAM)
+            await thief.wait_connected(BOUND_S)
+            shut_out_gateway_user(place, secret, now=clock.now())
+            await cluster.enrolled(system, hub)  # as the hub, restarted
+            while thief.connected:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.05)
+        await each_in_turn(cluster)
+        for name in cluster.running:
+            gateway = place.open_gateway(secret).credentials(place, cluster.config, "gateway")
+            async with (
+                Link(replace(gateway, urls=(cluster.url(name),))) as other,
+                Link(replace(given, urls=(cluster.url(name),))) as thief,
+            ):
+                await other.wait_connected(BOUND_S)
+                with pytest.raises(Unreachable):
+                    await thief.wait_connected(3.0)

@@ -20,6 +20,7 @@ from broker.hub.erased import Erasures
 from broker.hub.founding import init_hub, write_server
 from broker.hub.memory import StreamMemory, read_memory
 from broker.hub.place import HubPlace
+from broker.hub.rekeying import shut_out_gateway_user
 from broker.hub.run import REMEMBER_S, Hub, Ready
 from broker.hub.settings import SMALL, HubConfig
 from broker.hub.suspensions import (
@@ -320,6 +321,27 @@ async def test_a_gateways_user_routes_and_changes_no_stream(world: World) -> Non
             await gateway.publish_acked("submit.SG.normal.1", b"x", msg_id="3", timeout_s=0.5)
     async with connected(world, "SG") as link:
         assert len(await link.pull("INBOX_SG_normal", "normal", batch=9, timeout_s=5)) == 1
+
+
+async def test_a_stolen_gateways_user_is_let_in_no_more_once_the_hub_starts(world: World) -> None:
+    """Nobody who copied the key store acknowledges submissions away, or speaks to the log."""
+    stolen = world.place.open_gateway(PASS).credentials(world.place, world.config, "thief")
+    async with world.running(), Link(stolen) as thief:
+        await thief.wait_connected(BOUND_S)
+        shut_out_gateway_user(world.place, PASS, now=clock.now())
+    secrets = world.place.open_gateway(PASS)
+    credentials = secrets.credentials(world.place, world.config, "gw")
+    async with world.running(), Link(stolen) as thief, Link(credentials) as gateway:
+        await gateway.wait_connected(BOUND_S)
+        await gateway.publish_acked("deliver.SG.normal.1", b"x", msg_id="1")
+        with pytest.raises(Unreachable):
+            await thief.wait_connected(3.0)
+        shut_out_gateway_user(world.place, PASS, now=clock.now())  # the second is forgotten by none
+    assert len(world.place.open_hub(PASS).revoked) == 2
+    async with world.running(), Link(stolen) as thief, Link(credentials) as second:
+        for each in (thief, second):
+            with pytest.raises(Unreachable):
+                await each.wait_connected(3.0)
 
 
 async def test_a_worker_that_dies_is_started_again_and_stopped_at_the_end(

@@ -78,7 +78,8 @@ class Servers:
 
     async def enrolled(self, system: Link, hub: Link) -> None:
         """Do once what a hub does when it starts: accounts, then streams."""
-        enrolment = Enrolment(self.secrets.keys, system, hub, self.config.sizes())
+        secrets, sizes = self.secrets, self.config.sizes()
+        enrolment = Enrolment(secrets.keys, system, hub, sizes, secrets.revoked)
         view = PublishedDirectory.at(self.region.hub).view()
         await steady(
             lambda: enrolment.apply(wanted(view, Suspensions(), now=clock.now()), now=clock.now())

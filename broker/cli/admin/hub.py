@@ -43,6 +43,7 @@ from broker.hub.place import HubPlace
 from broker.hub.rekeying import (
     give_up_next_authority,
     give_up_next_decision_key,
+    shut_out_gateway_user,
     take_up_authority,
     with_next_authority,
     with_next_decision_key,
@@ -228,7 +229,7 @@ def rekey(
         bool, typer.Option("--broker", help="The keys of the NATS server's operator and accounts.")
     ] = False,
     stolen: Annotated[
-        bool, typer.Option("--stolen", help="The gateway's old key ends at once.")
+        bool, typer.Option("--stolen", help="The gateway's old key and its user end at once.")
     ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Give up the keys of a change that was not published.")
@@ -249,7 +250,7 @@ def rekey(
         raise typer.BadParameter("only the gateway's key may lie in a token")
     if out.exists():
         raise BrokerError("exists", f"{out} is there already; choose another name")
-    place, secret, known, now = HubPlace(home()), passphrase(passphrase_file), base(), clock.now()
+    place, secret, known = HubPlace(home()), passphrase(passphrase_file), base()
     draft = known.draft()
     if online:
         if again:
@@ -267,13 +268,21 @@ def rekey(
         else:
             if again:
                 give_up_next_decision_key(place.keys, secret)
-            token = named_key(pkcs11)
-            document = with_next_decision_key(
-                place.keys, secret, hub, now=now, stolen=stolen, token=token
-            )
+            document = _with_next_decision_key(place, secret, hub, pkcs11, stolen=stolen)
         draft.put_files(layout.TARGETS, {layout.HUB_FILE: hub_toml(document)})
     write_proposal(draft.proposal(), out)
     screen.line(say("sign-next", "Next, each ministry: kentong directory sign {out}", out=out))
+
+
+def _with_next_decision_key(
+    place: HubPlace, secret: bytes, hub: HubDocument, pkcs11: str, *, stolen: bool
+) -> HubDocument:
+    if stolen:  # before all that could refuse: whoever has the old one is inside
+        shut_out_gateway_user(place, secret, now=clock.now())
+        text = "Restart the hub NOW: until then it lets in whoever has the stolen key store."
+        screen.line(say("restart-now", text), bold=True)
+    token, now = named_key(pkcs11), clock.now()
+    return with_next_decision_key(place.keys, secret, hub, now=now, stolen=stolen, token=token)
 
 
 def _with_next_authority(
@@ -356,8 +365,7 @@ async def _watched(hub: Hub) -> None:
     place, config = hub.place, hub.config
     if place.is_running():
         raise BrokerError("running-already", f"the hub in {place.folder} runs")
-    has_log = LedgerPlace(place.home).config_file.exists()
-    measures = HubMeasures(place, config, hub.pulse, has_log)
+    measures = HubMeasures(place, config, hub.pulse, has_log=bool(_beside(place.home)))
     make_private_folder(place.reports)
     measures.reports.forget()
 
