@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 
 from broker import clock
 from broker.cli import progress, screen
+from broker.cli.admin.backup_kms import key_service_files, put_key_service_back, say_key_service
 from broker.cli.admin.secret import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
@@ -66,8 +67,7 @@ def backup(
 
     The hub and its log must be stopped, and cannot be started meanwhile. The file is for this user
     alone, and holds key stores under their passphrase: encrypt it, and keep it no longer than the
-    keys live. Streams on servers of a cluster, or of others, are not in it, nor is the way in which
-    a key management service gives the passphrase (kms.toml).
+    keys live. Streams on servers of a cluster, or of others, are not in it.
 
     Example: kentong hub backup --to /var/backups/kentong
     """
@@ -100,7 +100,9 @@ def restore(
     """Put a hub and its log back from a backup, into a home folder that holds none.
 
     If the directory was published anew since the backup, take it from any member's node, by
-    --directory: it is verified here as there. Else nodes refuse the older one.
+    --directory: it is verified here as there. Else nodes refuse the older one. How a key management
+    service gives the passphrase is written to restored.kms.toml: it names a program, so read it
+    before you rename it to kms.toml.
 
     Example: kentong hub restore /var/backups/kentong/hub-20261126T020000Z.tar
     """
@@ -121,6 +123,7 @@ def restore(
         if has_log:
             _with_own_database(LedgerPlace(put))
             (put / "log").rename(ledger.folder)
+        service = put_key_service_back(put, home())
         (put / "hub").rename(place.folder)  # last: with it, the hub is there
     finally:
         shutil.rmtree(put, ignore_errors=True)
@@ -132,10 +135,12 @@ def restore(
             log=has_log,
             snapshot=snapshot,
             newer_directory=newer,
+            kms="" if service is None else str(service),
         )
         return
     text = "The hub at {url} is as of {made}, its directory's snapshot is number {number}."
     screen.line(say("hub-put-back", text, url=about.hub, made=about.made, number=snapshot))
+    say_key_service(service)
     screen.line(say("hub-next", "Next: kentong hub run"))
 
 
@@ -156,7 +161,7 @@ async def _written(
 ) -> int:
     with tempfile.TemporaryDirectory(dir=place.home, prefix=".backup-") as scratch:
         async with _standing_still(place, config):
-            files = list(_kept(place.home))
+            files = [*_kept(place.home), *key_service_files(place.home)]
             database = _log_database(place.home)
             if database is not None and database.exists():  # else the log never ran
                 copied_sqlite(database, Path(scratch) / "log.db")

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
 from broker.cli import progress, screen
+from broker.cli.admin.backup_kms import key_service_files, put_key_service_back, say_key_service
 from broker.cli.admin.node_place import NodePlace
 from broker.cli.admin.secret import AsJSON
 from broker.cli.text import say
@@ -31,16 +32,12 @@ from broker.node.pairs import begin_anew
 from broker.settings import home
 from broker.store.archive import read_archive, write_archive
 from broker.store.sqlite import copied_sqlite
-from keys.directory.toml_text import toml
-from keys.files import make_private_folder, read_private, write_private
+from keys.files import make_private_folder
 from keys.home import Home
-from keys.kms import MAX_WRAPPED_BYTES, read_kms_settings
 from schemas.label import MemberCode, Strict
 
 _DATABASE: Final = "node/node.db"
 _ROOT: Final = "region/root.json"
-_KMS: Final = "kms/kms.toml"
-_WRAPPED: Final = "kms/wrapped"
 _LEFT_OUT: Final = frozenset({"node.db", "node.db-wal", "node.db-shm", "api.sock", "log"})
 
 
@@ -77,7 +74,7 @@ def backup(
         files = [
             (_DATABASE, copy),
             (_ROOT, Home(home()).root_file),
-            *_service(Home(home()).kms_file),
+            *key_service_files(home()),
             *((f"node/{name}", where) for name, where in _kept(place.folder)),
         ]
         with progress.shown(path.name, quiet=as_json, counted=True) as tell:
@@ -119,7 +116,7 @@ def restore(
             NodePlace(put).write(inside, NodePlace(put).authority_pem())
         incarnation = asyncio.run(_begun_anew(NodePlace(put)))
         Home(home()).pin_root(root)
-        service = _service_put_back(put, home())
+        service = put_key_service_back(put, home())
         (put / "node").rename(place.folder)  # last: with it, the node is there
     finally:
         shutil.rmtree(put, ignore_errors=True)
@@ -135,11 +132,7 @@ def restore(
     text = "The node of {member} is as of {made}; this is its incarnation {number}."
     made = {"member": about.member, "made": about.made, "number": incarnation}
     screen.line(say("node-put-back", text, **made))
-    if service is not None:
-        text = (
-            "{file} names the program that gives the passphrase: read it, then rename it kms.toml"
-        )
-        screen.line(say("node-kms-put-back", text, file=service))
+    say_key_service(service)
     screen.line(say("node-next", "Next: kentong node run"))
 
 
@@ -165,37 +158,6 @@ async def _begun_anew(place: NodePlace) -> int:
         number = await database.change(change)
         await database.empty_journal()
         return number
-
-
-def _service(settings_file: Path) -> Iterator[tuple[str, Path]]:
-    """Yield what a key management service gives the passphrase by, if one does.
-
-    Without the wrapped passphrase no key store of the backup would ever open.
-
-    Raises:
-        KeyFileError: It is missing, or open to others.
-    """
-    if settings_file.exists():
-        wrapped = Path(read_kms_settings(settings_file).wrapped)
-        read_private(wrapped, max_bytes=MAX_WRAPPED_BYTES)
-        yield from ((_KMS, settings_file), (_WRAPPED, wrapped))
-
-
-def _service_put_back(put: Path, into: Path) -> Path | None:
-    """Write that beside the node and return where; None if the backup has none.
-
-    Not to where it is in force: nobody signs a backup, and the settings name what is run.
-
-    Raises:
-        KeyFileError: It is damaged, or cannot be written.
-    """
-    if not (put / _KMS).exists():
-        return None
-    wrapped, settings_file = into / "restored.wrapped", into / "restored.kms.toml"
-    found = read_kms_settings(put / _KMS).model_copy(update={"wrapped": str(wrapped)})
-    write_private(wrapped, read_private(put / _WRAPPED, max_bytes=MAX_WRAPPED_BYTES))
-    write_private(settings_file, toml(found.model_dump(mode="json")))
-    return settings_file
 
 
 def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
