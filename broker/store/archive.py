@@ -57,12 +57,13 @@ def write_archive(path: Path, about: bytes, files: Iterable[tuple[str, Path]]) -
     return count
 
 
-def read_archive(path: Path, folder: Path) -> bytes:
-    """Put every file of an archive below `folder`; return what the archive says of itself.
+def read_archive(path: Path, folder: Path, *, below: str = "") -> bytes:
+    """Put the files of an archive below `folder`; return what the archive says of itself.
 
     Args:
         path: Not trusted.
         folder: New; the caller throws it away if this raises.
+        below: Top folder in the archive, to put what is in it alone; empty for all files.
 
     Raises:
         ArchiveError: `bad-file`: it cannot be read; `backup-damaged`: it is no whole archive of
@@ -86,8 +87,7 @@ def read_archive(path: Path, folder: Path) -> bytes:
                     whole = given.read(MAX_ABOUT_BYTES) == str(count).encode()
                 else:
                     target = _below(path, folder, entry.name)
-                    _make_folders(folder, target.parent)
-                    _put(target, given, entry.size)
+                    _put_if_below(folder / below, folder, target, given, entry.size)
                     count += 1
     except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
         raise _damaged(path) from error
@@ -132,6 +132,12 @@ def _make_folders(folder: Path, inner: Path) -> None:
     if inner != folder and not inner.is_dir():
         _make_folders(folder, inner.parent)
         make_private_folder(inner)
+
+
+def _put_if_below(wanted: Path, folder: Path, target: Path, given: IO[bytes], size: int) -> None:
+    if target.is_relative_to(wanted):
+        _make_folders(folder, target.parent)
+        _put(target, given, size)
 
 
 def _put(target: Path, given: IO[bytes], size: int) -> None:

@@ -35,6 +35,7 @@ OTHERS = {
     "install",
     "journalctl",
     "kubectl",
+    "mv",
     "pg_dump",
     "pg_restore",
     "python",

@@ -13,8 +13,9 @@ from broker.api.monitoring import exposition_of, monitoring_app
 from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.changes import base, write_proposal
-from broker.cli.admin.hub_backup import backup, restore
+from broker.cli.admin.hub_backup import backup
 from broker.cli.admin.hub_record import rekey_record
+from broker.cli.admin.hub_restore import restore
 from broker.cli.admin.hub_servers import server_config
 from broker.cli.admin.hub_status import status
 from broker.cli.admin.processes import run_until_stopped

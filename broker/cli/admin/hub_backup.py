@@ -1,15 +1,13 @@
-"""`kentong hub backup` and `restore`: keys, directory, streams, files and log of a hub in one file.
+"""`kentong hub backup`: keys, directory, streams, attached files and log of a hub in one file.
 
 Taken while the hub stands still, which this command makes sure of: what members hand in meanwhile
-waits at their nodes. Keys are in it as they lie on the disk, under their passphrase. A hub put back
-is as of then: its log asks the witnesses before it signs, and takes from the members' nodes what it
-lacks; nodes hand in again what was not confirmed to them.
+waits at their nodes. Keys are in it as they lie on the disk, under their passphrase. What servers
+keep that run elsewhere is not in it, and is said to be missing.
 """
 
 import asyncio
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -19,11 +17,11 @@ from typing import Annotated, Final, Literal
 
 import typer
 from pydantic import Field, ValidationError
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from broker import clock
 from broker.cli import progress, screen
-from broker.cli.admin.backup_kms import key_service_files, put_key_service_back, say_key_service
+from broker.cli.admin.backup_kms import key_service_files
 from broker.cli.admin.secret import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
@@ -33,13 +31,9 @@ from broker.ledger.place import LedgerPlace
 from broker.ledger.state import metadata
 from broker.settings import home
 from broker.store.alone import alone
-from broker.store.archive import read_archive, write_archive
+from broker.store.archive import write_archive
 from broker.store.schema import schema_of
 from broker.store.sqlite import copied_sqlite, sqlite_engine
-from keys.directory.bundle import MAX_BUNDLE_BYTES, parse_bundle
-from keys.directory.source import PublishedDirectory
-from keys.directory.toml_text import toml
-from keys.files import make_private_folder, write_private
 from keys.home import Home
 from schemas.label import Strict
 
@@ -67,19 +61,26 @@ def backup(
 
     The hub and its log must be stopped, and cannot be started meanwhile. The file is for this user
     alone, and holds key stores under their passphrase: encrypt it, and keep it no longer than the
-    keys live. Streams on servers of a cluster, or of others, are not in it.
+    keys live. Streams on servers of a cluster, or of others, are not in it, nor is a log's database
+    in PostgreSQL: dump that in the same stop.
 
     Example: kentong hub backup --to /var/backups/kentong
     """
     place, now = HubPlace(home()), clock.now()
     config = place.config()
+    elsewhere = database_elsewhere(LedgerPlace(home()))
     path = to / f"hub-{now:%Y%m%dT%H%M%SZ}.tar" if to.is_dir() else to
     about = About(hub=config.public_url, version=version("kentong"), made=now.isoformat())
     count = asyncio.run(_written(place, config, path, about, quiet=as_json))
     size = path.stat().st_size
     if as_json:
         screen.as_json(
-            "hub-backup", file=str(path), files=count, bytes=size, streams=config.embedded
+            "hub-backup",
+            file=str(path),
+            files=count,
+            bytes=size,
+            streams=config.embedded,
+            log_database=not elsewhere,
         )
         return
     text = "{file}: {count} files, {size}."
@@ -87,61 +88,9 @@ def backup(
     if not config.embedded:
         text = "The streams are not in it: they are on servers that run elsewhere."
         screen.line(say("hub-streams-elsewhere", text))
-
-
-def restore(
-    file: Annotated[Path, typer.Argument(help="What `kentong hub backup` wrote.")],
-    directory: Annotated[
-        Path | None,
-        typer.Option(help="A member's copy of a newer directory: node/directory/directory.json."),
-    ] = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Put a hub and its log back from a backup, into a home folder that holds none.
-
-    If the directory was published anew since the backup, take it from any member's node, by
-    --directory: it is verified here as there. Else nodes refuse the older one. How a key management
-    service gives the passphrase is written to restored.kms.toml: it names a program, so read it
-    before you rename it to kms.toml.
-
-    Example: kentong hub restore /var/backups/kentong/hub-20261126T020000Z.tar
-    """
-    place, ledger = HubPlace(home()), LedgerPlace(home())
-    for folder in (place.folder, ledger.folder):
-        if folder.exists():
-            raise BrokerError("exists", f"{folder} is there already: move it away first")
-    make_private_folder(home())
-    put = home() / f".restore-{os.getpid()}"
-    try:
-        about = read_about(read_archive(file, put))
-        if HubPlace(put).config().public_url != about.hub:
-            raise BrokerError("backup-damaged", f"{file} speaks of two hubs")
-        root, newer = Home(put).pinned_root(), directory is not None and _taken(put, directory)
-        snapshot = PublishedDirectory.at(put).view().version.snapshot
-        Home(home()).pin_root(root)
-        has_log = LedgerPlace(put).config_file.exists()
-        if has_log:
-            _with_own_database(LedgerPlace(put))
-            (put / "log").rename(ledger.folder)
-        service = put_key_service_back(put, home())
-        (put / "hub").rename(place.folder)  # last: with it, the hub is there
-    finally:
-        shutil.rmtree(put, ignore_errors=True)
-    if as_json:
-        screen.as_json(
-            "hub-restore",
-            hub=about.hub,
-            made=about.made,
-            log=has_log,
-            snapshot=snapshot,
-            newer_directory=newer,
-            kms="" if service is None else str(service),
-        )
-        return
-    text = "The hub at {url} is as of {made}, its directory's snapshot is number {number}."
-    screen.line(say("hub-put-back", text, url=about.hub, made=about.made, number=snapshot))
-    say_key_service(service)
-    screen.line(say("hub-next", "Next: kentong hub run"))
+    if elsewhere:
+        text = "The log's database is not in it: dump it before hub and log start again."
+        screen.line(say("hub-log-database-elsewhere", text))
 
 
 def read_about(raw: bytes) -> About:
@@ -162,7 +111,7 @@ async def _written(
     with tempfile.TemporaryDirectory(dir=place.home, prefix=".backup-") as scratch:
         async with _standing_still(place, config):
             files = [*_kept(place.home), *key_service_files(place.home)]
-            database = _log_database(place.home)
+            database = _log_database(LedgerPlace(place.home))
             if database is not None and database.exists():  # else the log never ran
                 copied_sqlite(database, Path(scratch) / "log.db")
                 files.append((_DATABASE, Path(scratch) / "log.db"))
@@ -175,21 +124,26 @@ async def _standing_still(place: HubPlace, config: HubConfig) -> AsyncIterator[N
     """Hold what hub, server and log hold while they run, until the block ends.
 
     Raises:
-        BrokerError: `hub-runs`; `backup-elsewhere`: the log's database is not a file here.
+        BrokerError: `hub-runs`.
     """
     async with AsyncExitStack() as stack:
         if place.is_running():
-            raise _runs("the hub runs")
+            raise hub_runs("the hub runs")
         stack.enter_context(place.locked())
         server = place.server(config).folder / ".lock"
         if server.exists():
             stack.enter_context(_held(server))
-        if (database := _log_database(place.home)) is not None:
+        if (tiles := LedgerPlace(place.home).files).folder.exists():  # else the log never ran
+            try:
+                stack.enter_context(tiles.written())
+            except BrokerError as error:
+                raise hub_runs("its log runs") from error
+        if (database := _log_database(LedgerPlace(place.home))) is not None:
             engine = sqlite_engine(f"sqlite+aiosqlite:///{database}", str(database))
             try:
                 await stack.enter_async_context(alone(engine, schema_of(metadata).name))
             except BrokerError as error:
-                raise _runs("its log runs") from error
+                raise hub_runs("its log runs") from error
         yield
 
 
@@ -199,36 +153,29 @@ def _held(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _runs("its nats-server runs") from None
+            raise hub_runs("its nats-server runs") from None
         yield
 
 
-def _runs(what: str) -> BrokerError:
+def hub_runs(what: str) -> BrokerError:
+    """Return the refusal of what is for a hub that stands still."""
     return BrokerError("hub-runs", f"{what}: stop hub and log first", retry="later")
 
 
-def _log_database(folder: Path) -> Path | None:
-    """Return the file of the log's database; None where there is no log.
+def database_elsewhere(place: LedgerPlace) -> bool:
+    """Return whether there is a log whose database a server keeps, which no archive holds."""
+    return place.config_file.exists() and _url(place).get_backend_name() != "sqlite"
 
-    Raises:
-        BrokerError: `backup-elsewhere`.
-    """
-    place = LedgerPlace(folder)
-    if not place.config_file.exists():
+
+def _log_database(place: LedgerPlace) -> Path | None:
+    """Return the file of the log's database; None where there is none."""
+    if not place.config_file.exists() or database_elsewhere(place):
         return None
-    url = make_url(place.database_url)
-    if url.get_backend_name() != "sqlite":
-        text = "the log's database is not SQLite: use pg_dump, and archive the folders"
-        raise BrokerError("backup-elsewhere", text)
-    return Path(url.database or "")
+    return Path(_url(place).database or "")
 
 
-def _with_own_database(place: LedgerPlace) -> None:
-    """Let the log use the database that was put back with it, wherever it was before."""
-    config = place.config()
-    if config.database:
-        inside = config.model_copy(update={"database": ""})
-        write_private(place.config_file, toml(inside.model_dump(mode="json")))
+def _url(place: LedgerPlace) -> URL:
+    return make_url(place.database_url)
 
 
 def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -248,21 +195,6 @@ def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _name(folder: Path, inner: str, name: str) -> str:
     return Path(inner, name).relative_to(folder).as_posix()
-
-
-def _taken(put: Path, directory: Path) -> bool:
-    """Take a member's copy of the directory in place of an older one; return whether it is newer.
-
-    Raises:
-        BrokerError: `bad-file`.
-        DirectoryError: It does not verify, or is no successor of the one in the backup.
-    """
-    try:
-        with directory.open("rb") as file:
-            raw = file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise BrokerError("bad-file", f"{directory} cannot be read") from error
-    return PublishedDirectory.at(put).repository.take(parse_bundle(raw))
 
 
 def _told(files: list[tuple[str, Path]], tell: progress.Tell) -> Iterator[tuple[str, Path]]:
