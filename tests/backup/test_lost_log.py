@@ -134,6 +134,18 @@ async def test_a_log_alone_is_put_back_beside_its_hub_and_no_other(
     assert await hub.grown(0) == before
 
 
+async def test_a_snapshot_is_archived_while_the_hub_runs_again(hub: Hub, tmp_path: Path) -> None:
+    kept, snapshot = tmp_path / "hub.tar", tmp_path / "snapshot"
+    before = await hub.grown(5)
+    shutil.copytree(hub.region.hub, snapshot, ignore=lambda *_: ["socket"])
+    with HubPlace(hub.region.hub).locked(), hub.place.files.written():
+        assert hub.machine.refused("hub", "backup", "--to", str(kept))[0] == "hub-runs"
+        Machine(snapshot).good("hub", "backup", "--to", str(kept))
+    await hub.grown(3)
+    Machine(tmp_path / "back").good("hub", "restore", str(kept))
+    assert published(LedgerPlace(tmp_path / "back")) == before
+
+
 @pytest.mark.processes
 @pytest.mark.soak
 @pytest.mark.timeout(600)

@@ -45,6 +45,7 @@ OTHERS = {
     "systemd-analyze",
     "systemd-ask-password",
     "tar",
+    "umask",
     "useradd",
 }
 
