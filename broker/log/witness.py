@@ -7,7 +7,7 @@ The same bytes travel over NATS. Everything here is pure: who calls it keeps wha
 it on by compare-and-swap, and syncs it before the cosignature leaves the process.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -16,7 +16,7 @@ from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.line import read_base64, read_number, write_base64
 from broker.log.merkle import MAX_PROOF_HASHES, check_hashes, verify_consistency
-from broker.log.note import Note, parse_note
+from broker.log.note import Note, SignatureLine, parse_note
 from broker.log.notekeys import VKey, verify_note
 
 MAX_REQUEST_BYTES: Final = MAX_LOOKED_AT_BYTES
@@ -78,6 +78,7 @@ class WitnessRefusal:
         evidence: The log should not have signed it: nothing shows that it extends what was seen,
             or it is no checkpoint of ours. Otherwise the request may have been overtaken.
         forks: It is another tree of the size that was cosigned last: proof, whoever sent it.
+        note: That checkpoint under those of the log's signatures that verified, and nothing else.
     """
 
     status: HTTPStatus
@@ -85,6 +86,7 @@ class WitnessRefusal:
     checkpoint: Checkpoint | None = None
     evidence: bool = False
     forks: bool = False
+    note: Note | None = field(default=None, repr=False)
 
 
 def report_of(raw: bytes, keys: tuple[VKey, ...], *, max_bytes: int) -> bytes | None:
@@ -144,19 +146,28 @@ def judge(raw: bytes, *, keys: tuple[VKey, ...], seen: Seen) -> Acceptable | Wit
     except LogError as error:
         return _refused(HTTPStatus.BAD_REQUEST, error, answered_for(raw, keys), seen)
     if checkpoint.origin not in {key.name for key in keys}:
-        return WitnessRefusal(HTTPStatus.NOT_FOUND, b"unknown log\n")
+        reason = LogError("unknown-log", "unknown log")
+        return _refused(HTTPStatus.NOT_FOUND, reason, answered_for(raw, keys), seen)
     try:
         verified = {each.key for each in verify_note(request.note, keys)}
     except LogError as error:
         return _refused(HTTPStatus.FORBIDDEN, error, answered_for(raw, keys), seen, evidence=True)
+    note = Note(request.note.text, _first_of_each(keys, request.note))
     if len(verified) < len(keys) or checkpoint.extensions:
         reason = LogError("log-unsigned", "not signed with every key of the log, or extended")
-        return _refused(HTTPStatus.FORBIDDEN, reason, request.note, seen, evidence=True)
+        return _refused(HTTPStatus.FORBIDDEN, reason, note, seen, evidence=True)
     refusal = _against(request, checkpoint, seen)
-    if refusal is not None:
-        return refusal
-    own = tuple(line for line in request.note.signatures if any(k.matches(line) for k in keys))
-    return Acceptable(checkpoint, checkpoint.signed(own))
+    return Acceptable(checkpoint, note) if refusal is None else replace(refusal, note=note)
+
+
+def _first_of_each(keys: tuple[VKey, ...], note: Note) -> tuple[SignatureLine, ...]:
+    """Return the line of each key that `verify_note` looks at: behind it may stand anything."""
+    found: dict[VKey, SignatureLine] = {}
+    for line in note.signatures:
+        for key in keys:
+            if key.matches(line):
+                found.setdefault(key, line)
+    return tuple(found.values())
 
 
 def _against(request: WitnessRequest, checkpoint: Checkpoint, seen: Seen) -> WitnessRefusal | None:
@@ -216,4 +227,5 @@ def _refused(
         return WitnessRefusal(status, reason)
     checkpoint = parse_checkpoint(note.text)
     forks = _forks(checkpoint, seen)
-    return WitnessRefusal(status, reason, checkpoint, evidence=evidence or forks, forks=forks)
+    loud = evidence or forks
+    return WitnessRefusal(status, reason, checkpoint, evidence=loud, forks=forks, note=note)

@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.log.answered import answered_for
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
-from broker.log.note import Note
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
 from broker.log.regional import log_vkeys, regional_policy, witness_name
@@ -133,12 +132,13 @@ class Cosigner:
             seen, _ = await seen_of(connection, log.origin)
             lost = await restored_at(connection) is not None
             copied = (await copied_of(connection, log.origin)).size
-        judged = judge(asked, keys=keys, seen=seen)
+        # In a thread: whoever asks chooses the bytes, and the node's mail goes on meanwhile.
+        judged = await asyncio.to_thread(judge, asked, keys=keys, seen=seen)
         if isinstance(judged, WitnessRefusal):
             if by_hub:
                 await self._refused(judged, asked)
             else:
-                await self._refused_stranger(judged, answered_for(asked, keys), copied)
+                await self._refused_stranger(judged, copied)
             return judged.status, judged.body
         if lost:
             return HTTPStatus.SERVICE_UNAVAILABLE, b"restored from a backup\n"
@@ -284,17 +284,15 @@ class Cosigner:
         if refusal.checkpoint is not None:
             await self._keep(refusal.checkpoint, asked, loud=refusal.evidence)
 
-    async def _refused_stranger(
-        self, refusal: WitnessRefusal, note: Note | None, copied: int
-    ) -> None:
+    async def _refused_stranger(self, refusal: WitnessRefusal, copied: int) -> None:
         """Keep what the log signed, unless our copy has it: anybody may show what is public.
 
         Of the request nothing is kept but that: the rest is the stranger's.
         """
         _log.info("not-cosigned", status=refusal.status.value)
-        if note is None:
+        note, checkpoint = refusal.note, refusal.checkpoint
+        if note is None or checkpoint is None:
             return
-        checkpoint = parse_checkpoint(note.text)
         if not self.suspects.is_ours(checkpoint, copied):
             asked = WitnessRequest(0, (), note).to_bytes()
             await self._keep(checkpoint, asked, loud=refusal.forks)

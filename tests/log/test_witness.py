@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.log import answered
 from broker.log.answered import answered_for
-from broker.log.checkpoint import Checkpoint
+from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, consistency_proof, leaf_hash
-from broker.log.note import Note
+from broker.log.note import MAX_SIGNATURES, Note, parse_line
 from broker.log.notekeys import SignatureType, VKey
 from broker.log.notesigner import NoteSigner
 from broker.log.tiles import Tile, lookup_in
@@ -229,6 +230,53 @@ def test_whatever_stands_around_it_the_log_answers_for_what_it_signed(
     assert found is not None
     assert found.text == note.text
     assert set(found.signatures) <= set(note.signatures)
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        (b"\n\n" * 262_144, 0),
+        (b"old 5\n\n" + b"\n\n" * 262_140, 0),
+        (f"{ORIGIN}\n\n".encode() * 20_000, MAX_SIGNATURES),
+        (f"{ORIGIN}\n9\nx\n\n".encode() * 20_000, MAX_SIGNATURES),
+    ],
+)
+def test_a_body_of_half_a_mebibyte_costs_no_more_than_a_note_of_the_log_may(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, most: int
+) -> None:
+    parsed = []
+
+    def counted(text: str) -> Checkpoint:
+        parsed.append(text)
+        return parse_checkpoint(text)
+
+    monkeypatch.setattr(answered, "parse_checkpoint", counted)
+    found = judge(body, keys=KEYS, seen=seen(5))
+    assert isinstance(found, WitnessRefusal)
+    assert found.status is HTTPStatus.BAD_REQUEST
+    assert len(parsed) == most
+    assert report_of(body, KEYS, max_bytes=20_000) is None
+    assert len(parsed) == 2 * most
+    behind = body[: MAX_REQUEST_BYTES - 20_000] if not most else b""  # it hides nothing either
+    note = signed(checkpoint(9))
+    told = answered_for(behind + note.to_bytes(), KEYS)
+    assert told is not None
+    assert told.text == note.text
+
+
+def test_a_refusal_has_the_logs_own_signatures_and_nothing_of_who_asked() -> None:
+    of = checkpoint(9)
+    note = signed(of)
+    rubbish = parse_line(spoiled(ED_LINE).decode().removesuffix("\n"))
+    more = note.signed_also((STRANGER.sign(of.to_text()), rubbish))
+    for old in (4, 5, 10):
+        found = judge(WitnessRequest(old, (), more).to_bytes(), keys=KEYS, seen=seen(5))
+        assert isinstance(found, WitnessRefusal)
+        assert found.note == note
+    raw = WitnessRequest(5, path(5, 9), more).to_bytes()
+    accepted = judge(raw, keys=KEYS, seen=seen(5))
+    assert isinstance(accepted, Acceptable)
+    assert accepted.note == note  # nor has what is kept as cosigned last
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, 0), (0, 1), (0, 20), (5, 5), (5, 6), (8, 20)])
