@@ -32,7 +32,7 @@ from broker.node.logreading import LogReading
 from broker.node.logstate import copied_of, restored_at, seen_of
 from broker.node.present import CLOCK_SKEW, Present
 from broker.node.recollection import Recollection
-from broker.node.suspects import MAX_WAITING, Suspects
+from broker.node.suspects import FORK, MAX_WAITING, Suspects
 from broker.store.database import Database
 from broker.store.tables import witnessed
 from broker.store.tilefiles import COSIGNED
@@ -285,17 +285,19 @@ class Cosigner:
             await self._keep(refusal.checkpoint, asked, loud=refusal.evidence)
 
     async def _refused_stranger(self, refusal: WitnessRefusal, copied: int) -> None:
-        """Keep what the log signed, unless our copy has it: anybody may show what is public.
+        """Keep another tree of the size cosigned last; let the copy tell what all else is.
 
-        Of the request nothing is kept but that: the rest is the stranger's.
+        A log that grows shows a new checkpoint each second, and our copy follows later: anybody may
+        bring what is public. All else in the request is the stranger's and is not looked at.
         """
         _log.info("not-cosigned", status=refusal.status.value)
         note, checkpoint = refusal.note, refusal.checkpoint
         if note is None or checkpoint is None:
             return
-        if not self.suspects.is_ours(checkpoint, copied):
-            asked = WitnessRequest(0, (), note).to_bytes()
-            await self._keep(checkpoint, asked, loud=refusal.forks)
+        if refusal.forks:
+            await self._keep(checkpoint, WitnessRequest(0, (), note).to_bytes(), loud=True)
+        elif not self.suspects.is_ours(checkpoint, copied):
+            self.suspects.show(checkpoint, note)
 
     async def _keep(self, checkpoint: Checkpoint, asked: bytes, *, loud: bool) -> None:
         self.suspects.add(checkpoint, asked)
@@ -303,6 +305,9 @@ class Cosigner:
             await self._alarm(REFUSED, asked)
         else:
             await asyncio.to_thread(self.evidence.keep, OVERTAKEN, asked)
+        self._tell_later(asked)
+
+    def _tell_later(self, asked: bytes) -> None:
         if asked not in self._untold and len(self._untold) < MAX_WAITING:
             self._untold.append(asked)
 
@@ -313,10 +318,14 @@ class Cosigner:
         await self.database.change(lambda c: alarms.raise_alarm(c, code, now=now, detail=detail))
 
     def _all_kept(self) -> list[bytes]:
-        found = [*self.evidence.kept(REFUSED), *self.evidence.kept(OVERTAKEN)]
-        return found[:MAX_WAITING]
+        """Return what tells most last, as `_tell` begins at the end: a hub takes only so many."""
+        kinds = (FORK, REFUSED, OVERTAKEN)
+        found = dict.fromkeys(asked for kind in kinds for asked in self.evidence.kept(kind))
+        return list(reversed(list(found)[:MAX_WAITING]))
 
     async def _tell(self, hub: HubServices, log: LogDocument) -> None:
+        for asked in self.suspects.proved():
+            self._tell_later(asked)
         for asked in reversed(tuple(self._untold)):  # others may come meanwhile
             told = report_of(asked, log_vkeys(log), max_bytes=MAX_REPORT_BYTES)
             if told is not None:

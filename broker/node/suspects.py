@@ -2,6 +2,9 @@
 
 Most were only overtaken by a newer one. One that is no larger than the copy and has another root
 proves that the log's owner signed two trees, whoever was shown it.
+
+What strangers show is nearly always public and only ahead of the copy: it takes room of its own, is
+held in memory alone, and becomes evidence, and is told to others, once the copy proves it a fork.
 """
 
 import asyncio
@@ -12,7 +15,9 @@ from typing import Final
 from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import tree_root
+from broker.log.note import Note
 from broker.log.tiles import lookup_in
+from broker.log.witness import WitnessRequest
 from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.logevidence import LogEvidence
@@ -21,7 +26,7 @@ from broker.store.database import Database, StoreError
 from broker.store.tilefiles import TileFiles
 
 FORK: Final = "log-fork"
-MAX_WAITING: Final = 64  # that are larger than the copy; the oldest make room
+MAX_WAITING: Final = 64  # of each kind that are larger than the copy; the oldest make room
 _log = get_logger()
 
 
@@ -36,6 +41,8 @@ class Suspects:
     _waiting: deque[tuple[Checkpoint, bytes]] = field(
         default_factory=lambda: deque(maxlen=MAX_WAITING), repr=False
     )
+    _shown: dict[Checkpoint, Note] = field(default_factory=dict, repr=False)  # By strangers.
+    _untold: list[bytes] = field(default_factory=list, repr=False)  # Proved among those.
 
     def add(self, checkpoint: Checkpoint, asked: bytes) -> None:
         """Let `check` look at it.
@@ -46,6 +53,25 @@ class Suspects:
         """
         if all(asked != known for _, known in self._waiting):
             self._waiting.append((checkpoint, asked))
+
+    def show(self, checkpoint: Checkpoint, note: Note) -> None:
+        """Let `check` look at what a stranger brought; nothing is kept of it, nor told, before.
+
+        Args:
+            checkpoint: Of `note`.
+            note: Under verified signatures of the log. Of two of one tree the one with more counts.
+        """
+        known = self._shown.get(checkpoint)
+        if known is not None and len(known.signatures) >= len(note.signatures):
+            return
+        if known is None and len(self._shown) >= MAX_WAITING:
+            del self._shown[next(iter(self._shown))]
+        self._shown[checkpoint] = note
+
+    def proved(self) -> list[bytes]:
+        """Return, once, what strangers showed and `check` proved to be forks: for the others."""
+        found, self._untold = self._untold, []
+        return found
 
     def is_ours(self, checkpoint: Checkpoint, copied: int) -> bool:
         """Return whether a copy of `copied` leaves begins with the checkpoint's tree."""
@@ -66,13 +92,27 @@ class Suspects:
         for checkpoint, asked in tuple(self._waiting):
             if checkpoint.size > copied:
                 continue
-            lookup = lookup_in(self.files.read, copied)
-            if checkpoint.size and tree_root(checkpoint.size, lookup) != checkpoint.root:
-                forks += 1
-                await self._alarm(asked)
+            forks += await self._is_fork(checkpoint, asked, copied)
             if (checkpoint, asked) in self._waiting:  # else a newer one took its room meanwhile
                 self._waiting.remove((checkpoint, asked))
+        for checkpoint, note in tuple(self._shown.items()):
+            if checkpoint.size > copied:
+                continue
+            asked = WitnessRequest(0, (), note).to_bytes()
+            if await self._is_fork(checkpoint, asked, copied):
+                forks += 1
+                self._untold.append(asked)
+            if self._shown.get(checkpoint) is note:  # else one with more signatures came meanwhile
+                del self._shown[checkpoint]
         return forks
+
+    async def _is_fork(self, checkpoint: Checkpoint, asked: bytes, copied: int) -> bool:
+        """Return whether the copy begins with another tree; if so, that is kept and alarmed."""
+        lookup = lookup_in(self.files.read, copied)
+        if tree_root(checkpoint.size, lookup) == checkpoint.root:
+            return False
+        await self._alarm(asked)
+        return True
 
     async def _alarm(self, asked: bytes) -> None:
         _log.error(FORK, alarm=FORK)

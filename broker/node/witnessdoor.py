@@ -2,7 +2,9 @@
 
 The log is witnessed over NATS; this is the same witness for whoever else has a checkpoint of it.
 Who asks is not known here: so nothing that a stranger could make out of public checkpoints raises
-an alarm or fills a disk. A second tree under the log's signature does, whoever brings it.
+an alarm, fills a disk or is told to others, of leaves that we have or not yet. A second tree under
+the log's signature is, whoever brings it: at once, if it has the size that we cosigned last; else
+once our copy has its leaves and begins with another tree.
 """
 
 from dataclasses import dataclass

@@ -25,10 +25,11 @@ from broker.log.merkle import Frontier, consistency_proof, leaf_hash
 from broker.log.note import Note, parse_line, parse_note
 from broker.log.tiles import lookup_in
 from broker.log.witness import WitnessRequest
+from broker.node.suspects import MAX_WAITING
 from broker.node.witnessdoor import WitnessDoor
 from broker.store.errors import StoreError
 from keys.primitives.hashing import sha256
-from tests.ledger.growing import ORIGIN
+from tests.ledger.growing import ORIGIN, entries
 from tests.support.nodes import Clock
 from tests.support.witnesses import KEYS, Watched, watching
 
@@ -62,7 +63,8 @@ class Scene:
 
     def kept(self) -> list[bytes]:
         evidence = self.watched.watch("SG").cosigner.evidence
-        return [*evidence.kept("log-refused"), *evidence.kept("log-inconsistent")]
+        kinds = ("log-refused", "log-inconsistent", "log-fork")
+        return [raw for kind in kinds for raw in evidence.kept(kind)]
 
 
 @pytest_asyncio.fixture
@@ -188,10 +190,82 @@ async def test_a_stranger_can_raise_no_alarm_and_fill_no_disk_with_what_is_publi
     for number in range(1, 6):
         body = WitnessRequest(6, (bytes(32),) * number, ahead).to_bytes()
         assert (await scene.post(body)).status_code == 422
-    assert len(scene.kept()) == 1  # however often, and whatever was around it
+    assert scene.kept() == []
     assert await watched.alarms("SG") == []
     await watched.steps()
     assert await watched.alarms("SG") == []
+
+
+async def test_hundreds_of_checkpoints_of_a_log_that_grows_leave_nothing_and_hide_nothing(
+    scene: Scene,
+) -> None:
+    watched = scene.watched
+    await watched.grow(3)
+    await watched.steps()
+    cosigner = watched.watch("SG").cosigner
+    second = WitnessRequest(3, (), KEYS.sign(another(5))).to_bytes()
+    assert (await cosigner.answer(second))[0].value == 422  # the log itself asks, of more leaves
+    kept, told = scene.kept(), list(watched.cosigning.standings.reports)
+    assert kept == [second]
+    door = WitnessDoor(cosigner)  # behind the rate that strangers have over HTTP
+    tree = Frontier().append(leaf_hash(each.raw) for each in entries(0, 3))
+    for each in entries(3, 300):
+        tree = tree.append((leaf_hash(each.raw),))
+        note = KEYS.sign(Checkpoint(ORIGIN, tree.size, tree.root()))
+        status, known = await door.add_checkpoint(WitnessRequest(0, (), note).to_bytes())
+        assert (status, known) == (HTTPStatus.CONFLICT, b"3\n")
+    assert scene.kept() == kept
+    assert watched.cosigning.standings.reports == told
+    assert await watched.alarms("SG") == ["log-inconsistent"]  # of the second tree alone
+    await watched.grow(300)
+    await watched.steps("SG")
+    await watched.steps("SG")
+    assert scene.kept() == [second, second]  # what the hub had asked was not pushed out meanwhile
+    assert await watched.alarms("SG") == ["log-fork", "log-inconsistent"]
+    assert watched.cosigning.standings.reports == [second]
+
+
+async def test_what_only_ran_ahead_is_told_to_nobody(scene: Scene) -> None:
+    watched = scene.watched
+    await watched.grow(3)
+    await watched.steps()
+    door = WitnessDoor(watched.watch("SG").cosigner)
+    for _ in range(MAX_WAITING + 3):
+        await watched.grow()
+        assert (await door.add_checkpoint(scene.request(0)))[0] is HTTPStatus.CONFLICT
+    for _ in range(2):
+        await watched.steps()
+    assert scene.kept() == []
+    assert watched.cosigning.standings.reports == []
+    for code in watched.nodes:
+        assert await watched.alarms(code) == []
+
+
+async def test_a_second_tree_ahead_of_the_copy_is_kept_and_told_once_the_copy_proves_it(
+    scene: Scene,
+) -> None:
+    watched = scene.watched
+    await watched.grow(3)
+    await watched.steps()
+    whole = KEYS.sign(another(7))
+    for lines in (whole.signatures[:1], whole.signatures, whole.signatures[1:]):
+        body = WitnessRequest(0, (), Note(whole.text, lines)).to_bytes()
+        assert (await scene.post(body)).status_code in {403, 409}
+    await watched.steps("SG")
+    assert (scene.kept(), await watched.alarms("SG")) == ([], [])
+    await watched.grow(4)
+    await watched.steps("SG")
+    evidence = WitnessRequest(0, (), whole).to_bytes()  # that with most signatures
+    assert scene.kept() == [evidence]
+    assert await watched.alarms("SG") == ["log-fork"]
+    await watched.steps("SG")
+    assert watched.cosigning.standings.reports == [evidence]
+    assert watched.cosigning.standings.wrong is not None  # and the log stops
+    await watched.steps("MY")
+    assert await watched.alarms("MY") == ["log-fork"]
+    await watched.restart_log()
+    await watched.steps("SG")  # the hub has forgotten, the witness has not
+    assert watched.cosigning.standings.reports == [evidence]
 
 
 async def test_a_second_tree_is_kept_told_and_alarmed_whoever_brings_it(scene: Scene) -> None:
