@@ -42,8 +42,8 @@ class Witness(Protocol):
         """Return status and body for a request to cosign, which is not trusted."""
         ...
 
-    async def checkpoint(self, origin_hash: str) -> bytes | None:
-        """Return the note cosigned last of that log, or None."""
+    async def checkpoint(self, origin_hash: str) -> tuple[HTTPStatus, bytes]:
+        """Return status and body: the note cosigned last of that log, or why there is none."""
         ...
 
 
@@ -87,13 +87,15 @@ class _Door:
         if wait_s := self._strangers.take(time.monotonic()):
             return _later(HTTPStatus.TOO_MANY_REQUESTS, ceil(wait_s))
         try:
-            note = await self._witness.checkpoint(request.path_params["origin_hash"])
+            status, answer = await self._witness.checkpoint(request.path_params["origin_hash"])
         except BrokerError as error:
             _log.error("not-shown", error_code=error.code)
             return _later(HTTPStatus.SERVICE_UNAVAILABLE, 1)
-        if note is None:
-            return _answer(HTTPStatus.NOT_FOUND, b"nothing was cosigned of that log\n")
-        return Response(note, headers={"Content-Type": _TEXT, **_SOON})
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            return _later(status, 1, answer)
+        if status is not HTTPStatus.OK:
+            return _answer(status, answer)
+        return Response(answer, headers={"Content-Type": _TEXT, **_SOON})
 
 
 def _answer(status: HTTPStatus, body: bytes, kind: str = _TEXT) -> Response:

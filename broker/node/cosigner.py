@@ -146,6 +146,19 @@ class Cosigner:
             return HTTPStatus.SERVICE_UNAVAILABLE, b"not sure yet what was cosigned last\n"
         return await self._sign(log, judged, seen, now)
 
+    async def last(self, log: LogDocument) -> bytes | None:
+        """Return the note cosigned last, empty if none was; None while this node is not sure of it.
+
+        Put back from a backup, or started and not yet told by the hub, it may have cosigned more.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        async with self.database.read() as connection:
+            _, note = await seen_of(connection, log.origin)
+            lost = await restored_at(connection) is not None
+        return note if self._sure and not lost else None
+
     def witnessed_log(self) -> LogDocument | None:
         """Return the log that this node is a witness of now; None if it is of none."""
         log = self._log()

@@ -14,11 +14,11 @@ from typing import Final
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node.cosigner import Cosigner
-from broker.node.logstate import seen_of
 from keys.primitives.hashing import sha256
 
 _log = get_logger()
 _BUSY: Final = HTTPStatus.SERVICE_UNAVAILABLE
+_NOTHING: Final = (HTTPStatus.NOT_FOUND, b"nothing was cosigned of that log\n")
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,21 @@ class WitnessDoor:
             _log.error("not-cosigned", error_code=error.code)
             return _BUSY, b"nothing can be kept now\n"
 
-    async def checkpoint(self, origin_hash: str) -> bytes | None:
-        """Return the note cosigned last of the log whose origin has this SHA-256, in hexadecimal.
+    async def checkpoint(self, origin_hash: str) -> tuple[HTTPStatus, bytes]:
+        """Return status and body: the note cosigned last of the log whose origin has this SHA-256.
 
-        Under it stand the signatures of the log and of this witness. None if there is none.
+        Under it stand the signatures of the log and of this witness.
+
+        Args:
+            origin_hash: In hexadecimal, not trusted.
 
         Raises:
             StoreError: The database cannot be read.
         """
         log = self.cosigner.witnessed_log()
         if log is None or sha256(log.origin.encode()).hex() != origin_hash:
-            return None
-        async with self.cosigner.database.read() as connection:
-            _, note = await seen_of(connection, log.origin)
-        return note or None
+            return _NOTHING
+        note = await self.cosigner.last(log)
+        if note is None:
+            return _BUSY, b"not sure yet what was cosigned last\n"
+        return (HTTPStatus.OK, note) if note else _NOTHING

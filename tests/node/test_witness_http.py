@@ -88,7 +88,8 @@ async def test_what_extends_is_cosigned_and_shown_with_both_signatures(scene: Sc
     early = await scene.post(scene.request(0))
     assert early.status_code == 503  # it does not know yet what it cosigned before this start
     assert int(early.headers["retry-after"]) > 0
-    assert (await scene.client.get(NEWEST)).status_code == 404
+    unsure = await scene.client.get(NEWEST)
+    assert (unsure.status_code, unsure.headers["retry-after"]) == (503, "1")
     await watched.rounds("SG")  # now it does, and cosigned three leaves over the link
     await watched.grow(4)
     first = await scene.post(scene.request(0))
@@ -284,14 +285,41 @@ async def test_a_second_tree_is_kept_told_and_alarmed_whoever_brings_it(scene: S
     assert watched.cosigning.standings.wrong is not None  # and the log stops
 
 
+async def unsure_of_newest(scene: Scene) -> bool:
+    """Whether the node shows no note that it may have gone beyond."""
+    found = await scene.client.get(NEWEST)
+    kept = found.headers["cache-control"]
+    return (found.status_code, kept, ORIGIN in found.text) == (503, "no-store", False)
+
+
+async def test_a_node_shows_nothing_of_an_earlier_start_until_the_hub_told_it_more(
+    scene: Scene,
+) -> None:
+    watched = scene.watched
+    await watched.grow(3)
+    await watched.rounds("SG")
+    shown = await scene.client.get(NEWEST)
+    assert shown.status_code == 200
+    again = replace(watched.watch("SG").cosigner, _sure=False)  # as each start of the node has it
+    async with (
+        serving(witness_app(WitnessDoor(again)), plain=LOCAL) as served,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as client,
+    ):
+        assert await unsure_of_newest(replace(scene, client=client))
+        await again.round()
+        assert (await client.get(NEWEST)).content == shown.content
+
+
 async def test_who_lost_its_memory_or_is_no_witness_cosigns_for_nobody(scene: Scene) -> None:
     watched = scene.watched
     await watched.grow(3)
     await watched.rounds("SG")
+    assert (await scene.client.get(NEWEST)).status_code == 200
     await watched.grow(1)
     cosigner = watched.watch("SG").cosigner
     await cosigner._say_restored(int(watched.nodes["SG"].present.now().timestamp()))
     assert (await scene.post(scene.request(3))).status_code == 503
+    assert await unsure_of_newest(scene)
     cosigner.present.member = "LA"
     assert (await scene.post(scene.request(3))).status_code == 404
     assert (await scene.client.get(NEWEST)).status_code == 404
@@ -301,7 +329,7 @@ class Broken(WitnessDoor):
     """A node whose database is away."""
 
     @override
-    async def checkpoint(self, origin_hash: str) -> bytes | None:
+    async def checkpoint(self, origin_hash: str) -> tuple[HTTPStatus, bytes]:
         raise StoreError("database-away", origin_hash, retry="later")
 
 
