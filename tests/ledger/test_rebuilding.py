@@ -205,12 +205,14 @@ async def test_submissions_wait_and_are_told_to_come_again(tmp_path: Path) -> No
 
 
 def test_the_hub_remembers_a_loss_until_the_log_put_it_right() -> None:
-    known = StreamMemory().seen({"AUDIT_2026": StreamState("1", 9), "B": StreamState("1", 9)})
-    behind = known.seen({"AUDIT_2026": StreamState("1", 6), "B": StreamState("1", 6)})
+    now = clock.now()
+    before = {"AUDIT_2026": StreamState("1", 9), "B": StreamState("1", 9)}
+    known = StreamMemory().seen(before, now=now)
+    behind = known.seen({"AUDIT_2026": StreamState("1", 6), "B": StreamState("1", 6)}, now=now)
     assert behind.lost == {"AUDIT_2026": 6}
-    later = behind.looked_into().seen({"AUDIT_2026": StreamState("1", 8)})
+    later = behind.looked_into().seen({"AUDIT_2026": StreamState("1", 8)}, now=now)
     assert later.lost == {"AUDIT_2026": 6}  # to know why is not to put it right
-    assert later.seen({}).lost == {"AUDIT_2026": 0}
+    assert later.seen({}, now=now).lost == {"AUDIT_2026": 0}
     assert nothing_lost() == {}
 
 
