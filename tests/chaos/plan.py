@@ -26,7 +26,7 @@ CLOCKS: Final = (Fault.CLOCK, Fault.JUMP)
 LASTING: Final = [fault for fault in Fault if fault is not Fault.KILL]
 HUB: Final = ("gateway run", "gateway run", "log run", "log sign", "nats-server", "hub")
 """Whom a kill may meet at the hub, as their commands are called; gateways as often as they are."""
-WRITERS: Final = ("log run", "log sign", "nats-server")
+WRITERS: Final = ("log run", "log sign")
 """Who at the hub writes to its disk all the time."""
 WRONG_S: Final = 600
 
