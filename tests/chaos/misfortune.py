@@ -28,6 +28,7 @@ class Misfortune:
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
         ahead: The nodes whose clock was once ahead.
+        met: Whom anything happened to.
     """
 
     processes: Processes
@@ -37,10 +38,12 @@ class Misfortune:
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
     ahead: set[str] = field(default_factory=set)
+    met: set[str] = field(default_factory=set)
     _busy: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def happen(self, mishap: Mishap) -> None:
         """Carry out one; two never meet the same victim at once."""
+        self.met.add(mishap.victim)
         async with self._busy.setdefault(mishap.victim, asyncio.Lock()):
             match mishap.fault:
                 case Fault.KILL:
