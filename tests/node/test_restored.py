@@ -4,6 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -60,18 +62,25 @@ def say_restored(home: Path, url: str) -> int:
     return int(done.stdout.split("incarnation ")[1].split()[0])
 
 
+@asynccontextmanager
+async def a_region(folder: Path, home: Path) -> AsyncIterator[tuple[RunningHub, Node]]:
+    """A hub with a gateway, MY at work, and an empty home for SG's commands."""
+    region = make_region(("SG", "MY"), now=clock.now())
+    await asyncio.to_thread(home.mkdir, mode=0o700)
+    async with (
+        asyncio.timeout(4 * BOUND_S),
+        running_hub(region, folder / "hub") as hub,
+        running_gateway(hub),
+        running_node(hub, "MY", folder) as my,
+    ):
+        yield hub, my
+
+
 async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(
     databases: Databases, tmp_path: Path
 ) -> None:
-    region = make_region(("SG", "MY"), now=clock.now())
     database, backup, home = tmp_path / "SG.db", tmp_path / "backup.db", tmp_path / "home"
-    home.mkdir(mode=0o700)
-    async with (
-        asyncio.timeout(4 * BOUND_S),
-        running_hub(region, tmp_path / "hub") as hub,
-        running_gateway(hub),
-        running_node(hub, "MY", tmp_path) as my,
-    ):
+    async with a_region(tmp_path, home) as (hub, my):
         async with running_node(hub, "SG", tmp_path) as sg:
             await deliver_one(sg, hub)
         databases.back_up(database, backup)  # the node does not run, so one file is all of it
@@ -99,15 +108,8 @@ async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(
 async def test_one_backup_put_back_twice_gives_no_number_twice(
     databases: Databases, tmp_path: Path
 ) -> None:
-    region = make_region(("SG", "MY"), now=clock.now())
     database, backup, home = tmp_path / "SG.db", tmp_path / "backup.db", tmp_path / "home"
-    home.mkdir(mode=0o700)
-    async with (
-        asyncio.timeout(4 * BOUND_S),
-        running_hub(region, tmp_path / "hub") as hub,
-        running_gateway(hub),
-        running_node(hub, "MY", tmp_path) as my,
-    ):
+    async with a_region(tmp_path, home) as (hub, my):
         async with running_node(hub, "SG", tmp_path):
             pass
         databases.back_up(database, backup)
