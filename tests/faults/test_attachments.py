@@ -9,30 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from broker import clock
-from broker.cli.demo import alerts
 from broker.cli.demo.region import DemoRegion
-from broker.client import BrokerError, Client
+from broker.client import BrokerError
 from keys.files import write_private
 from keys.primitives.hashing import random_bytes
 from schemas.attachment import CHUNK_BYTES
-from schemas.desk import ArrivalState, AttachmentShown, DraftRequest
-from schemas.vocabulary import TLP, Purpose, Status
+from schemas.desk import ArrivalState
+from tests.support.desk import asked, at_least, forget_peak, peak_kib, sent
 from tests.support.processes import descendants, running_region
 
 pytestmark = pytest.mark.processes
 MIB = 1024 * 1024
-
-
-def asked() -> DraftRequest:
-    return DraftRequest(
-        status=Status.ACTUAL,
-        alert=alerts.cyber(clock.now().date()),
-        recipients=("MY",),
-        agency="POLICE",
-        tlp=TLP.AMBER,
-        purposes=(Purpose.WARN,),
-    )
 
 
 def written(path: Path, size: int) -> str:
@@ -49,27 +36,6 @@ def written(path: Path, size: int) -> str:
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def at_least(client: Client, envelope: object, have: int) -> AttachmentShown:
-    """The file as MY has it, once so many chunks are there; MY may be dead meanwhile."""
-    while True:
-        try:
-            item = await client.show(envelope)  # type: ignore[arg-type]
-        except BrokerError:
-            await asyncio.sleep(0.1)  # no event says that a process is up again
-            continue
-        (shown,) = item.attachments
-        if shown.have >= have or shown.state is not ArrivalState.ARRIVING:
-            return shown
-        await asyncio.sleep(0.05)
-
-
-async def sent(client: Client, path: Path) -> object:
-    request = asked().model_copy(update={"attachments": (await client.attach(path),)})
-    submission = await client.send(request)
-    await submission.wait("accepted")
-    return submission.shown.id
 
 
 @pytest.mark.timeout(600)
@@ -176,6 +142,7 @@ async def test_a_large_file_is_in_nobodys_memory(tmp_path: Path) -> None:
     small, large = tmp_path / "small.bin", tmp_path / "large.bin"
     written(small, 2 * MIB)
     whole = written(large, size)
+    desks: list[int] = []
 
     def prepare(region: DemoRegion) -> None:
         config = region.hub / "hub" / "config.toml"
@@ -184,35 +151,43 @@ async def test_a_large_file_is_in_nobodys_memory(tmp_path: Path) -> None:
         assert roomy != text
         write_private(config, roomy.encode())
 
-    async with running_region(tmp_path / "r", prepare=prepare) as (_, processes, clients):
+    async with running_region(tmp_path / "r", prepare=prepare) as (region, processes, _):
         for path in (small, large):
-            before = _peaks(processes.pids())
-            loop = asyncio.get_running_loop()
-            started = loop.time()
-            envelope = await sent(clients["SG"], path)
-            handed_s = loop.time() - started
-            shown = await at_least(clients["MY"], envelope, 10**6)
-            arrived_s = loop.time() - started
-            assert shown.state is ArrivalState.COMPLETE
-            out = tmp_path / f"{path.name}.out"
-            await clients["MY"].save_attachment(envelope, 1, out)  # type: ignore[arg-type]
+            before = _peaks(processes.pids(), anew=True)
+            told = await _desk(region, path, out := tmp_path / f"{path.name}.out")
             after = _peaks(processes.pids())
+            desks.append(int(told["peak"]))
         assert digest(out) == whole
         grown = {name: after[name] - before[name] for name in after}
-        print(f"{size // MIB} MiB: handed {handed_s:.0f} s, there {arrived_s:.0f} s")  # noqa: T201
+        grown["desk"] = desks[1] - desks[0]
+        print(f"{size // MIB} MiB: {told}")  # noqa: T201 - shown with -s
         print(f"peak KiB {after}, of that for this file {grown}")  # noqa: T201 - shown with -s
         for name, kib in grown.items():
             assert kib < min(size // 1024 // 2, 48 * 1024), (name, grown)
 
 
-def _peaks(pids: dict[str, int]) -> dict[str, int]:
-    """Highest resident memory so far in KiB, of each process and of this one as the desk."""
-    found = {name: _peak(pid) for name, pid in pids.items()}
+async def _desk(region: DemoRegion, path: Path, out: Path) -> dict[str, str]:
+    """What a desk says of itself that did nothing else: it sent this file, and had it back.
+
+    A process of its own: this one has had the memory of all tests before.
+    """
+    words = [word for code in ("SG", "MY") for word in (code, region.tokens[code])]
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.support.desk", str(region.folder), *words, str(path), str(out)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await child.communicate()
+    assert child.returncode == 0
+    return dict(word.split("=") for word in said.decode().split())
+
+
+def _peaks(pids: dict[str, int], *, anew: bool = False) -> dict[str, int]:
+    """Highest resident memory in KiB of each process since it was last begun anew."""
+    all_pids = dict(pids)
     for child in descendants(pids["hub"]):
-        found[f"hub/{Path(f'/proc/{child}/comm').read_text().strip()}"] = _peak(child)
-    return {**found, "desk": _peak(os.getpid())}
-
-
-def _peak(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+        all_pids[f"hub/{Path(f'/proc/{child}/comm').read_text().strip()}/{child}"] = child
+    if anew:
+        for pid in all_pids.values():
+            forget_peak(pid)
+    return {name: peak_kib(pid) for name, pid in all_pids.items()}
