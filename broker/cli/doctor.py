@@ -114,7 +114,8 @@ def _status() -> NodeStatus:
 def _alarms() -> str:
     raised = _status().alarms
     if raised:
-        codes = ", ".join(sorted({alarm.code for alarm in raised}))
+        named = {f"{alarm.code} {alarm.peer or ''}".rstrip() for alarm in raised}
+        codes = ", ".join(sorted(named))
         raise BrokerError("alarms", f"{codes}: see kentong status and kentong witness status")
     return say("no-alarms", "none")
 

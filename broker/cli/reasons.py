@@ -225,6 +225,7 @@ _FILES: Final = (
     phrase("reason-attachment-not-sent", "the hub refused it for good"),
     phrase("reason-attachment-quota", "no room at the hub for more files yet; the node waits"),
     phrase("reason-attachments-full", "no room at this node for more files; it waits at the hub"),
+    phrase("reason-attachments-share-full", "its sender has what one may have here; it waits"),
     phrase("reason-attachment-with-victim", "no file may travel where a victim is named"),
     phrase("reason-bad-chunk", "the hub gave a wrong part; the node refused it and asks again"),
     phrase("reason-chunk-differs", "the hub has another part there; call your administrator"),

@@ -25,6 +25,7 @@ from broker.node.changes import Changes, wait_for_change
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.node.present import Present
+from broker.node.room import Room
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, StoreError
@@ -46,7 +47,6 @@ FIRST_AGAIN: Final = timedelta(seconds=30)  # a sender begins to hand in seconds
 LAST_AGAIN: Final = timedelta(hours=12)
 TOLD_TOGETHER: Final = 16  # between two windows of chunks
 DAMAGED: Final = "bad-chunk"
-FULL: Final = "attachments-full"
 _log = get_logger()
 
 
@@ -64,7 +64,8 @@ class Arrivals:
     """The files of what one node has received.
 
     Attributes:
-        quota_bytes: Of all files together; what has no room waits at the hub.
+        quota_bytes: Of all files together, divided among their senders; what has no room waits
+            at the hub.
     """
 
     present: Present
@@ -105,8 +106,8 @@ class Arrivals:
             await self._end(row, ArrivalState.EXPIRED, "expired")
             return 0
         watched = await self._watch(row)
-        if not watched.have and not await self._has_room(row):
-            await self._pause(row, FULL, AGAIN, alarm=True)
+        if not watched.have and (code := await self._hindrance(row)):
+            await self._pause(row, code, AGAIN, alarm=True)
             return 0
         before = watched.have
         try:
@@ -259,12 +260,17 @@ class Arrivals:
             self._watched[place] = _Watched(have, row.have)
         return self._watched[place]
 
-    async def _has_room(self, row: Any) -> bool:  # noqa: ANN401 - a row
+    async def _hindrance(self, row: Any) -> str:  # noqa: ANN401 - a row
+        """Return why a file may not begin to come now, or an empty string."""
         begun = (table.c.have > 0) | (table.c.state == str(ArrivalState.COMPLETE))
+        summed = select(table.c.sender, func.sum(table.c.chunks)).where(begun)
         async with self.database.read() as connection:
-            taken = await connection.execute(select(func.sum(table.c.chunks)).where(begun))
-            chunks = int(taken.scalar_one() or 0)
-        return (chunks + int(row.chunks)) * SEALED_CHUNK_BYTES <= self.quota_bytes
+            found = (await connection.execute(summed.group_by(table.c.sender))).all()
+        taken = {sender: int(chunks) * SEALED_CHUNK_BYTES for sender, chunks in found}
+        members = self.present.view.members() if self.present.has_directory else ()
+        senders = frozenset({*members, *taken, row.sender} - {self.present.member})
+        room = Room(self.quota_bytes, senders, taken)
+        return room.hindrance(row.sender, int(row.chunks) * SEALED_CHUNK_BYTES)
 
     async def _note(self, row: Any, watched: _Watched) -> None:  # noqa: ANN401 - a row
         if watched.noted and watched.have - watched.noted < NOTED_EVERY:

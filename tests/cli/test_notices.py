@@ -33,6 +33,7 @@ def test_every_alarm_of_the_node_has_words() -> None:
         ("attachment-mismatch", "an attached file: what arrived is not the file"),
         ("attachment-not-sent", "an attached file: the hub refused it"),
         ("attachments-full", "an attached file: no room at this node"),
+        ("attachments-share-full", "an attached file: its sender has what one may have here"),
         ("of-tomorrow", ""),
     ],
 )

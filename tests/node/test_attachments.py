@@ -70,11 +70,12 @@ class Stage:
         asked = request(self.region, to, attachments=files)
         return await self.handed_in(await send(self.sg, self.region, asked))
 
-    async def handed_in(self, submission: Submission) -> Submission:
+    async def handed_in(self, submission: Submission, node: Node | None = None) -> Submission:
         """The submission once all its files are at the hub, whatever its recipients say."""
+        sender = node or self.sg
         while not all(each.state.final for each in submission.attachments):
-            ticket = self.sg.changes.ticket()
-            submission = await self.sg.submission(submission.submission_id)
+            ticket = sender.changes.ticket()
+            submission = await sender.submission(submission.submission_id)
             if not all(each.state.final for each in submission.attachments):
                 await ticket.wait()
         return submission
@@ -583,6 +584,29 @@ async def test_what_has_no_room_waits_at_the_hub(stage: Stage) -> None:
         my.arrivals.quota_bytes = 3 * SEALED_CHUNK_BYTES
         now.ahead = timedelta(minutes=2)
         assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
+
+
+async def test_one_sender_cannot_take_anothers_room(stage: Stage) -> None:
+    """Of six chunks each of three senders has one, and may have one more of the other three."""
+    flood = [await stage.sent(a_file(2)) for _ in range(3)]
+    content = a_file(2)
+    async with (
+        running_node(stage.hub, "VN", stage.folder) as vn,
+        opened_node(stage.hub, "MY", stage.folder) as my,
+    ):
+        my.arrivals.quota_bytes = 6 * SEALED_CHUNK_BYTES
+        await mailed(my, ident_of(flood[-1]))
+        states = [await fetched(my, ident_of(sent)) for sent in flood]
+        codes = sorted(each.code for each in states if each.state is ArrivalState.ARRIVING)
+        assert codes == ["attachments-share-full"] * 2
+        alarms = {(alarm.code, alarm.peer) for alarm in (await my.status()).alarms}
+        assert alarms == {("attachments-share-full", "SG")}
+        file, officer = await handed(vn, content), stage.region.members["VN"].officer_kid
+        asked = request(stage.region, ("MY",), attachments=(file,), officer_kid=officer)
+        last = await stage.handed_in(await send(vn, stage.region, asked), vn)
+        await mailed(my, ident_of(last))
+        assert (await fetched(my, ident_of(last))).state is ArrivalState.COMPLETE
+        assert await received(my, ident_of(last)) == content
 
 
 async def test_what_came_too_late_is_said_to_be_expired(stage: Stage) -> None:

@@ -1,0 +1,57 @@
+"""How a node's room for received files is divided, so that no member takes another's.
+
+Half of it belongs to the other members in equal shares. The other half is for whoever needs more
+than a share, and no one member gets more than half of that. So whoever floods a node fills what
+it has itself, a quarter of the whole at most beside its share, and keeps nobody's file waiting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+FULL: Final = "attachments-full"
+SHARE_FULL: Final = "attachments-share-full"
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room and who may use it.
+
+    Attributes:
+        total: All that files may take together; in any one unit, the same everywhere here.
+        senders: Who may send: the other members, and whoever has something here all the same.
+        taken: What each has here; nothing of those who are not named.
+    """
+
+    total: int
+    senders: frozenset[str]
+    taken: Mapping[str, int]
+
+    @property
+    def share(self) -> int:
+        """What each sender always has for itself."""
+        return self.total // 2 // len(self.senders)
+
+    @property
+    def common(self) -> int:
+        """What is divided to nobody."""
+        return self.total - self.share * len(self.senders)
+
+    def hindrance(self, sender: str, more: int) -> str:
+        """Return why `more` of a sender has to wait, or an empty string if it need not.
+
+        Whoever sends alone, or finds all of it empty, may fill it: nobody is kept out by that, and
+        a file that is larger than a share of a small room could never come otherwise.
+        """
+        here = sum(self.taken.values())
+        free_for_all = here == 0 or len(self.senders) == 1
+        if not free_for_all and self._exceeds(sender, more):
+            return SHARE_FULL
+        return FULL if here + more > self.total else ""
+
+    def _exceeds(self, sender: str, more: int) -> bool:
+        """Whether a sender would have more than its share and what it may have beside it."""
+        beyond = {name: max(0, self.taken.get(name, 0) - self.share) for name in self.senders}
+        wanted = max(0, self.taken.get(sender, 0) + more - self.share)
+        others = sum(beyond.values()) - beyond[sender]
+        return wanted > 0 and (wanted > self.common // 2 or others + wanted > self.common)
