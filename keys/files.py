@@ -119,6 +119,29 @@ def replace_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: Nothing was replaced.
     """
+    with _written_beside(path, raw, mode) as whole:
+        whole.rename(path)
+    sync_folder(path.parent)
+
+
+def add_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
+    """Put `raw` at `path`, where nothing may stand: new file, fsync, link, fsync of the folder.
+
+    Of two who do it at the same time one succeeds; what stands once is never replaced.
+
+    Raises:
+        FileExistsError: Something stands at `path`.
+        OSError: Nothing was put there.
+    """
+    with _written_beside(path, raw, mode) as whole:
+        os.link(whole, path)
+        whole.unlink()
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _written_beside(path: Path, raw: bytes, mode: int) -> Iterator[Path]:
+    """Give a file of another name that holds `raw`, on the disk; if the block fails it goes."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
@@ -126,11 +149,10 @@ def replace_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        yield temporary
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ day is forgotten.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.node.errors import NodeError
 from broker.node.ids import from_ms, new_id, to_ms
 from broker.node.present import Present
+from broker.node.stagedchunks import StagedChunks
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
@@ -50,7 +50,11 @@ class Staging:
     vault: Vault
     files: ChunkFiles
     quota_bytes: int
-    _next: dict[str, int] = field(default_factory=dict)  # Of this loop alone; the disk has it too.
+    chunks: StagedChunks = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Join the parts."""
+        self.chunks = StagedChunks(self.vault, self.files)
 
     async def create(self, owner: str, request: AttachmentRequest) -> AttachmentUpload:
         """Begin a file, or find the same one of the same desk that was begun before.
@@ -99,7 +103,7 @@ class Staging:
         row = await self._row(owner, ident)
         if row.submission_id is not None:
             raise _used()
-        request, here = self._request(row), await self._here(row)
+        request, here = self._request(row), await self.chunks.here(ident, row.chunks)
         length = min(CHUNK_BYTES, request.bytes - index * CHUNK_BYTES)
         if not 0 <= index < row.chunks or len(raw) != length:
             text = f"chunk {index} of {row.chunks} has {length} bytes, {len(raw)} came"
@@ -107,14 +111,13 @@ class Staging:
         if index > here:
             raise NodeError("out-of-order", f"chunk {here} is awaited", kind="conflict")
         if index < here:
-            await self._compare(ident, index, raw)
+            await self.chunks.compare(ident, index, raw)
         else:
-            sealed = self.vault.seal(raw, name=_chunk(ident, index))
-            await asyncio.to_thread(self.files.keep, str(ident), 0, index, sealed)
+            await self.chunks.keep(ident, index, raw)
             await self._check_kept(owner, ident)
-            self._next[str(ident)] = max(here + 1, self._next.get(str(ident), 0))
+            self.chunks.note(ident, index)
         await self._touch(row)
-        if await self._here(row) == row.chunks and not row.complete:
+        if await self.chunks.here(ident, row.chunks) == row.chunks and not row.complete:
             await self._finish(ident, request.manifest())
         return await self.status(owner, ident)
 
@@ -225,8 +228,7 @@ class Staging:
         Raises:
             NodeError: `storage-damaged`.
         """
-        sealed = await asyncio.to_thread(self.files.read, str(ident), 0, index)
-        return self.vault.open(sealed or b"", name=_chunk(ident, index))
+        return await self.chunks.chunk(ident, index)
 
     async def forget_of(self, submission_id: UUID) -> None:
         """Delete a submission's files: the hub has them, or nobody will."""
@@ -270,8 +272,7 @@ class Staging:
 
         idents = await self.database.change(change)
         for ident in idents:
-            self._next.pop(ident, None)
-            await asyncio.to_thread(self.files.remove, ident)
+            await self.chunks.remove(UUID(ident))
         return len(idents)
 
     async def _check_kept(self, owner: str, ident: UUID) -> None:
@@ -283,11 +284,11 @@ class Staging:
         try:
             await self._row(owner, ident)
         except NodeError:  # it was withdrawn while the chunk was written
-            await asyncio.to_thread(self.files.remove, str(ident))
+            await self.chunks.remove(ident)
             raise
 
     async def _finish(self, ident: UUID, manifest: Manifest) -> None:
-        digest = await asyncio.to_thread(self._digest, ident, manifest.chunks)
+        digest = await self.chunks.digest(ident, manifest.chunks)
         mine = (table.c.id == str(ident)) & table.c.submission_id.is_(None)
         if digest != manifest.sha256:
             await self._forget(mine)
@@ -302,13 +303,6 @@ class Staging:
 
         await self.database.change(change)
 
-    def _digest(self, ident: UUID, chunks: int) -> bytes:
-        whole = hashlib.sha256()
-        for index in range(chunks):
-            sealed = self.files.read(str(ident), 0, index)
-            whole.update(self.vault.open(sealed or b"", name=_chunk(ident, index)))
-        return whole.digest()
-
     async def _touch(self, row: Any) -> None:  # noqa: ANN401 - a row
         now = self.present.now()
         if from_ms(row.touched_ms) < now - TOUCHED_EVERY:
@@ -318,12 +312,6 @@ class Staging:
                 await connection.execute(update(table).where(mine).values(touched_ms=to_ms(now)))
 
             await self.database.change(change)
-
-    async def _compare(self, ident: UUID, index: int, raw: bytes) -> None:
-        if await self.chunk(ident, index) != raw:
-            raise NodeError(
-                "chunk-differs", "another chunk was handed over at this place", kind="conflict"
-            )
 
     async def _row(self, owner: str, ident: UUID) -> Any:  # noqa: ANN401 - a row
         mine = (table.c.id == str(ident)) & (table.c.owner == owner)
@@ -338,16 +326,12 @@ class Staging:
             attachment_id=UUID(row.id),
             chunk_bytes=CHUNK_BYTES,
             chunks=row.chunks,
-            next=row.chunks if row.submission_id else await self._here(row),
+            next=row.chunks
+            if row.submission_id
+            else await self.chunks.here(UUID(row.id), row.chunks),
             complete=bool(row.complete),
             expires_at=from_ms(row.touched_ms) + KEPT,
         )
-
-    async def _here(self, row: Any) -> int:  # noqa: ANN401 - a row
-        if row.id not in self._next:
-            found = await asyncio.to_thread(self.files.first_missing, row.id, 0, row.chunks)
-            self._next.setdefault(row.id, found)
-        return self._next[row.id]
 
     async def _same(
         self, connection: AsyncConnection, owner: str, request: AttachmentRequest
@@ -390,10 +374,6 @@ def check_size(size: int) -> None:
             kind="invalid",
             field="bytes",
         )
-
-
-def _chunk(ident: UUID, index: int) -> str:
-    return f"attachment/{ident}/{index}"
 
 
 def _used() -> NodeError:

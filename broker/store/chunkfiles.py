@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.store.database import StoreError
-from keys.files import replace_file, sync_folder
+from keys.files import add_file, replace_file, sync_folder
 
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
@@ -31,6 +31,8 @@ class ChunkFiles:
     def keep(self, shelf: str, number: int, index: int, raw: bytes) -> bool:
         """Keep a chunk, durably; return False if another one stands at its place.
 
+        Of two that come for one place at the same time one is kept, for good.
+
         Raises:
             StoreError: `disk-full` or `disk-failed`; nothing was kept.
         """
@@ -40,10 +42,12 @@ class ChunkFiles:
                 return path.read_bytes() == raw
             self._shelf(shelf)
             try:
-                replace_file(path, raw, mode=_FILE_MODE)
+                add_file(path, raw, mode=_FILE_MODE)
             except FileNotFoundError:  # `tidy` took our half for one that a crash left: once
                 self._shelf(shelf)
-                replace_file(path, raw, mode=_FILE_MODE)
+                add_file(path, raw, mode=_FILE_MODE)
+            except FileExistsError:  # it came meanwhile
+                return path.read_bytes() == raw
         except OSError as error:
             raise _failed(error) from error
         return True

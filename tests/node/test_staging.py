@@ -15,7 +15,7 @@ from broker.node.node import Node
 from broker.node.staging import KEPT
 from keys.primitives.hashing import sha256
 from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES
-from schemas.desk import AttachedFile, AttachmentRequest, SendingState
+from schemas.desk import AttachedFile, AttachmentRequest, AttachmentUpload, SendingState
 from schemas.label import Facts
 from tests.support.alerts import trafficking_alert
 from tests.support.attachments import DESK, a_file, code_of, cut, handed, named
@@ -78,6 +78,24 @@ async def test_a_desk_cannot_hand_over_something_else(sg: Node) -> None:
     await sg.put_chunk(DESK, ident, 1, chunks[0])  # swapped: the whole will not be the same
     assert await code_of(sg.put_chunk(DESK, ident, 2, chunks[2])) == "attachment-mismatch"
     assert await code_of(sg.attachment_upload(DESK, ident)) == "not-found"  # begin again
+
+
+async def test_of_two_chunks_for_one_place_the_one_that_is_kept_is_told_so(sg: Node) -> None:
+    content = a_file(2)
+    chunks, others = cut(content), [bytes(CHUNK_BYTES), bytes([1]) * CHUNK_BYTES]
+    ident = (await sg.create_attachment(DESK, asked_for(content))).attachment_id
+    offered = [chunks[0], *others, chunks[0]]
+    outcomes = await asyncio.gather(
+        *(sg.put_chunk(DESK, ident, 0, each) for each in offered), return_exceptions=True
+    )
+    kept = await sg.staging.chunk(ident, 0)
+    for each, outcome in zip(offered, outcomes, strict=True):
+        if each == kept:
+            assert isinstance(outcome, AttachmentUpload)
+            assert outcome.next == 1
+        else:
+            assert isinstance(outcome, NodeError)
+            assert outcome.code == "chunk-differs"
 
 
 async def test_a_draft_names_whole_files_of_this_node_once(sg: Node, hub: RunningHub) -> None:

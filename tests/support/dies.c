@@ -41,6 +41,18 @@ int renameat(int a, const char *from, int b, const char *to) {
     return next(a, from, b, to);
 }
 
+int link(const char *from, const char *to) {
+    NEXT(int, "link", const char *, const char *);
+    step();
+    return next(from, to);
+}
+
+int linkat(int a, const char *from, int b, const char *to, int flags) {
+    NEXT(int, "linkat", int, const char *, int, const char *, int);
+    step();
+    return next(a, from, b, to, flags);
+}
+
 int unlink(const char *path) { NEXT(int, "unlink", const char *); step(); return next(path); }
 
 int unlinkat(int folder, const char *path, int flags) {
