@@ -18,6 +18,7 @@ from uuid import UUID
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.logs import get_logger
 from broker.store.chunkfiles import ChunkFiles
+from broker.store.database import StoreError
 from broker.transport.attaching import refused
 from schemas import canonical
 from schemas.errors import SchemaError
@@ -98,8 +99,9 @@ class ChunkStore:
 
     files: ChunkFiles
     quota_bytes: int
-    _heads: dict[str, Head] = field(default_factory=dict)  # Changed under `_changing` alone.
-    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _heads: dict[str, Head] = field(default_factory=dict)  # Changed by `_know` alone,
+    _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sum beside them,
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while this is held.
 
     async def load(self) -> None:
         """Read what is there, and remove what a killed process left half done.
@@ -107,7 +109,12 @@ class ChunkStore:
         Raises:
             StoreError: The disk does not give it.
         """
-        self._heads = dict(await asyncio.to_thread(lambda: list(self._read())))
+        found = await asyncio.to_thread(lambda: list(self._read()))
+        async with self._changing:
+            self._heads.clear()
+            self._reserved.clear()
+            for shelf, head in found:
+                self._know(shelf, head)
 
     def _read(self) -> Iterator[tuple[str, Head]]:
         for sender in self.files.shelves():
@@ -150,7 +157,8 @@ class ChunkStore:
                 if self.reserved(sender) + head.reserved_bytes > self.quota_bytes:
                     raise refused("attachment-quota")
                 await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
-                self._heads[shelf] = known = head
+                self._know(shelf, head)
+                known = head
         if known.counts != head.counts:
             raise refused("counts-differ")
         if known.over:
@@ -178,6 +186,7 @@ class ChunkStore:
             return
         if not await asyncio.to_thread(self.files.keep, shelf, number, index, raw):
             raise refused("chunk-differs")
+        await self._check_wanted(shelf)
 
     async def chunk(self, sender: str, ident: UUID, number: int, index: int) -> bytes | None:
         """Return a chunk, or None if it is not here.
@@ -195,14 +204,18 @@ class ChunkStore:
         """
         shelf = shelf_of(sender, ident)
         async with self._changing:
-            head = self._heads.get(shelf)
-            if head is None or recipient in head.done:
+            before = self._heads.get(shelf)
+            if before is None or recipient in before.done:
                 return False
-            head = replace(head, done=(*head.done, recipient))
+            head = replace(before, done=(*before.done, recipient))
             await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
-            self._heads[shelf] = head
+            self._know(shelf, head)
             if head.over:
-                await asyncio.to_thread(self.files.empty, shelf)
+                try:
+                    await asyncio.to_thread(self.files.empty, shelf)
+                except StoreError:
+                    self._know(shelf, before)  # what is left still takes room
+                    raise
             return head.over
 
     async def remove(self, sender: str, ident: UUID) -> None:
@@ -213,8 +226,13 @@ class ChunkStore:
         """
         shelf = shelf_of(sender, ident)
         async with self._changing:
-            await asyncio.to_thread(self.files.remove, shelf)
-            self._heads.pop(shelf, None)
+            before = self._heads.get(shelf)
+            self._know(shelf, None)  # first: a chunk that lands from now on is removed again
+            try:
+                await asyncio.to_thread(self.files.remove, shelf)
+            except StoreError:
+                self._know(shelf, before)
+                raise
 
     async def expire(self, now: datetime) -> int:
         """Remove everything whose time is over; return of how many envelopes.
@@ -231,10 +249,38 @@ class ChunkStore:
 
     def reserved(self, sender: str) -> int:
         """Return how many bytes are promised to a sender."""
-        taken: Counter[str] = Counter()
-        for shelf, head in self._heads.items():
-            taken[shelf.split("/", 1)[0]] += head.reserved_bytes
-        return taken[sender]
+        return self._reserved[sender]
+
+    async def _check_wanted(self, shelf: str) -> None:
+        """Return if a chunk that was just kept is still to be kept; else remove it again.
+
+        While it was written, its envelope may have been erased or expired, or the last recipient
+        may have taken all. Else it would lie outside every quota until the next start.
+
+        Raises:
+            BrokerError: `not-open`.
+            StoreError: The disk does not do it.
+        """
+        head = self._heads.get(shelf)
+        if head is not None and not head.over:
+            return
+        async with self._changing:
+            head = self._heads.get(shelf)
+            if head is None:
+                await asyncio.to_thread(self.files.remove, shelf)
+                raise refused("not-open")
+            if head.over:
+                await asyncio.to_thread(self.files.empty, shelf)
+
+    def _know(self, shelf: str, head: Head | None) -> None:
+        """Remember, or forget, what is known of an envelope."""
+        sender = shelf.split("/", 1)[0]
+        before = self._heads.pop(shelf, None)
+        if before is not None:
+            self._reserved[sender] -= before.reserved_bytes
+        if head is not None:
+            self._heads[shelf] = head
+            self._reserved[sender] += head.reserved_bytes
 
     def _next(self, shelf: str, head: Head) -> tuple[int, ...]:
         return tuple(

@@ -1,0 +1,149 @@
+"""Chunks at the hub whose envelope goes while they come: nothing lies on that nobody counts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from uuid import UUID
+
+import pytest
+from typing_extensions import override
+
+from broker import clock
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
+from broker.errors import BrokerError
+from broker.hub.chunkstore import ChunkStore, Head
+from broker.store.chunkfiles import ChunkFiles
+from broker.store.database import StoreError
+
+BOUND_S = 30.0
+NOW = clock.now()
+IDENT, OTHER = UUID(int=1), UUID(int=2)
+CHUNK = bytes([7]) * SEALED_CHUNK_BYTES
+HEAD = Head(("MY",), (2,), NOW + timedelta(days=1))
+
+
+@dataclass(frozen=True)
+class SlowFiles(ChunkFiles):
+    """The real files, on a disk that takes a chunk when the test lets it."""
+
+    asked: Event = field(default_factory=Event)
+    let: Event = field(default_factory=Event)
+
+    @override
+    def keep(self, shelf: str, number: int, index: int, raw: bytes) -> bool:
+        self.asked.set()
+        assert self.let.wait(BOUND_S)
+        return super().keep(shelf, number, index, raw)
+
+
+@dataclass(frozen=True)
+class FailingFiles(ChunkFiles):
+    """The real files, on a disk that gives nothing up while `fails` is set."""
+
+    fails: Event = field(default_factory=Event)
+
+    @override
+    def empty(self, shelf: str, number: int | None = None) -> None:
+        self._check()
+        super().empty(shelf, number)
+
+    @override
+    def remove(self, shelf: str) -> None:
+        self._check()
+        super().remove(shelf)
+
+    def _check(self) -> None:
+        if self.fails.is_set():
+            raise StoreError("disk-failed", "a test's disk", retry="later")
+
+
+async def opened(files: ChunkFiles) -> ChunkStore:
+    store = ChunkStore(files, 10 * SEALED_CHUNK_BYTES)
+    await store.load()
+    assert await store.open("SG", IDENT, HEAD) == (0,)
+    return store
+
+
+def names(folder: Path) -> list[str]:
+    """Every file and folder below that of chunks."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+Ending = Callable[[ChunkStore], Awaitable[object]]
+ENDINGS: dict[str, tuple[Ending, str, list[str]]] = {
+    "taken": (
+        lambda store: store.done("SG", IDENT, "MY"),
+        "",
+        ["SG", f"SG/{IDENT}", f"SG/{IDENT}/head"],
+    ),
+    "erased": (lambda store: store.remove("SG", IDENT), "not-open", ["SG"]),
+    "expired": (lambda store: store.expire(HEAD.expires), "not-open", ["SG"]),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_a_chunk_that_lands_after_its_envelope_went_is_removed_again(
+    name: str, tmp_path: Path
+) -> None:
+    ending, code, left = ENDINGS[name]
+    files = SlowFiles(tmp_path / "chunks")
+    store = await opened(files)
+    async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as group:
+        keeping = group.create_task(outcome(store.keep("SG", IDENT, 0, 0, CHUNK)))
+        assert await asyncio.to_thread(files.asked.wait, BOUND_S)
+        await ending(store)
+        files.let.set()
+    assert keeping.result() == code
+    assert names(tmp_path / "chunks") == left
+    assert store.reserved("SG") == 0
+
+
+async def outcome(keeping: Awaitable[None]) -> str:
+    """The code of a refusal, or nothing."""
+    try:
+        await keeping
+    except BrokerError as error:
+        return error.code
+    return ""
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_what_the_disk_does_not_give_up_counts_until_it_does(
+    name: str, tmp_path: Path
+) -> None:
+    ending, _, left = ENDINGS[name]
+    files = FailingFiles(tmp_path / "chunks")
+    store = await opened(files)
+    await store.keep("SG", IDENT, 0, 0, CHUNK)
+    files.fails.set()
+    with pytest.raises(StoreError):
+        await ending(store)
+    assert store.reserved("SG") == 2 * SEALED_CHUNK_BYTES
+    assert await store.chunk("SG", IDENT, 0, 0) == CHUNK
+    files.fails.clear()
+    await ending(store)  # said again, it is done
+    assert names(tmp_path / "chunks") == left
+    assert store.reserved("SG") == 0
+
+
+async def test_the_sum_of_what_is_promised_follows_each_change(tmp_path: Path) -> None:
+    files = ChunkFiles(tmp_path / "chunks")
+    store = await opened(files)
+    await store.open("SG", OTHER, Head(("MY", "TH"), (1, 3), HEAD.expires))
+    await store.open("MY", OTHER, Head(("SG",), (1,), HEAD.expires))
+    assert store.reserved("SG") == 6 * SEALED_CHUNK_BYTES
+    await store.done("SG", OTHER, "TH")
+    assert store.reserved("SG") == 6 * SEALED_CHUNK_BYTES
+    await store.done("SG", OTHER, "MY")
+    again = ChunkStore(files, store.quota_bytes)
+    for _ in range(2):  # a start, and another
+        await again.load()
+    for each in (store, again):
+        assert each.reserved("SG") == 2 * SEALED_CHUNK_BYTES
+        assert each.reserved("MY") == SEALED_CHUNK_BYTES
+        assert each.reserved("TH") == 0
+    await again.expire(HEAD.expires)
+    assert again.reserved("SG") == again.reserved("MY") == 0
