@@ -35,15 +35,16 @@ class AuditWatch:
     Attributes:
         log_key: The sequencer's key as the directory has it; None: there is no log that could put
             anything back, and nothing is held.
-        lost: What the hub noticed, from before this worker began: the last number of each stream
-            at that time.
+        lost: What the hub noticed, as `StreamMemory.lost`, which says it for ever.
     """
 
     link: Link
     log_key: Callable[[], bytes | None]
     lost: Callable[[], Mapping[str, int]] = nothing_lost
     _known: dict[str, StreamState] = field(default_factory=dict)
-    _behind: dict[str, int] = field(default_factory=dict)
+    _noticed: Mapping[str, int] = field(default_factory=dict)  # By the hub, at the last look.
+    _behind: dict[str, int] = field(default_factory=dict)  # Noticed here, and not put right.
+    _held: set[str] = field(default_factory=set)
     _looked_at: int = -1  # In which connection.
 
     @property
@@ -51,7 +52,7 @@ class AuditWatch:
         """Whether every stream of decisions is what it was, or was put right again."""
         if self.log_key() is None:
             return True
-        return self._looked_at == self.link.generation and not self._behind
+        return self._looked_at == self.link.generation and not self._held
 
     async def run(self) -> None:
         """Look for ever."""
@@ -70,25 +71,46 @@ class AuditWatch:
         """
         generation = self.link.generation
         states = await stream_states(self.link, "audit.>")
+        lost = dict(self.lost())  # after the streams: then it is no older than a mark in them
         for name, known in self._known.items():
-            state = states.get(name)
-            if state is None or state.created != known.created or state.last_seq < known.last_seq:
-                self._behind[name] = 0 if state is None else state.last_seq
-                _log.error("record-lost", stream=name, alarm="record-lost")
-        for name, seq in self.lost().items():
-            self._behind[name] = max(seq, self._behind.get(name, 0))
-        for name in list(self._behind):
-            if await self._is_ready(name, states.get(name)):
-                del self._behind[name]
+            self._notice(name, known, states.get(name), lost)
         self._known = states
+        # What was put right stays so while its mark is read again: else each look would hold all.
+        self._held |= {name for name, seq in lost.items() if self._noticed.get(name) != seq}
+        for name in {*lost, *self._behind}:
+            number = max(lost.get(name, 0), self._behind.get(name, 0))
+            if await self._is_ready(name, states.get(name), number):
+                self._behind.pop(name, None)
+                self._held.discard(name)
+            else:
+                self._held.add(name)
+        self._noticed = lost
         self._looked_at = generation
 
-    async def _is_ready(self, name: str, state: StreamState | None) -> bool:
+    def _notice(
+        self, name: str, known: StreamState, state: StreamState | None, lost: Mapping[str, int]
+    ) -> None:
+        """Hold what went back since the last look.
+
+        This look may be late, with the stream put right meanwhile: who put it right wrote down
+        first where it was, and what is behind the mark since then must not be waited for.
+        """
+        if state is not None and state.created == known.created:
+            if state.last_seq >= known.last_seq:
+                return
+            told = name in lost and lost[name] != self._noticed.get(name)
+            self._behind[name] = lost[name] if told else state.last_seq
+        else:
+            self._behind[name] = 0  # a mark names its stream: any that does was made since
+        self._held.add(name)
+        _log.error("record-lost", stream=name, alarm="record-lost")
+
+    async def _is_ready(self, name: str, state: StreamState | None, behind: int) -> bool:
         key = self.log_key()
         if state is None or key is None:
             return False
         found = await self.link.get_last(name, ready_subject(name))
-        if found is None or found.seq <= self._behind[name]:
+        if found is None or found.seq <= behind:
             return False
         try:
             check_ready(found.payload, stream_id(name, state.created), VerifyKey(key))

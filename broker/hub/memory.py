@@ -64,8 +64,9 @@ class StreamMemory(Strict):
     Attributes:
         streams: The furthest that each stream was seen.
         went_back: Streams that were seen behind that, since the operator last looked into it.
-        lost: Streams of decisions among them, and the last number of each at that time: gateways
-            judge nothing until the log has marked the stream behind it.
+        lost: Streams of decisions among them, and the last number of each at that time, or 0 for
+            one that is not the same stream any more: gateways judge nothing until the log has
+            marked the stream, by its name and time, behind that number.
     """
 
     streams: dict[str, Known] = Field(default_factory=dict)
@@ -90,12 +91,35 @@ class StreamMemory(Strict):
         }
         now_known = {name: each.after(self.streams.get(name)) for name, each in found.items()}
         lost = {
-            name: found[name].last_seq if name in found else 0
+            name: lost_behind(self.streams[name], found.get(name))
             for name in behind
             if name.startswith(AUDIT_PREFIX)
         }
         went_back = tuple(sorted({*self.went_back, *behind}))
         return StreamMemory(streams=now_known, went_back=went_back, lost={**self.lost, **lost})
+
+    def before_repair(
+        self, states: dict[str, StreamState], erased: Erasures = NONE_ERASED, *, now: datetime
+    ) -> "StreamMemory":
+        """Return the memory in which the losses of decisions are noticed, and nothing else is new.
+
+        The hub looks seldom. What it noticed only after the log's mark was made would be a loss
+        behind that mark, and gateways would wait for another one that nobody makes.
+
+        Args:
+            states: As for `seen`; the hub itself may look beside this.
+            erased: As for `seen`.
+            now: As for `seen`.
+        """
+        decisions = {name for name in self.streams if name.startswith(AUDIT_PREFIX)}
+        mine = StreamMemory(streams={name: self.streams[name] for name in decisions})
+        after = mine.seen({n: states[n] for n in decisions & states.keys()}, erased, now=now)
+        known = {name: after.streams[name] for name in after.lost if name in after.streams}
+        return StreamMemory(
+            streams={**self.streams, **known},
+            went_back=tuple(sorted({*self.went_back, *after.went_back})),
+            lost={**self.lost, **after.lost},
+        )
 
     def purged(self, names: Iterable[str]) -> "StreamMemory":
         """Return the memory after these queues lost messages that nobody had in hand."""
@@ -104,6 +128,15 @@ class StreamMemory(Strict):
     def looked_into(self) -> "StreamMemory":
         """Return the memory without its alarms."""
         return self.model_copy(update={"went_back": ()})
+
+
+def lost_behind(before: Known | StreamState, after: Known | StreamState | None) -> int:
+    """Return the number behind which the log's mark must stand, for a stream that lost something.
+
+    A mark names the time when its stream was made: in one that was made since `before`, every mark
+    that names it is newer than the loss.
+    """
+    return 0 if after is None or after.created != before.created else after.last_seq
 
 
 def _ages(state: StreamState, now: datetime) -> bool:

@@ -1,7 +1,7 @@
 """A lost record: nothing is judged until the log has put back which ids are decided."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from broker.gateway import record
 from broker.gateway.audit_watch import AuditWatch, nothing_lost
 from broker.gateway.directory import DirectoryInForce
 from broker.hub.memory import StreamMemory
+from broker.ledger.reading import AUDIT
 from broker.ledger.subjects import SealedSubjects, SubjectSealer
 from broker.log.announcement import stream_id
 from broker.log.audited import parse_audited
@@ -146,10 +147,12 @@ async def test_a_gateway_judges_nothing_until_the_stream_is_ready(tmp_path: Path
 
 
 @asynccontextmanager
-async def watching(stage: Stage, key: SignKey) -> AsyncIterator[AuditWatch]:
+async def watching(
+    stage: Stage, key: SignKey, lost: Callable[[], Mapping[str, int]] = nothing_lost
+) -> AsyncIterator[AuditWatch]:
     async with stage.hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
-        yield AuditWatch(link, lambda: key.public.raw)
+        yield AuditWatch(link, lambda: key.public.raw, lost)
 
 
 async def test_a_loss_that_the_hub_noticed_holds_a_worker_that_begins(stage: Stage) -> None:
@@ -172,6 +175,103 @@ async def test_a_loss_that_the_hub_noticed_holds_a_worker_that_begins(stage: Sta
         nobody = AuditWatch(link, lambda: None, lambda: {stage.stream: 10**6})
         await nobody.look()
         assert nobody.may_judge  # no log, and so nobody who could put anything back
+
+
+async def test_a_look_that_comes_after_the_mark_holds_nobody(stage: Stage) -> None:
+    """The hub looks seldom, and a worker may have stood still while everything was put right."""
+    key, state = stage.sequencer.pen.key, stage.committer.state
+    await stage.decide(3)
+    await stage.grow()
+    memory = await seen_again(stage, StreamMemory())
+    async with watching(stage, key, lambda: memory.lost) as watch:
+        await watch.look()
+        await made_anew(stage)
+        memory = memory.before_repair(await stream_states(stage.own, AUDIT), now=clock.now())
+        await put_right(stage.own, state, key, memory.lost)
+        await stage.decide(2)  # by a worker that noticed it in time
+        await watch.look()
+        assert watch.may_judge
+        memory = await seen_again(stage, memory)
+        await watch.look()
+        assert watch.may_judge
+    async with watching(stage, key, lambda: memory.lost) as later:
+        await later.look()
+        assert later.may_judge
+
+
+async def test_a_look_after_the_mark_of_a_stream_that_lost_its_end_holds_nobody(
+    stage: Stage,
+) -> None:
+    """As a worker sees it that read more of the stream than the log did before the loss."""
+    key, state = stage.sequencer.pen.key, stage.committer.state
+    await stage.decide(1)
+    await stage.grow()
+    states = await stream_states(stage.own, AUDIT)
+    known = states[stage.stream]
+    longer = {**states, stage.stream: replace(known, last_seq=known.last_seq + 9)}
+    memory = StreamMemory().seen(longer, now=clock.now())
+    async with watching(stage, key, lambda: memory.lost) as watch:
+        await watch.look()
+        watch._known = longer
+        memory = memory.before_repair(states, now=clock.now())
+        assert memory.lost == {stage.stream: known.last_seq}
+        assert memory.went_back == (stage.stream,)
+        await put_right(stage.own, state, key, memory.lost)
+        await stage.decide(1)
+        await watch.look()
+        assert watch.may_judge
+        assert (await seen_again(stage, memory)).lost == memory.lost
+
+
+async def test_what_a_worker_alone_noticed_is_held_until_a_mark_behind_it(stage: Stage) -> None:
+    key = stage.sequencer.pen.key
+    await stage.decide(1)
+    created = (await stream_states(stage.own, AUDIT))[stage.stream].created
+    mark = ready(stream_id(stage.stream, created), key)
+    await stage.own.publish_acked(ready_subject(stage.stream), mark, msg_id="before the loss")
+    async with watching(stage, key) as watch:
+        await watch.look()
+        known = watch._known[stage.stream]
+        watch._known = {stage.stream: replace(known, last_seq=known.last_seq + 1)}
+        for _ in range(2):
+            await watch.look()
+            assert not watch.may_judge
+        await stage.own.publish_acked(ready_subject(stage.stream), mark, msg_id="after it")
+        await watch.look()
+        assert watch.may_judge
+
+
+async def test_what_was_put_right_is_not_held_while_its_mark_is_read_again(stage: Stage) -> None:
+    """The hub's memory says for ever that it was lost; each look reads the mark once more."""
+    key, name = stage.sequencer.pen.key, stage.stream
+    await stage.decide(1)
+    created = (await stream_states(stage.own, AUDIT))[name].created
+    mark = ready(stream_id(name, created), key)
+    await stage.own.publish_acked(ready_subject(name), mark, msg_id="mark")
+    async with watching(stage, key, lambda: {name: 0}) as watch:
+        await watch.look()
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(watch.look())
+            while not looking.done():
+                assert watch.may_judge
+                await asyncio.sleep(0)
+        assert watch.may_judge
+
+
+async def test_a_mark_of_another_stream_puts_nothing_right(stage: Stage) -> None:
+    """As in a stream that an operator put back from a copy, marks and all."""
+    key, state = stage.sequencer.pen.key, stage.committer.state
+    await stage.decide(1)
+    await stage.grow()
+    mark = ready(stream_id(stage.stream, "another time"), key)
+    await stage.own.publish_acked(ready_subject(stage.stream), mark, msg_id="mark")
+    done = await put_right(stage.own, state, key, {stage.stream: 0})
+    assert done.streams == (stage.stream,)
+
+
+async def seen_again(stage: Stage, memory: StreamMemory) -> StreamMemory:
+    """What the hub remembers after a look at the streams as they are."""
+    return memory.seen(await stream_states(stage.own, AUDIT), now=clock.now())
 
 
 async def test_submissions_wait_and_are_told_to_come_again(tmp_path: Path) -> None:
@@ -214,6 +314,21 @@ def test_the_hub_remembers_a_loss_until_the_log_put_it_right() -> None:
     assert later.lost == {"AUDIT_2026": 6}  # to know why is not to put it right
     assert later.seen({}, now=now).lost == {"AUDIT_2026": 0}
     assert nothing_lost() == {}
+
+
+def test_a_repair_notices_losses_of_decisions_alone() -> None:
+    """The hub looks beside it: what it saw of other streams a moment before must not go back."""
+    now = clock.now()
+    before = {name: StreamState("1", 9, 9) for name in ("AUDIT_2026", "AUDIT_2027", "B")}
+    known = StreamMemory().seen(before, now=now)
+    grown = {"AUDIT_2026": StreamState("1", 12, 12), "B": StreamState("1", 3, 3)}
+    after = known.before_repair({**grown, "AUDIT_2027": StreamState("2", 4, 4)}, now=now)
+    assert after.lost == {"AUDIT_2027": 0}  # any mark that names it is newer
+    assert after.went_back == ("AUDIT_2027",)
+    assert {**known.streams, "AUDIT_2027": after.streams["AUDIT_2027"]} == after.streams
+    assert after.before_repair({**grown, "AUDIT_2027": StreamState("2", 4, 4)}, now=now) == after
+    gone = known.before_repair({"AUDIT_2026": StreamState("1", 5, 5)}, now=now)
+    assert gone.lost == {"AUDIT_2026": 5, "AUDIT_2027": 0}
 
 
 def test_subjects_open_under_their_key_alone() -> None:

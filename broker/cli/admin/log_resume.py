@@ -13,7 +13,8 @@ from broker.cli.admin.secret import PassphraseFile, passphrase
 from broker.cli.desk import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
-from broker.hub.memory import read_memory
+from broker.hub.erased import read_erased
+from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubPlace
 from broker.ledger.intake import Witnessed
 from broker.ledger.place import LedgerPlace
@@ -21,6 +22,9 @@ from broker.ledger.reading import AUDIT, AuditReader
 from broker.ledger.rebuilding import Rebuilder
 from broker.ledger.resuming import allow_reset, allow_without_witnesses
 from broker.ledger.state import LedgerState, metadata
+from broker.log.announcement import stream_id
+from broker.log.errors import LogError
+from broker.log.rebuilt import check_ready
 from broker.logs import configure
 from broker.settings import home
 from broker.store.database import open_database
@@ -81,7 +85,6 @@ def resume(
     secret = passphrase(passphrase_file)
     credentials = hub.open_hub(secret).hub_credentials(hub, hub.config())
     key = place.open_sequencer(secret).leaves
-    noticed = read_memory(hub.memory_file).lost
 
     async def work() -> Resumed:
         async with open_database(place.database_url, metadata) as database:
@@ -90,7 +93,7 @@ def resume(
             if stream_reset:
                 async with Link(credentials) as link:
                     await link.wait_connected(CONNECT_S)
-                    done = await put_right(link, state, key, noticed)
+                    done = await put_right(link, state, key, await notice(link, hub))
             if without_witnesses:
                 await allow_without_witnesses(state)
             return done
@@ -108,6 +111,22 @@ def resume(
         screen.line(say("resumed-without", "The log that waits now goes on without its witnesses."))
 
 
+async def notice(link: Link, hub: HubPlace) -> Mapping[str, int]:
+    """Return what was lost of the record, now that the hub's memory says so too.
+
+    Raises:
+        BrokerError: `damaged`.
+        TransportError: The server did not answer.
+        KeyFileError: The memory cannot be read or written.
+    """
+    states = await stream_states(link, AUDIT)
+    erased, before = read_erased(hub.erased_file), read_memory(hub.memory_file)
+    after = before.before_repair(states, erased, now=clock.now())
+    if after != before:
+        write_memory(hub.memory_file, after)
+    return after.lost
+
+
 async def put_right(
     link: Link, state: LedgerState, key: SignKey, noticed: Mapping[str, int] | None = None
 ) -> Resumed:
@@ -117,8 +136,7 @@ async def put_right(
         link: On the hub's own account.
         state: The log's.
         key: The sequencer's.
-        noticed: Streams that the hub saw go back, though the log had not read so far, and their
-            last number then.
+        noticed: As `StreamMemory.lost`: also what the log had not read so far.
 
     Raises:
         BrokerError: `nothing-to-resume`; `no-stream`: it must be made anew first.
@@ -127,7 +145,7 @@ async def put_right(
     positions = await state.positions()
     lost = await AuditReader(link, tuple, Witnessed(key)).lost(positions)
     states, subjects = await stream_states(link, AUDIT), 0
-    names = {*lost, *await _not_marked(link, noticed or {}, states)}
+    names = {*lost, *await _not_marked(link, key, noticed or {}, states)}
     if not names:
         raise BrokerError("nothing-to-resume", "every stream is the one that was read")
     for name in sorted(names):
@@ -142,13 +160,18 @@ async def put_right(
 
 
 async def _not_marked(
-    link: Link, noticed: Mapping[str, int], states: Mapping[str, StreamState]
+    link: Link, key: SignKey, noticed: Mapping[str, int], states: Mapping[str, StreamState]
 ) -> list[str]:
-    """Return the streams in use that no mark of ours calls ready since the hub noticed."""
+    """Return the streams in use that no mark of ours calls ready since they were lost."""
     open_now = {f"{AUDIT_PREFIX}{year}" for year in years_at(clock.now())}
     found = []
     for name in sorted(noticed.keys() & open_now):
         mark = await link.get_last(name, ready_subject(name)) if name in states else None
         if mark is None or mark.seq <= noticed[name]:
+            found.append(name)
+            continue
+        try:
+            check_ready(mark.payload, stream_id(name, states[name].created), key.public)
+        except LogError:  # of the stream that was there before, in one that was put back
             found.append(name)
     return found
