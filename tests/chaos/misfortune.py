@@ -44,7 +44,7 @@ class Misfortune:
     async def happen(self, mishap: Mishap) -> None:
         """Carry out one; two never meet the same victim at once."""
         self.met.add(mishap.victim)
-        async with self._busy.setdefault(mishap.victim, asyncio.Lock()):
+        async with self.alone(mishap.victim):
             match mishap.fault:
                 case Fault.KILL:
                     await self._kill(mishap.victim)
@@ -66,7 +66,13 @@ class Misfortune:
                     await self._wrong_clock(mishap)
                 case Fault.JUMP:
                     await self._jumping_clock(mishap)
+                case _:
+                    raise ValueError(mishap.fault)
         self.done[f"{mishap.fault}"] += 1
+
+    def alone(self, victim: str) -> asyncio.Lock:
+        """What whoever does something to this one holds meanwhile."""
+        return self._busy.setdefault(victim, asyncio.Lock())
 
     async def _kill(self, victim: str) -> None:
         if victim in self.lines:
@@ -76,7 +82,7 @@ class Misfortune:
             await self.processes.kill("hub")
             await self.processes.start_hub()
         else:
-            async with self._busy.setdefault("hub", asyncio.Lock()), asyncio.timeout(SOUND_S):
+            async with self.alone("hub"), asyncio.timeout(SOUND_S):
                 while not kill_child(self.processes, victim):  # noqa: ASYNC110 - not back yet
                     await asyncio.sleep(0.1)
 
@@ -86,7 +92,7 @@ class Misfortune:
             with _no_room(self.processes.pids()[mishap.victim]):
                 await asyncio.sleep(mishap.seconds)
             return
-        async with self._busy.setdefault("hub", asyncio.Lock()), asyncio.timeout(SOUND_S):
+        async with self.alone("hub"), asyncio.timeout(SOUND_S):
             while not (pid := child_of_hub(self.processes, mishap.victim)):  # noqa: ASYNC110 - not back
                 await asyncio.sleep(0.1)
             with _no_room(pid):

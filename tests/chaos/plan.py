@@ -20,15 +20,21 @@ class Fault(StrEnum):
     FULL = "full"  # no room on the disk, for a node or for a process of the hub
     CLOCK = "clock"  # the node starts again with a clock that is wrong by ten minutes
     JUMP = "jump"  # the clock of a node that runs jumps by ten minutes
+    RESTORE = "restore"  # the node's disk is lost, and an older backup is put back
+    FLIP = "flip"  # a bit of the node's database flips, and an older backup is put back
+    PURGE = "purge"  # an inbox is emptied at the hub while its node is away
 
 
 CLOCKS: Final = (Fault.CLOCK, Fault.JUMP)
-LASTING: Final = [fault for fault in Fault if fault is not Fault.KILL]
+LOSSES: Final = (Fault.RESTORE, Fault.FLIP, Fault.PURGE)
+"""What takes mail away that was there; one is made good before the next begins."""
+LASTING: Final = [fault for fault in Fault if fault not in {Fault.KILL, *LOSSES}]
 HUB: Final = ("gateway run", "gateway run", "log run", "log sign", "nats-server", "hub")
 """Whom a kill may meet at the hub, as their commands are called; gateways as often as they are."""
 WRITERS: Final = ("log run", "log sign")
 """Who at the hub writes to its disk all the time."""
 WRONG_S: Final = 600
+KILLS_FOR_A_LOSS: Final = 50
 
 
 @dataclass(frozen=True, order=True)
@@ -39,42 +45,52 @@ class Mishap:
         victim: A member, or the word by which a process of the hub is known.
         seconds: How long it lasts, where it lasts.
         ahead_s: How far a clock is set ahead of the time, or behind it.
+        lost_after: Alerts sent between the backup and the loss.
+        draw: Seed of what else is drawn: which bit flips.
     """
 
     after: int
     fault: Fault
     victim: str
-    seconds: float
+    seconds: float = 0.0
     ahead_s: int = 0
+    lost_after: int = 0
+    draw: int = 0
 
 
-def mishaps(seed: int, *, alerts: int, kills: int, nodes: Sequence[str]) -> list[Mishap]:
+def mishaps(
+    seed: int, *, alerts: int, kills: int, nodes: Sequence[str], losers: Sequence[str]
+) -> list[Mishap]:
     """Return what goes wrong in a run.
 
     Args:
         seed: Of the run.
         alerts: How many are sent.
         kills: How many of all are kill -9; half as many other faults come on top, and at least
-            two of each.
+            two of each; and losses, at least one of each.
         nodes: The members that run one.
+        losers: Those of them that get mail from nodes alone, which hand it in again.
     """
     order = random.Random(seed)  # noqa: S311 - not for a secret
     found = [
-        Mishap(order.randrange(alerts), Fault.KILL, order.choice((*nodes, *HUB)), 0.0)
+        Mishap(order.randrange(alerts), Fault.KILL, order.choice((*nodes, *HUB)))
         for _ in range(kills)
     ]
     others = LASTING * 2  # at least twice each
     others += order.choices(LASTING, k=max(0, kills // 2 - len(others)))
+    busy = alerts * 4 // 5  # what comes later would meet nobody at work
     for fault in others:
         victims = (*nodes, *WRITERS) if fault is Fault.FULL else nodes
         ahead_s = order.choice((WRONG_S, -WRONG_S)) if fault in CLOCKS else 0
-        found.append(
-            Mishap(
-                order.randrange(alerts * 4 // 5),  # what comes later would meet nobody at work
-                fault,
-                order.choice(victims),
-                order.uniform(0.5, 3.0),
-                ahead_s,
-            )
-        )
+        after = order.randrange(busy)
+        seconds = order.uniform(0.5, 3.0)
+        found.append(Mishap(after, fault, order.choice(victims), seconds, ahead_s))
+    losses = list(LOSSES) * max(1, kills // KILLS_FOR_A_LOSS)
+    order.shuffle(losses)
+    part = busy // len(losses)  # of the run, for each: none begins before the last backup is used
+    for number, fault in enumerate(losses):
+        after = number * part + order.randrange(part // 2)
+        lost_after = order.randrange(part // 4, part // 2)
+        loser, draw = order.choice(losers), order.randrange(2**32)
+        found.append(Mishap(after, fault, loser, lost_after=lost_after, draw=draw))
     return sorted(found)

@@ -32,6 +32,7 @@ from broker.node.owner import claim
 from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
 from broker.store.tables import metadata
+from broker.store.wholeness import keep_whole
 from broker.transport.accounts import inbox_prefix, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
@@ -312,7 +313,8 @@ async def run_node(
         on_ready: Called with the socket and the TLS port, 0 for none, once desks can ask.
 
     Raises:
-        BrokerError: A setting, the database or the socket cannot be used.
+        BrokerError: A setting, the database or the socket cannot be used; `database-damaged`,
+            whenever that is found.
         KeysError: A key or the directory held cannot be used.
     """
     config = place.config()
@@ -328,6 +330,7 @@ async def run_node(
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_keys(node.present, opened.store, pin, node.take))
                 group.create_task(node.run())
+                group.create_task(keep_whole(place.database_url(config)))
                 if not config.hub_url:
                     group.create_task(_follow_carried(opened))
 

@@ -1,0 +1,283 @@
+"""Takes mail away that was there, and makes it good as an operator does: by commands alone.
+
+A node put back from an older backup, a bit that flips in its database, an inbox that somebody
+empties at the hub. Peers hand in again what is lacking; who sent without a node cannot.
+"""
+
+import asyncio
+import json
+import random  # noqa: TID251 - seeded, so that a run can be repeated
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from broker import clock
+from broker.cli.demo.region import DemoRegion
+from broker.client import BrokerError, Client, Submission
+from broker.hub.place import HubPlace
+from broker.node.ids import to_ms
+from broker.node.pairs import GAP_AFTER
+from broker.transport.link import Link
+from broker.transport.streams import inbox_of
+from schemas.desk import Submission as Outcome
+from schemas.vocabulary import Lane
+from tests.chaos.misfortune import SOUND_S, Misfortune
+from tests.chaos.plan import Fault, Mishap
+from tests.cli.test_ceremonies import run
+from tests.faults.test_kills import again_later
+from tests.support.processes import kill_child
+
+LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
+NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself had in hand as expired
+HEARD_S = 15.0  # a pair-state is there within this, or was lost and is told again
+REJOIN_S = 240.0
+LOOKS = 2  # of the hub at its queues, before something is taken out of one
+
+
+@dataclass
+class Desk:
+    """Where the alerts of one member are written.
+
+    Attributes:
+        at_work: Held while one is handed to the node; its operator lets it wait.
+        told: What it was told in the end of those its node has forgotten.
+    """
+
+    client: Client
+    at_work: asyncio.Lock = field(default_factory=asyncio.Lock)
+    sent: list[Submission] = field(default_factory=list)
+    told: dict[UUID, Outcome] = field(default_factory=dict)
+
+    async def last_told(self) -> None:
+        """Return once each alert has come to its end, as the node says that is to forget it."""
+        for submission in self.sent:
+            ident = submission.submission_id
+            while ident not in self.told:
+                try:
+                    shown = (await self.client.status(ident)).shown
+                except BrokerError as error:
+                    await again_later(error)
+                    continue
+                if all(each.state.final for each in shown.recipients):
+                    self.told[ident] = shown
+                else:
+                    await asyncio.sleep(0.1)
+
+
+@dataclass
+class Losses:
+    """What can be lost, one at a time.
+
+    Attributes:
+        begun: How many alerts were sent, or are about to be.
+    """
+
+    misfortune: Misfortune
+    region: DemoRegion
+    desks: dict[str, Desk]
+    begun: int = 0
+
+    async def happen(self, mishap: Mishap, ready: asyncio.Event) -> None:
+        """Carry out one, and return once all is there again.
+
+        Args:
+            mishap: One of `LOSSES`.
+            ready: Set once what is sent from then on will be lost; desks wait until it is.
+        """
+        self.misfortune.met.add(mishap.victim)
+        if mishap.fault is Fault.PURGE:
+            lacking = await self._purged(mishap.victim, ready)
+        else:
+            lacking = await self._put_back(mishap, ready)
+        assert lacking
+        async with asyncio.timeout(REJOIN_S):
+            while lacking - self._has(mishap.victim):
+                await self._a_quarter_of_an_hour_goes_by(mishap.victim, lacking)
+        self.misfortune.done[f"{mishap.fault}"] += 1
+
+    # --- a backup put back ---
+
+    async def _put_back(self, mishap: Mishap, ready: asyncio.Event) -> set[str]:
+        """Put a node back from an older backup; return the alerts that it had and lacks now."""
+        code, home = mishap.victim, self.region.home(mishap.victim)
+        backup = self.region.folder / f"{code}-{mishap.after}.tar"
+        async with self.misfortune.alone(code):
+            await self._command(home, "node", "backup", "--to", str(backup))
+        then = self._has(code)
+        ready.set()
+        while self.begun < mishap.after + mishap.lost_after or self._has(code) == then:  # noqa: ASYNC110 - traffic
+            await asyncio.sleep(0.1)
+        desk = self.desks[code]
+        async with desk.at_work:  # what nobody but this node has would be lost with its disk
+            await desk.last_told()
+            async with self.misfortune.alone(code):
+                await self.misfortune.processes.kill(code)
+                before = self._has(code)
+                if mishap.fault is Fault.FLIP:
+                    await self._flip(code, mishap.draw)
+                (home / "node").rename(home / f"lost-{mishap.after}")
+                await self._command(home, "node", "restore", str(backup))
+                lacking = before - self._has(code)
+                await self.misfortune.processes.start_node(code)
+        return lacking
+
+    async def _flip(self, code: str, draw: int) -> None:
+        """Flip a bit of the node's database, and see that the node ends by it."""
+        order = random.Random(draw)  # noqa: S311 - not for a secret
+        await asyncio.to_thread(flip_one, self._database(code), order)
+        log = self.region.folder / f"{code}.log"
+        before = log.stat().st_size
+        processes = self.misfortune.processes
+        with suppress(BrokerError):  # it may end before it is ready
+            await processes.start_node(code)
+        async with asyncio.timeout(SOUND_S):
+            assert await processes._running.pop(code).wait()
+        assert b"database-damaged" in log.read_bytes()[before:]
+        self.misfortune.sounded["database-damaged"] += 1
+
+    # --- an inbox emptied ---
+
+    async def _purged(self, code: str, ready: asyncio.Event) -> set[str]:
+        """Empty one lane of an inbox while its node is away; return the alerts that were in it."""
+        hub = HubPlace(self.region.hub)
+        credentials = hub.open_hub(self.region.passphrase).hub_credentials(hub, hub.config())
+        alone = self.misfortune.alone
+        async with alone(code), alone("hub"), Link(credentials) as link:
+            await self.misfortune.processes.kill(code)
+            ready.set()
+            async with asyncio.timeout(SOUND_S):
+                await link.wait_connected()
+                await self._looked()
+                stream, last, waiting = await _fullest(link, code)
+            await link.api(f"STREAM.PURGE.{stream}", {"seq": last + 1})
+            async with asyncio.timeout(SOUND_S):
+                while not self._hub_said("stream-went-back", stream):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.1)
+            self.misfortune.sounded["stream-went-back"] += 1
+            await self._command(self.region.hub, "hub", "status", "--looked-into")
+            await self.misfortune.processes.start_node(code)
+        return waiting
+
+    async def _looked(self) -> None:
+        """Return once the hub looked at its queues again, so that it knows what they hold."""
+        state, seen = HubPlace(self.region.hub).state_file, set[str]()
+        while len(seen) <= LOOKS:
+            with suppress(OSError, ValueError):  # it is being written
+                seen.add(json.loads(state.read_text())["at"])
+            await asyncio.sleep(0.1)
+
+    def _hub_said(self, alarm: str, stream: str) -> bool:
+        text = (self.region.folder / "hub.log").read_text("utf-8", "replace")
+        return any(alarm in line and stream in line for line in text.splitlines())
+
+    # --- and all that was lost comes again ---
+
+    async def _a_quarter_of_an_hour_goes_by(self, code: str, lacking: set[str]) -> None:
+        """Let peers say what a node must have, and the node a quarter of an hour later ask for it.
+
+        The server is killed: it forgets the ids of its window, as it does after two minutes.
+        """
+        async with self.misfortune.alone("hub"):
+            kill_child(self.misfortune.processes, "nats-server")
+        async with asyncio.TaskGroup() as group:
+            for peer in self.desks.keys() - {code}:
+                group.create_task(self._started_later(peer))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_S):
+                while len(self._gaps(code)) < len(lacking - self._has(code)):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.1)
+        gaps = self._gaps(code)
+        long_ago(self._database(code))
+        with suppress(BrokerError):  # it was killed this moment
+            shown = (await self.desks[code].client.node_status()).gaps
+            self.misfortune.sounded["gap"] += bool(gaps and shown)
+        await self._started_later(code)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_S):
+                while lacking - self._has(code):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.1)
+
+    async def _started_later(self, code: str) -> None:
+        async with self.misfortune.alone(code):
+            await self.misfortune.processes.kill(code)
+            long_ago(self._database(code))
+            await self.misfortune.processes.start_node(code)
+
+    # --- a node's files ---
+
+    def _database(self, code: str) -> Path:
+        return self.region.home(code) / "node" / "node.db"
+
+    def _has(self, code: str) -> set[str]:
+        """The alerts in a node's inbox, by their envelopes' ids."""
+        return _column(self._database(code), "SELECT id FROM inbox")
+
+    def _gaps(self, code: str) -> set[str]:
+        return _column(self._database(code), "SELECT peer || number FROM gaps")
+
+    async def _command(self, home: Path, *words: str) -> None:
+        done = await asyncio.to_thread(run, self.region, home, *words)
+        assert done.returncode == 0, done.stderr
+
+
+def flip_one(path: Path, order: random.Random) -> None:
+    """Flip a bit of a database that nobody has open: the first drawn whose harm SQLite can see.
+
+    The others change what is sealed, or nothing: tests/faults/test_flipped_bit.py.
+    """
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    while True:
+        bit = order.randrange(path.stat().st_size * 8)
+        _flip(path, bit)
+        if not is_whole(path):
+            return
+        _flip(path, bit)
+
+
+def _flip(path: Path, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        (byte,) = file.read(1)
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether SQLite finds nothing wrong with a file."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as database:
+            return database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        return False
+
+
+def long_ago(path: Path) -> None:
+    """A quarter of an hour goes by at a node: its gaps are old, and it tells its peers again."""
+    ago = to_ms(clock.now() - GAP_AFTER)
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        database.execute("UPDATE gaps SET noticed_ms = ? WHERE noticed_ms > ?", (ago, ago))
+        database.execute("UPDATE peers SET told_ms = 0")
+        database.commit()
+
+
+async def _fullest(link: Link, code: str) -> tuple[str, int, set[str]]:
+    """The fullest lane of an inbox, once enough waits: its stream, last number, envelopes' ids."""
+    while True:
+        found = []
+        for lane in LANES:
+            stream = inbox_of(code, lane)
+            consumer = await link.api(f"CONSUMER.INFO.{stream}.{lane}", {})
+            found.append((consumer["num_pending"], stream))
+        pending, stream = max(found)
+        if pending >= NOTICED:
+            state = (await link.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"}))["state"]
+            return stream, state["last_seq"], {each.split(".")[-1] for each in state["subjects"]}
+        await asyncio.sleep(0.1)
+
+
+def _column(path: Path, question: str) -> set[str]:
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        return {value for (value,) in database.execute(question)}
