@@ -3,8 +3,11 @@
     python -m tests.bench [PARTS]      letters of the parts, all of them if not given
 
 FULL=1 takes the counts whose numbers are published; without it, counts are reduced so that all of
-it takes about five minutes on a quiet machine. Nothing here passes or fails: it says what is so,
-and the goal. A part that cannot be measured says so, and the others go on.
+it takes about five minutes on a quiet machine. SYNC=always or SYNC=default takes one of the two
+settings of the server's store; MINUTES=60 ends the measurement of memory, which takes hours with
+full counts, after that time under each setting, and says how many went through. Nothing here
+passes or fails: it says what is so, and the goal. A part that cannot be measured says so, and the
+others go on.
 """
 
 import asyncio
@@ -39,6 +42,7 @@ from tests.bench.stage import ALWAYS_SYNC, DEFAULT_SYNC, Stage, running
 
 FOLDER = Path("build/bench")
 PARTS = "abcdefgh"
+SYNCS = (ALWAYS_SYNC, DEFAULT_SYNC)
 PART_LIMIT_S = {"reduced": 600.0, "full": 6 * 3600.0}
 
 
@@ -49,7 +53,8 @@ class Run:
     counts: Counts
     parts: str = PARTS
     file: Path | None = None
-    syncs: tuple[str, ...] = (ALWAYS_SYNC, DEFAULT_SYNC)
+    syncs: tuple[str, ...] = SYNCS
+    memory_limit_s: float | None = None
     found: list[dict[str, Any]] = field(default_factory=list)
     head: str = ""
 
@@ -74,11 +79,12 @@ class Run:
             alone = ledger.measure_store(appended=counts.appended, audited=counts.audited)
             await self._note("h", "", alone)
             logged = await asyncio.to_thread(region.found, folder / "l", ledger.MEMBERS, log=True)
-            async with running(logged, ALWAYS_SYNC) as stage:
-                measuring = ledger.measure(
-                    stage, count=counts.gateway, rounds=counts.rounds, seconds=counts.proven_s
-                )
-                await self._note("h", ALWAYS_SYNC, measuring)
+            for sync in self.syncs:
+                async with running(logged, sync) as stage:
+                    measuring = ledger.measure(
+                        stage, count=counts.gateway, rounds=counts.rounds, seconds=counts.proven_s
+                    )
+                    await self._note("h", sync, measuring)
 
     async def _on_server(self, stage: Stage, sync: str) -> None:
         counts = self.counts
@@ -94,8 +100,19 @@ class Run:
             first = 1 + counts.backlog * self.syncs.index(sync)  # after those of an earlier run
             measuring = backlog.measure(stage, count=counts.backlog, first=first)
             await self._note("e", sync, measuring)
-        if "g" in self.parts and sync == self.syncs[-1]:  # no memory waits for a disk
-            await self._note("g", sync, memory.measure(stage, labels=counts.labels))
+        if "g" in self.parts:
+            await self._memory(stage, sync)
+
+    async def _memory(self, stage: Stage, sync: str) -> None:
+        counts, limit_s = self.counts, self.memory_limit_s
+        shares = (None, None) if limit_s is None else (limit_s * 2 / 3, limit_s / 6)
+        gateway = memory.measure_gateway(stage, labels=counts.labels, limit_s=shares[0])
+        await self._note("g", sync, gateway)
+        first = 1 + counts.received * self.syncs.index(sync)  # after those of an earlier run
+        nodes = memory.measure_node(
+            stage, received=counts.received, sent=counts.sent, first=first, limit_s=shares[1]
+        )
+        await self._note("g", sync, nodes)
 
     async def _note(
         self, name: str, sync: str, measuring: Awaitable[Part | Sequence[Part]]
@@ -127,12 +144,14 @@ def quiet() -> None:
 
 def main() -> None:
     """Measure, print and write."""
-    full = os.environ.get("FULL") == "1"  # noqa: TID251 - a bench setting
-    counts = FULL if full else REDUCED
+    asked = os.environ  # noqa: TID251 - a bench's settings
+    counts = FULL if asked.get("FULL") == "1" else REDUCED
+    syncs = tuple(sync for sync in SYNCS if sync == asked.get("SYNC", sync))
+    limit_s = float(asked["MINUTES"]) * 60 if "MINUTES" in asked else None
     FOLDER.mkdir(parents=True, exist_ok=True)
     parts = "".join(sys.argv[1:])
     name = f"{counts.name}-{parts}.json" if parts else f"{counts.name}.json"
-    run = Run(counts, parts or PARTS, FOLDER / name)
+    run = Run(counts, parts or PARTS, FOLDER / name, syncs, limit_s)
     quiet()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is cleared away
     print(f"Kentong benchmark: {run.head}", flush=True)  # noqa: T201 - likewise

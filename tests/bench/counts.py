@@ -15,6 +15,8 @@ class Counts:
         mesh: Alerts of each of eleven members.
         backlog: Alerts that wait for a node, and then for a desk.
         labels: Through a worker whose memory is watched.
+        received: By a node whose memory is watched.
+        sent: By a node whose memory is watched.
         appended: Leaves that the log takes.
         audited: Leaves that the auditor verifies.
         proven_s: Seconds of decisions whose proofs are waited for.
@@ -28,6 +30,8 @@ class Counts:
     mesh: int
     backlog: int
     labels: int
+    received: int
+    sent: int
     appended: int
     audited: int
     proven_s: float
@@ -42,6 +46,8 @@ REDUCED = Counts(
     mesh=2,
     backlog=300,
     labels=2000,
+    received=400,
+    sent=400,
     appended=20_000,
     audited=100_000,
     proven_s=10.0,
@@ -55,6 +61,8 @@ FULL = Counts(
     mesh=50,
     backlog=10_000,
     labels=1_000_000,
+    received=100_000,
+    sent=50_000,
     appended=1_000_000,
     audited=1_000_000,
     proven_s=120.0,
@@ -68,6 +76,8 @@ TINY = Counts(
     mesh=1,
     backlog=5,
     labels=40,
+    received=10,
+    sent=10,
     appended=300,
     audited=600,
     proven_s=2.0,

@@ -32,12 +32,17 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One number."""
+    """One number.
+
+    Attributes:
+        error: Its standard error, in the same unit.
+    """
 
     what: str
     value: float
     unit: str
     goal: Goal | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Part:
         rows = []
         for row in self.rows:
             told: dict[str, Any] = {"what": row.what, "value": row.value, "unit": row.unit}
+            if row.error is not None:
+                told["error"] = row.error
             if (goal := row.goal) is not None:
                 told |= {"ratio": round(goal.value, 3), "of": goal.of, "goal": goal.wanted}
                 told |= {"at_most": goal.at_most, "reached": goal.reached}
@@ -82,6 +89,8 @@ def table(parts: Sequence[dict[str, Any]]) -> str:
         lines += ["", f"({part['part']}) {part['title']}{sync}"]
         for row in part["rows"]:
             told = f"  {row['what']:<58} {_number(row['value']):>10} {row['unit']}"
+            if "error" in row:
+                told += f" +- {_number(row['error'])}"
             if "goal" in row:
                 goal = Goal(row["ratio"], row["goal"], row["of"], at_most=row["at_most"])
                 told = f"{told:<82} {goal.text()}"

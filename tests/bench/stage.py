@@ -198,7 +198,7 @@ def rss_mib(pid: int, field: str = "VmRSS") -> float:
     """What a process holds in memory, or held at most with `VmHWM`."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     kib = next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
-    return round(int(kib) / 1024, 1)
+    return round(int(kib) / 1024, 3)
 
 
 def cpu_s(pid: int) -> float:
