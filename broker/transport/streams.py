@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.errors import BrokerError
-from broker.transport.errors import Refused
+from broker.transport.errors import Refused, Unreachable
 from broker.transport.link import Link
 from broker.transport.message import Stored
 from schemas.vocabulary import Lane
@@ -209,14 +209,21 @@ async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamStat
     """Return how far every stream is whose subjects overlap `subjects`.
 
     Raises:
-        TransportError: The server refused, or did not answer.
+        TransportError: The server refused, or did not answer; or, in a cluster, no server speaks
+            for some of the streams, as for ten seconds after the one that led them died. A list
+            without them would say that they are gone.
     """
     found: dict[str, StreamState] = {}
+    offset = 0
     while True:
-        page = await link.api("STREAM.LIST", {"offset": len(found), "subject": subjects})
-        for stream in page.get("streams") or ():
+        page = await link.api("STREAM.LIST", {"offset": offset, "subject": subjects})
+        if page.get("missing") or page.get("offline"):
+            raise Unreachable("no server of the hub speaks for some of its streams")
+        streams = page.get("streams") or ()
+        for stream in streams:
             found[stream["config"]["name"]] = StreamState.of(stream)
-        if not page.get("streams") or len(found) >= page["total"]:
+        offset += len(streams)
+        if not streams or offset >= page["total"]:
             return found
 
 

@@ -1,6 +1,7 @@
 """The care of three servers: renewed one by one, lost, put under another authority, watched."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from broker import clock
 from broker.cli.demo.region import found
+from broker.gateway.audit_watch import AuditWatch
 from broker.hub.founding import config_toml
 from broker.hub.measures import HubMeasures
 from broker.hub.place import HubPlace
@@ -20,7 +22,7 @@ from broker.hub.rekeying import (
     with_next_authority,
 )
 from broker.hub.serverwatch import look_at_servers
-from broker.transport.errors import Unreachable
+from broker.transport.errors import TransportError, Unreachable
 from broker.transport.greeting import shown_until
 from broker.transport.link import Link
 from broker.transport.server import Server
@@ -112,6 +114,51 @@ async def test_a_lost_server_comes_back_with_nothing_and_is_filled_by_the_others
             await cluster.running[other].start()
             async with Link(cluster.hub_at("hub-3")) as hub:
                 await whole(hub, STREAM)
+
+
+@pytest.mark.soak
+async def test_no_stream_is_taken_for_gone_while_a_server_is(tmp_path: Path) -> None:
+    """A server that died led some of them: for a while nobody speaks for those."""
+    async with (
+        asyncio.timeout(BOUND_S * 2),
+        running_servers(tmp_path / "r") as cluster,
+        Link(cluster.system_at("hub-1")) as system,
+        Link(cluster.hub_at("hub-1")) as hub,
+    ):
+        await cluster.enrolled(system, hub)
+        await asked_of(system, "hub-1")
+        streams = (await steady(lambda: stream_states(hub))).keys()
+        await led_by(hub, "hub-3", max(name for name in streams if name.startswith("AUDIT_")))
+        watch = AuditWatch(hub, lambda: bytes(32))
+        await watch.look()
+        await cluster.running["hub-3"].stop(kill=True)
+        unanswered = answered = 0
+        while not (unanswered and answered):
+            try:
+                assert (await stream_states(hub)).keys() == streams
+                answered += bool(unanswered)
+                await watch.look()
+            except Unreachable:
+                unanswered += 1
+            assert watch.may_judge
+
+
+async def asked_of(system: Link, name: str) -> None:
+    """Have this server answer for the cluster, which waits for those who lead streams."""
+    wanted = json.dumps({"placement": {"preferred": name}}).encode()
+    await steady(lambda: system.request("$JS.API.META.LEADER.STEPDOWN", wanted))
+
+
+async def led_by(hub: Link, name: str, stream: str) -> None:
+    """Have this server lead a stream."""
+    wanted = {"placement": {"preferred": name}}
+    while True:
+        info = await steady(lambda: hub.api(f"STREAM.INFO.{stream}", {}))
+        if info["cluster"].get("leader") == name:
+            return
+        with contextlib.suppress(TransportError):
+            await hub.api(f"STREAM.LEADER.STEPDOWN.{stream}", wanted)
+        await asyncio.sleep(0.2)
 
 
 async def behind(hub: Link) -> set[str]:
