@@ -88,10 +88,8 @@ class FileRequests:
 
     async def _hand_in(self, hub: AttachmentServices) -> None:
         """Ask for each accepted alert of ours how far the hub is, and hand in the rest."""
-        table, own = uploads, self.node.uploads
-        async with self.node.database.read() as connection:
-            rows = (await connection.execute(select(table).where(table.c.decided == 1))).all()
-        for row in rows:
+        own = self.node.uploads
+        for row in await own.due():
             ident, submission_id = UUID(row.envelope_id), UUID(row.submission_id)
             key = own.vault.open(row.sealed, name=f"upload/{ident}")
             files = await self.node.staging.of_submission(submission_id)

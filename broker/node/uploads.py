@@ -1,14 +1,16 @@
 """Brings attached files to the hub, once the gateway has accepted their alert for somebody.
 
 An alert never waits for its files: they go by a task of their own, few chunks at a time on a slow
-line. The hub says where to go on, so nothing is kept of how far this is; and the chunks of one
-envelope are always sealed to the same bytes, since a place in it determines key and nonce.
+line. Those of urgent alerts go before all others, and of alerts that are as urgent as each other in
+turn, a window each: so no film keeps a photograph waiting. The hub says where to go on, so nothing
+is kept of how far this is; and the chunks of one envelope are always sealed to the same bytes,
+since a place in it determines key and nonce.
 """
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,6 +34,7 @@ from broker.transport.attaching import AttachmentServices, Opened, Put
 from broker.transport.link import Link
 from schemas.attachment import Manifest
 from schemas.desk import SendingState, Submission, SubmissionState
+from schemas.vocabulary import Lane
 
 IDLE_S: Final = 1.0
 WINDOW: Final = 4  # chunks on their way at once, on a line that is quick
@@ -44,7 +47,26 @@ _OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
 _mine: Final = table.c.envelope_id == bindparam("of_envelope")
 _LET_GO: Final = Statement(update(table).where(_mine).values(decided=1))
 _DROPPED: Final = Statement(delete(table).where(_mine))
+
+
+_URGENCY: Final = {lane: place for place, lane in enumerate(Lane)}
 _log = get_logger()
+
+
+@dataclass
+class _Way:
+    """How far one envelope's files are, while this process brings them.
+
+    Attributes:
+        turn: When it last had one; 0 if never.
+        following: Of each file the next chunk; empty until the hub said it.
+        noted: Of each file how far desks were told.
+    """
+
+    lane: Lane
+    turn: int = 0
+    following: list[int] = field(default_factory=list)
+    noted: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -58,47 +80,82 @@ class Uploads:
     link: Link
     changes: Changes  # Of submissions: wakes this task, and those who watch.
     _window: int = 1
+    _turn: int = 0
+    _ways: dict[str, _Way] = field(default_factory=dict)  # Of what is due; of one task alone.
 
     async def upload_for_ever(self) -> None:
         """Bring whatever is accepted to the hub, whenever it is there."""
         while True:
-            ticket = self.changes.ticket()
+            ticket, moved = self.changes.ticket(), False
             try:
                 await self.link.wait_connected()
-                moved = await self.upload_due()
+                moved = await self._upload_next(self.present.now())
                 await self.forget_over()
             except BrokerError as error:
                 _log.info("uploading-paused", error_code=error.code)
-                moved = 0
             if not moved:
                 await wait_for_change(ticket, IDLE_S)
 
-    async def upload_due(self) -> int:
-        """Bring what is due to the hub; return how many envelopes are done with."""
-        due = (table.c.decided == 1) & (table.c.due_ms <= to_ms(self.present.now()))
-        async with self.database.read() as connection:
-            rows = (await connection.execute(select(table).where(due))).all()
-        return sum([await self._upload(row) for row in rows])
+    async def upload_due(self) -> None:
+        """Bring all that is due now to the hub; what it does not take now waits its time."""
+        now = self.present.now()
+        while await self._upload_next(now):
+            pass
 
-    async def _upload(self, row: Any) -> bool:  # noqa: ANN401 - a row
-        try:
-            await self._bring(row)
-        except BrokerError as error:
-            if error.retry == "later":
-                _log.info("attachment-waits", id=row.envelope_id, error_code=error.code)
-                code = error.code
-                await self.database.change(lambda c: self._later(c, row, code))
-                self.changes.happened()
-                return False
-            _log.error("attachment-not-sent", id=row.envelope_id, error_code=error.code)
-            await self._settle(row, SendingState.REFUSED, error.code)
-            return True
-        _log.info("attachment-sent", id=row.envelope_id)
-        await self._settle(row, SendingState.UPLOADED, "")
+    async def due(self, by: datetime | None = None) -> list[Any]:
+        """Return the rows of accepted envelopes whose files go next, the most urgent first.
+
+        Args:
+            by: Leave out those that wait for a later time; None for none.
+        """
+        which = table.c.decided == 1
+        if by is not None:
+            which &= table.c.due_ms <= to_ms(by)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(table).where(which))).all()
+            self._ways = {
+                row.envelope_id: self._ways.get(row.envelope_id)
+                or _Way((await submissions.find(connection, UUID(row.submission_id))).lane)
+                for row in rows
+            }
+        return sorted(rows, key=self._place)
+
+    def _place(self, row: Any) -> tuple[int, int, str]:  # noqa: ANN401 - a row
+        way = self._ways[row.envelope_id]
+        return _URGENCY[way.lane], way.turn, row.envelope_id  # an id begins with its time
+
+    async def _upload_next(self, by: datetime) -> bool:
+        """Give the next envelope that is due its turn; return whether there was one."""
+        rows = await self.due(by)
+        if not rows:
+            return False
+        row, self._turn = rows[0], self._turn + 1
+        way = self._ways[row.envelope_id]
+        way.turn = self._turn
+        await self._upload(row, way)
         return True
 
-    async def _bring(self, row: Any) -> None:  # noqa: ANN401 - a row
-        """Bring every chunk that the hub has not.
+    async def _upload(self, row: Any, way: _Way) -> None:  # noqa: ANN401 - a row
+        """Bring an envelope's next chunks, or settle it; a fault of its own delays no other."""
+        try:
+            whole = await self._bring(row, way)
+        except BrokerError as error:
+            self._ways.pop(row.envelope_id, None)  # the hub is asked again how far it is
+            code = error.code
+            if error.retry == "later":
+                _log.info("attachment-waits", id=row.envelope_id, error_code=code)
+                await self.database.change(lambda c: self._later(c, row, code))
+                self.changes.happened()
+            else:
+                _log.error("attachment-not-sent", id=row.envelope_id, error_code=code)
+                await self._settle(row, SendingState.REFUSED, code)
+        else:
+            if whole:
+                _log.info("attachment-sent", id=row.envelope_id)
+                await self._settle(row, SendingState.UPLOADED, "")
+
+    async def _bring(self, row: Any, way: _Way) -> bool:  # noqa: ANN401 - a row
+        """Bring the next chunks that the hub has not; return whether it has all.
 
         Raises:
             BrokerError: The hub refused, or did not answer.
@@ -107,18 +164,24 @@ class Uploads:
         key = self.vault.open(row.sealed, name=f"upload/{ident}")
         files = await self.staging.of_submission(submission_id)
         hub = AttachmentServices(self.link, self.present.member)
-        counts = tuple(manifest.chunks for _, manifest in files)
-        following = await hub.open(Opened(ident, counts, from_ms(row.expires_ms)))
-        for number, ((staged, manifest), start) in enumerate(zip(files, following, strict=True)):
-            await self._note(submission_id, number, start)
-            index, noted = start, start
-            while index < manifest.chunks:
-                window = range(index, min(index + self._window, manifest.chunks))
+        counts = [manifest.chunks for _, manifest in files]
+        if not way.following:
+            opened = Opened(ident, tuple(counts), from_ms(row.expires_ms))
+            way.following = list(await hub.open(opened))
+            way.noted = list(way.following)
+            for number, start in enumerate(way.following):
+                await self._note(submission_id, number, start)
+        for number, (staged, manifest) in enumerate(files):
+            start = way.following[number]
+            if start < manifest.chunks:
+                window = range(start, min(start + self._window, manifest.chunks))
                 await self._put(hub, ident, key, number, staged, manifest, window)
-                index = window.stop
-                if index - noted >= NOTED_EVERY or index == manifest.chunks:
-                    await self._note(submission_id, number, index)
-                    noted = index
+                way.following[number] = stop = window.stop
+                if stop - way.noted[number] >= NOTED_EVERY or stop == manifest.chunks:
+                    await self._note(submission_id, number, stop)
+                    way.noted[number] = stop
+                break
+        return way.following == counts
 
     async def _put(  # noqa: PLR0917 - all that a chunk is
         self,

@@ -1,0 +1,130 @@
+"""In which order files go to the hub."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker import clock
+from broker.hub.attachments import AttachmentService
+from broker.node.node import Node
+from broker.node.sealing import hurry
+from broker.node.uploads import WINDOW, Uploads
+from broker.store import tables
+from schemas.desk import AttachmentSent, SendingState, Submission
+from schemas.vocabulary import Precedence
+from tests.support.attachments import a_file, handed, serving_attachments
+from tests.support.gateway import running_gateway
+from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.nodes import request, running_node, send
+from tests.support.region import make_region
+
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
+FILM, PHOTOGRAPH = 12, 2  # chunks
+
+
+@dataclass
+class Stage:
+    """SG at work, but for its files: these go when the test lets them.
+
+    Attributes:
+        put: The chunks that reached the hub, by their envelope, in that order.
+    """
+
+    hub: RunningHub
+    service: AttachmentService
+    sg: Node
+    uploads: Uploads
+    put: list[UUID]
+
+    async def accepted(self, chunks: int, precedence: Precedence) -> Submission:
+        """An alert that the gateway accepted, with a file that waits."""
+        file = await handed(self.sg, a_file(chunks), f"{chunks}.bin")
+        asked = request(self.hub.region, ("MY",), attachments=(file,), precedence=precedence)
+        submission = await send(self.sg, self.hub.region, asked)
+        while True:
+            ticket = self.sg.changes.ticket()
+            submission = await self.sg.submission(submission.submission_id)
+            if str(submission.id) in {row.envelope_id for row in await self.uploads.due()}:
+                return submission
+            await ticket.wait()
+
+    async def file(self, submission: Submission) -> AttachmentSent:
+        (sent,) = (await self.sg.submission(submission.submission_id)).attachments
+        return sent
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(4 * BOUND_S))
+        region = make_region(("SG", "MY"), now=clock.now())
+        hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
+        await stack.enter_async_context(running_gateway(hub))
+        service = await stack.enter_async_context(serving_attachments(hub, tmp_path / "chunks"))
+        sg = await stack.enter_async_context(running_node(hub, "SG", tmp_path))
+        own = sg.uploads
+        own.link = hub.member_link("SG")  # never connected: by itself the node brings nothing
+        uploads = Uploads(own.present, own.database, own.vault, own.staging, sg.link, own.changes)
+        put, keep = list[UUID](), service.store.keep
+
+        async def counted(sender: str, ident: UUID, number: int, index: int, raw: bytes) -> None:
+            await keep(sender, ident, number, index, raw)
+            put.append(ident)
+
+        service.store.keep = counted  # type: ignore[method-assign]
+        yield Stage(hub, service, sg, uploads, put)
+
+
+def due_at(submission: Submission, due_ms: int) -> object:
+    """The change that lets an alert's files go at a time, and not before."""
+
+    async def change(connection: AsyncConnection) -> None:
+        mine = tables.uploads.c.envelope_id == str(submission.id)
+        await connection.execute(update(tables.uploads).where(mine).values(due_ms=due_ms))
+
+    return change
+
+
+async def test_an_urgent_alerts_file_goes_before_all_others(stage: Stage) -> None:
+    film = await stage.accepted(FILM, Precedence.ROUTINE)
+    photograph = await stage.accepted(PHOTOGRAPH, Precedence.FLASH)
+    await stage.uploads.upload_due()
+    assert stage.put == [photograph.id] * PHOTOGRAPH + [film.id] * FILM
+    for each in (film, photograph):
+        assert (await stage.file(each)).state is SendingState.UPLOADED
+
+
+async def test_an_urgent_file_that_comes_later_waits_for_a_window_at_most(stage: Stage) -> None:
+    film = await stage.accepted(FILM, Precedence.ROUTINE)
+    photograph = await stage.accepted(PHOTOGRAPH, Precedence.FLASH)
+    later = due_at(photograph, 2**45)
+    await stage.sg.database.change(later)  # type: ignore[arg-type]
+    keep = stage.service.store.keep
+
+    async def first(sender: str, ident: UUID, number: int, index: int, raw: bytes) -> None:
+        if not stage.put:
+            await stage.sg.database.change(hurry)
+        await keep(sender, ident, number, index, raw)
+
+    stage.service.store.keep = first  # type: ignore[method-assign]
+    await stage.uploads.upload_due()
+    assert len(stage.put) == FILM + PHOTOGRAPH
+    assert stage.put[0] == film.id
+    assert stage.put.index(photograph.id) <= WINDOW  # type: ignore[arg-type]
+
+
+async def test_of_equally_urgent_files_each_has_its_turn(stage: Stage) -> None:
+    one = await stage.accepted(FILM, Precedence.ROUTINE)
+    two = await stage.accepted(FILM, Precedence.ROUTINE)
+    await stage.uploads.upload_due()
+    assert sorted(stage.put, key=str) == sorted([one.id, two.id] * FILM, key=str)
+    for place in range(len(stage.put) - 2 * WINDOW):
+        assert len(set(stage.put[place : place + WINDOW + 1])) == 2
