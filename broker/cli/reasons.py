@@ -230,6 +230,7 @@ _FILES: Final = (
     phrase("reason-bad-chunk", "the hub gave a wrong part; the node refused it and asks again"),
     phrase("reason-chunk-differs", "the hub has another part there; call your administrator"),
     phrase("reason-counts-differ", "the hub was promised another file; call your administrator"),
+    phrase("reason-decision-lost", "the hub lost what it had decided; attach the file again"),
     phrase("reason-disk-failed", "a disk fails; call your administrator"),
     phrase("reason-disk-full", "a disk is full; the node goes on when there is room"),
     phrase("reason-hub-refused", "the hub refused it; call your administrator"),

@@ -7,7 +7,7 @@ from the decision that stands in the AUDIT stream, signature verified; nothing e
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from broker.hub.chunkstore import ChunkStore, Head
 from broker.log.audited import parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
+from broker.log.rebuilt import is_rebuilt
 from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
 from broker.transport.attaching import (
@@ -153,13 +154,18 @@ class AttachmentService:
         """Return what the standing decision lets the sender hand in.
 
         Raises:
-            BrokerError: `not-decided`, `nobody-accepted` or `expired`.
+            BrokerError: `not-decided`, `nobody-accepted`, `decision-lost` or `expired`.
         """
         raw = await self._standing(sender, opened.id)
         if raw is None:
             raise refused("not-decided")
         if is_erasure(raw):
             raise refused("nobody-accepted")
+        if is_rebuilt(raw):  # for good: no record comes back, but what was opened by it goes on
+            known = self.store.head(sender, opened.id, now=now)
+            if known is None:
+                raise refused("decision-lost")
+            return replace(known, counts=opened.counts)
         decision = self._verified(raw)
         header = decision.header
         if (header.sender, header.id) != (sender, opened.id):

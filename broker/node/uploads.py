@@ -49,6 +49,7 @@ _LET_GO: Final = Statement(update(table).where(_mine).values(decided=1))
 _DROPPED: Final = Statement(delete(table).where(_mine))
 
 
+_EXPIRED: Final = "expired"  # as the hub calls it
 _URGENCY: Final = {lane: place for place, lane in enumerate(Lane)}
 _log = get_logger()
 
@@ -137,6 +138,10 @@ class Uploads:
 
     async def _upload(self, row: Any, way: _Way) -> None:  # noqa: ANN401 - a row
         """Bring an envelope's next chunks, or settle it; a fault of its own delays no other."""
+        if self.present.clock_is_good and row.expires_ms <= to_ms(self.present.now()):
+            _log.error("attachment-not-sent", id=row.envelope_id, error_code=_EXPIRED)
+            await self._settle(row, SendingState.REFUSED, _EXPIRED)
+            return
         try:
             whole = await self._bring(row, way)
         except BrokerError as error:

@@ -40,6 +40,7 @@ _TEXT: Final[Mapping[str, str]] = {
     "attachment-quota": "the hub has no more room for what this member sends",
     "not-decided": "no decision on this envelope stands",
     "nobody-accepted": "the decision on this envelope let nobody through",
+    "decision-lost": "the hub lost its record of the decision, and with it for whom the files are",
     "not-open": "the hub was not told yet what will come",
     "expired": "the time of this alert is over",
     "counts-differ": "other numbers of chunks were told before",

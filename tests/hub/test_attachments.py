@@ -24,6 +24,7 @@ from broker.hub.attachments import BURST, AttachmentService
 from broker.hub.chunkstore import parse_head
 from broker.ledger.intake import Witnessed
 from broker.log.leaf import LeafKind
+from broker.log.rebuilt import decided_before
 from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
 from broker.transport.attaching import AttachmentServices, Done, Get, Opened, Put
 from keys.primitives.hashing import random_bytes
@@ -270,6 +271,35 @@ async def test_an_erased_decision_takes_its_chunks_with_it(stage: Stage) -> None
     assert stage.kept == []
     assert await stage.get() is None
     assert (await refusal(stage.open(1))).code == "nobody-accepted"
+
+
+async def lose_record(stage: Stage) -> None:
+    """What stands after a loss, once the log has put back which ids are decided."""
+    subject = record.decided("SG", stage.ident)
+    async with stage.hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        mark = decided_before(subject, SignKey.generate())
+        await link.publish_acked(subject, mark, msg_id="put-back")
+
+
+async def test_after_its_decision_was_lost_a_file_is_refused_for_good(stage: Stage) -> None:
+    await lose_record(stage)
+    error = await refusal(stage.open(2))
+    assert (error.code, error.retry) == ("decision-lost", "never")
+    assert (await refusal(stage.put())).code == "not-open"
+    assert stage.kept == []
+
+
+async def test_what_was_opened_before_its_decision_was_lost_goes_on(stage: Stage) -> None:
+    await stage.open(2)
+    await stage.put(0)
+    await lose_record(stage)
+    assert await stage.open(2) == (1,)
+    assert (await refusal(stage.open(3))).code == "counts-differ"
+    await stage.put(1, OTHER)
+    assert [await stage.get(0), await stage.get(1)] == [CHUNK, OTHER]
+    assert await stage.get(code="TH") is None
+    assert (await refusal(stage.open(2, code="TH"))).code == "not-decided"
 
 
 # --- to whom it did not go ---

@@ -1,9 +1,10 @@
-"""In which order files go to the hub."""
+"""In which order files go to the hub, and what ends those that never can."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -13,17 +14,20 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
+from broker.gateway import record
 from broker.hub.attachments import AttachmentService
+from broker.log.rebuilt import decided_before
 from broker.node.node import Node
 from broker.node.sealing import hurry
 from broker.node.uploads import WINDOW, Uploads
 from broker.store import tables
+from keys.primitives.signing import SignKey
 from schemas.desk import AttachmentSent, SendingState, Submission
 from schemas.vocabulary import Precedence
 from tests.support.attachments import a_file, handed, serving_attachments
 from tests.support.gateway import running_gateway
 from tests.support.hub import BOUND_S, RunningHub, running_hub
-from tests.support.nodes import request, running_node, send
+from tests.support.nodes import Clock, request, running_node, send
 from tests.support.region import make_region
 
 pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
@@ -128,3 +132,47 @@ async def test_of_equally_urgent_files_each_has_its_turn(stage: Stage) -> None:
     assert sorted(stage.put, key=str) == sorted([one.id, two.id] * FILM, key=str)
     for place in range(len(stage.put) - 2 * WINDOW):
         assert len(set(stage.put[place : place + WINDOW + 1])) == 2
+
+
+async def test_a_file_past_its_time_is_given_up_unless_the_clock_is_in_doubt(
+    stage: Stage,
+) -> None:
+    stage.service.store.quota_bytes = 0
+    alert = await stage.accepted(PHOTOGRAPH, Precedence.ROUTINE)
+    present, ahead = stage.uploads.present, Clock(timedelta(days=31))
+    stage.uploads.present = replace(present, now=ahead, skew=None)
+    await stage.uploads.upload_due()
+    sent = await stage.file(alert)
+    assert (sent.state, sent.code) == (SendingState.WAITING, "attachment-quota")
+    await stage.sg.database.change(hurry)
+    stage.uploads.present = replace(present, now=ahead, skew=timedelta(0))
+    await stage.uploads.upload_due()
+    await assert_given_up(stage, alert, "expired")
+
+
+async def test_a_file_whose_decision_was_lost_is_given_up_and_said(stage: Stage) -> None:
+    alert = await stage.accepted(PHOTOGRAPH, Precedence.ROUTINE)
+    assert alert.id is not None
+    await lose_record(stage.hub, alert.id)
+    await stage.uploads.upload_due()
+    await assert_given_up(stage, alert, "decision-lost")
+
+
+async def lose_record(hub: RunningHub, ident: UUID) -> None:
+    """What stands after a loss, once the log has put back which ids are decided."""
+    subject = record.decided("SG", ident)
+    async with hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        mark = decided_before(subject, SignKey.generate())
+        await link.publish_acked(subject, mark, msg_id="put-back")
+
+
+async def assert_given_up(stage: Stage, alert: Submission, code: str) -> None:
+    sent = await stage.file(alert)
+    assert (sent.state, sent.code) == (SendingState.REFUSED, code)
+    assert await stage.uploads.due() == []
+    alarms = {alarm.code: alarm for alarm in (await stage.sg.status()).alarms}
+    assert alarms["attachment-not-sent"].detail == code
+    await stage.uploads.forget_over()
+    assert await stage.sg.staging.of_submission(alert.submission_id) == []
+    assert stage.sg.staging.files.shelves() == ()
