@@ -97,13 +97,14 @@ class Gate:
             self._streams[caller.desk] -= 1
 
 
-def gate_of(request: Request) -> Gate:
+# The framework gives what is no coroutine to a thread: two switches for looking up an attribute.
+async def gate_of(request: Request) -> Gate:
     """Return the app's gate."""
     gate: Gate = request.app.state.gate
     return gate
 
 
-def node_of(request: Request) -> NodeService:
+async def node_of(request: Request) -> NodeService:
     """Return the node that the app serves."""
     node: NodeService = request.app.state.node
     return node

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import SEALED_CHUNK_BYTES, open_chunk
@@ -29,6 +29,7 @@ from broker.node.room import Room
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, StoreError
+from broker.store.statements import Statement
 from broker.store.tables import arrivals as table
 from broker.transport.attaching import AttachmentServices, Done, Get
 from broker.transport.link import Link
@@ -47,6 +48,24 @@ FIRST_AGAIN: Final = timedelta(seconds=30)  # a sender begins to hand in seconds
 LAST_AGAIN: Final = timedelta(hours=12)
 TOLD_TOGETHER: Final = 16  # between two windows of chunks
 DAMAGED: Final = "bad-chunk"
+# Asked at each alert that is stored, while desks wait to be given it.
+_arriving: Final = table.c.state == str(ArrivalState.ARRIVING)
+_DUE: Final = Statement(select(table).where(_arriving, table.c.due_ms <= bindparam("by_ms")))
+_TO_TELL: Final = Statement(
+    select(table.c.envelope_id, table.c.sender)
+    .where(
+        table.c.told == 0,
+        table.c.chunks > 0,
+        table.c.envelope_id.not_in(select(table.c.envelope_id).where(_arriving)),
+    )
+    .distinct()
+)
+_UNWANTED: Final = Statement(
+    select(table)
+    .where(table.c.chunks == 0, table.c.due_ms <= bindparam("by_ms"))
+    .order_by(table.c.due_ms)
+    .limit(TOLD_TOGETHER)
+)
 _log = get_logger()
 
 
@@ -94,10 +113,8 @@ class Arrivals:
 
     async def fetch_due(self) -> int:
         """Fetch a window of each file that is due; return how many chunks came."""
-        now_ms = to_ms(self.present.now())
-        due = (table.c.state == str(ArrivalState.ARRIVING)) & (table.c.due_ms <= now_ms)
         async with self.database.read() as connection:
-            rows = (await connection.execute(select(table).where(due))).all()
+            rows = await _DUE.rows(connection, by_ms=to_ms(self.present.now()))
         return sum([await self._step(row) for row in rows])
 
     async def _step(self, row: Any) -> int:  # noqa: ANN401 - a row
@@ -196,14 +213,8 @@ class Arrivals:
 
     async def tell_due(self) -> None:
         """Tell the hub of every alert whose files are all here, or unwanted: it may forget them."""
-        waiting = select(table.c.envelope_id).where(table.c.state == str(ArrivalState.ARRIVING))
-        asked = (
-            select(table.c.envelope_id, table.c.sender)
-            .where(table.c.told == 0, table.c.chunks > 0, table.c.envelope_id.not_in(waiting))
-            .distinct()
-        )
         async with self.database.read() as connection:
-            rows = (await connection.execute(asked)).all()
+            rows = await _TO_TELL.rows(connection)
         hub = AttachmentServices(self.link, self.present.member)
         for row in rows:
             await hub.done(Done(row.sender, UUID(row.envelope_id)))
@@ -218,10 +229,8 @@ class Arrivals:
         said again, ever more rarely, until the hub knows of them or their time is over.
         """
         now = self.present.now()
-        due = (table.c.chunks == 0) & (table.c.due_ms <= to_ms(now))
         async with self.database.read() as connection:
-            asked = select(table).where(due).order_by(table.c.due_ms).limit(TOLD_TOGETHER)
-            rows = (await connection.execute(asked)).all()
+            rows = await _UNWANTED.rows(connection, by_ms=to_ms(now))
         for row in rows:
             ident = UUID(row.envelope_id)
             known = await hub.done(Done(row.sender, ident))

@@ -267,9 +267,10 @@ class Outgoing:
 
         # Noted while it is sent. If this process dies before the note is on the disk, the next one
         # begins with the same number, which the hub drops, and then goes on to another.
+        # Sent first: what is written to the socket does not wait for the note's statements.
         done = await asyncio.gather(
-            self.database.change(note),
             self.link.publish_acked(subject, raw, msg_id=f"{digest.hex()}.{attempt + 1}"),
+            self.database.change(note),
             return_exceptions=True,
         )
         for error in done:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import file_key, seal_chunk
@@ -44,6 +44,21 @@ SOON: Final = timedelta(seconds=2)  # after it did not answer
 _SOON: Final = frozenset({"unreachable", "busy"})
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 _OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
+_EVER_MS: Final = 2**62
+_files, _sent = tables.attachments, tables.submissions
+# Asked at each change of a submission, while an alert is on its way to the hub.
+_DUE: Final = Statement(
+    select(table).where(table.c.decided == 1, table.c.due_ms <= bindparam("by_ms"))
+)
+_TO_FORGET: Final = Statement(
+    select(_files.c.submission_id)
+    .join(_sent, _sent.c.id == _files.c.submission_id)
+    .where(
+        or_(*(_sent.c.state == str(state) for state in _OVER)),
+        _files.c.submission_id.not_in(select(table.c.submission_id)),
+    )
+    .distinct()
+)
 _mine: Final = table.c.envelope_id == bindparam("of_envelope")
 _LET_GO: Final = Statement(update(table).where(_mine).values(decided=1))
 _DROPPED: Final = Statement(delete(table).where(_mine))
@@ -109,11 +124,9 @@ class Uploads:
         Args:
             by: Leave out those that wait for a later time; None for none.
         """
-        which = table.c.decided == 1
-        if by is not None:
-            which &= table.c.due_ms <= to_ms(by)
+        by_ms = _EVER_MS if by is None else to_ms(by)
         async with self.database.read() as connection:
-            rows = (await connection.execute(select(table).where(which))).all()
+            rows = await _DUE.rows(connection, by_ms=by_ms)
             self._ways = {
                 row.envelope_id: self._ways.get(row.envelope_id)
                 or _Way((await submissions.find(connection, UUID(row.submission_id))).lane)
@@ -249,18 +262,8 @@ class Uploads:
 
     async def forget_over(self) -> None:
         """Delete the files of submissions from which nothing more can go to the hub."""
-        files, sent = tables.attachments, tables.submissions
-        asked = (
-            select(files.c.submission_id)
-            .join(sent, sent.c.id == files.c.submission_id)
-            .where(
-                sent.c.state.in_([str(state) for state in _OVER]),
-                files.c.submission_id.not_in(select(table.c.submission_id)),
-            )
-            .distinct()
-        )
         async with self.database.read() as connection:
-            found = [UUID(each) for each in (await connection.execute(asked)).scalars()]
+            found = [UUID(row.submission_id) for row in await _TO_FORGET.rows(connection)]
         for submission_id in found:
             await self.database.change(_dropped(submission_id))
             await self.staging.forget_of(submission_id)

@@ -18,7 +18,7 @@ WRITE_S: Final = 5.0  # a database that takes longer for one row is not ready
 router: Final = APIRouter(tags=["probes"])
 
 
-def metrics_of(request: Request) -> Metrics:
+async def metrics_of(request: Request) -> Metrics:
     """Return the app's counters."""
     metrics: Metrics = request.app.state.metrics
     return metrics
