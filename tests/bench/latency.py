@@ -3,7 +3,8 @@
 Bare: the same sealed bytes, published to a stream and pulled from it by nats-py itself, over the
 same server and TLS. Ours: draft, officer's signature, outbox, seal, gateway, inbox, open, policy,
 stored, and the subscription of the recipient's desk. Half load is half of what goes through when
-as many alerts as fit are under way; the bare pair is then given the same rate.
+as many alerts as fit are under way; the bare pair is then given the same rate. The first message
+of each pair is not counted: processes import and compile what they need for it.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ SENDER, READER = "SG", "MY"
 SUBJECT = "bare.deliver.0"
 UNDER_WAY = 16  # when the line is full
 LIMIT_S = 300.0
+ENOUGH = 100  # values, for a p99
 Send = Callable[[], Awaitable[None]]
 
 
@@ -75,10 +77,12 @@ async def measure(stage: Stage, *, count: int) -> Part:
         ours = Arrivals()
         async with _reading(reader.subscribe(since=0), ours):
             send = _sender(desk, ours)
+            await _one_by_one(ours, send, 1)
             alone = await _one_by_one(ours, send, count)
             rate = await _full(ours, send, count)
             half = await _paced(ours, send, count, rate / 2)
         async with _bare_pair(stage) as (plain, publish):
+            await _one_by_one(plain, publish, 1)
             bare_alone = await _one_by_one(plain, publish, count)
             bare_half = await _paced(plain, publish, count, rate / 2)
     await stage.empty()
@@ -98,14 +102,22 @@ async def measure(stage: Stage, *, count: int) -> Part:
                 ("bare, half load,", bare_half),
                 ("ours, half load,", half),
             )
-            for quantile_name, share in (("p50", 0.5), ("p99", 0.99))
+            for quantile_name, share, _ in quantiles(count)
         ],
     )
 
 
+def quantiles(count: int) -> tuple[tuple[str, float, float], ...]:
+    """What is told of `count` values: a name, the share below it, and the goal.
+
+    Of fewer than a hundred, what would be called p99 is the largest of all.
+    """
+    return (("p50", 0.5, 3.0), ("p99" if count >= ENOUGH else "max", 0.99, 5.0))
+
+
 def _rows(when: str, plain: Sequence[float], ours: Sequence[float]) -> list[Row]:
     rows = []
-    for name, share, wanted in (("p50", 0.5, 3.0), ("p99", 0.99, 5.0)):
+    for name, share, wanted in quantiles(len(ours)):
         bare_ms, ours_ms = (quantile(each, share) * 1000 for each in (plain, ours))
         goal = Goal(ours_ms / bare_ms, wanted, "of bare", at_most=True)
         rows.append(Row(f"bare publish -> pull, {when}, {name}", round(bare_ms, 2), "ms"))
