@@ -12,6 +12,8 @@ from keys.primitives.hashing import sha256
 
 RESTORED: Final = "witness-restored"
 """In `meta`: since when, in seconds, this node must first find out what it cosigned last."""
+LEFT_OUT: Final = "log-left-out"
+"""In `meta`: the copy of the log was no part of the backup that this node was put back from."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,22 @@ async def mark_restored(connection: AsyncConnection, at_s: int) -> None:
 async def forget_restored(connection: AsyncConnection) -> None:
     """Let the witness sign again."""
     await connection.execute(delete(meta).where(meta.c.name == RESTORED))
+
+
+async def mark_left_out(connection: AsyncConnection) -> None:
+    """Let a copy that is not there, though there was one, be read again without an alarm."""
+    await forget_left_out(connection)
+    copied = await connection.execute(select(mirrors.c.size).where(mirrors.c.size > 0))
+    if copied.first() is not None:
+        await connection.execute(insert(meta).values(name=LEFT_OUT, value=""))
+
+
+async def is_left_out(connection: AsyncConnection) -> bool:
+    """Return whether the copy has not been read again since."""
+    found = await connection.execute(select(meta.c.name).where(meta.c.name == LEFT_OUT))
+    return found.first() is not None
+
+
+async def forget_left_out(connection: AsyncConnection) -> None:
+    """Let a copy that is not there be damage again."""
+    await connection.execute(delete(meta).where(meta.c.name == LEFT_OUT))

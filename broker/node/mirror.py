@@ -27,7 +27,7 @@ from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.logevidence import LogEvidence
 from broker.node.logreading import LogReading
-from broker.node.logstate import copied_of, seen_of
+from broker.node.logstate import copied_of, forget_left_out, is_left_out, seen_of
 from broker.node.present import Present
 from broker.node.suspects import FORK
 from broker.store import tables
@@ -134,6 +134,8 @@ class Mirror:
     async def repair(self) -> None:
         """Write the copy anew from the hub, under the checkpoints that this node kept.
 
+        That is an alarm, unless the backup that was put back holds no copy.
+
         Raises:
             BrokerError: The hub does not answer.
             LogError: It does not show the leaves that were signed; the copy stays as it is.
@@ -141,11 +143,13 @@ class Mirror:
         if self.present.view.hub.log is None:
             return
         origin = self.present.view.hub.log.origin
-        await self._alarm(DAMAGED, b"")
-        reading = LogReading(HubServices(self.link, self.present.member))
         async with self.database.read() as connection:
             copied = await copied_of(connection, origin)
             _, own = await seen_of(connection, origin)
+            left_out = await is_left_out(connection)
+        if not left_out:
+            await self._alarm(DAMAGED, b"")
+        reading = LogReading(HubServices(self.link, self.present.member))
         notes = [parse_checkpoint(parse_note(raw).text) for raw in (copied.note, own) if raw]
         if not notes:
             return
@@ -157,6 +161,7 @@ class Mirror:
             await self._check(reading, start, entries, target)
             await asyncio.to_thread(self.files.add, start, entries)
             start += width
+        await self.database.change(forget_left_out)
         _log.warning("copy-repaired", size=end)
 
     async def compare(self) -> None:

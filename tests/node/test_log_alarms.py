@@ -1,5 +1,6 @@
 """What a node raises about the log, and when; and what is no reason for an alarm."""
 
+import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from broker.log.witness import WitnessRequest
 from broker.node import proofs
 from broker.node.ids import new_id
 from broker.node.logevidence import MAX_KEPT, LogEvidence
+from broker.node.logstate import mark_left_out
 from broker.node.mirror import PATIENCE
 from broker.store import tables
 from broker.transport.services import MAX_REPORT_BYTES
@@ -182,6 +184,32 @@ async def test_a_flipped_bit_in_our_own_copy_accuses_nobody(watched: Watched) ->
     await watch.step()
     assert await watched.alarms("SG") == ["log-copy-damaged"]
     assert path.read_bytes() == whole
+
+
+async def test_a_copy_that_a_backup_left_out_is_read_again_without_an_alarm(
+    watched: Watched,
+) -> None:
+    await watched.grow(300)
+    await watched.steps()
+    watch = watched.watch("SG")
+    shutil.rmtree(watch.files.folder)
+    await watch.database.change(mark_left_out)
+    await watched.grow()
+    await watch.step()  # reads again what was there, and the next ones go on
+    for _ in range(2):
+        await watched.steps()
+    path = watch.files.folder / Tile(0, 0, 256).path
+    whole = path.read_bytes()
+    assert await watched.alarms("SG") == []
+    assert (await watch.mirror.sizes(ORIGIN)) == (301, 301)
+    path.write_bytes(whole[:-40])  # and from then on it is damage again
+    watch.compare_s = 0  # so that it is met sooner or later
+    for _ in range(40):
+        await watch.step()
+        if path.read_bytes() == whole:
+            break
+    assert path.read_bytes() == whole
+    assert await watched.alarms("SG") == ["log-copy-damaged"]
 
 
 async def test_many_that_cannot_be_proved_hinder_no_other(

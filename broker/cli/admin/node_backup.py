@@ -27,7 +27,7 @@ from broker.cli.admin.node_place import NodePlace
 from broker.cli.admin.secret import AsJSON
 from broker.cli.text import say
 from broker.errors import BrokerError
-from broker.node.logstate import mark_restored
+from broker.node.logstate import mark_left_out, mark_restored
 from broker.node.pairs import begin_anew
 from broker.settings import home
 from broker.store.archive import read_archive, write_archive
@@ -152,6 +152,7 @@ async def _begun_anew(place: NodePlace) -> int:
     async def change(connection: AsyncConnection) -> int:
         now = clock.now()
         await mark_restored(connection, int(now.timestamp()))
+        await mark_left_out(connection)
         return await begin_anew(connection, now=now)
 
     async with place.database(sole=True) as database:
