@@ -130,6 +130,17 @@ class Reference(Strict):
     digest: Digest
 
 
+def lane_of(kind: Kind, status: Status, precedence: Precedence) -> Lane:
+    """Return the queue of a message whose label says this."""
+    if kind.is_control:
+        return Lane.CONTROL
+    if status is not Status.ACTUAL:
+        return Lane.EXERCISE
+    if precedence in (Precedence.FLASH, Precedence.IMMEDIATE):
+        return Lane.URGENT
+    return Lane.NORMAL
+
+
 class Intent(Strict):
     """The label without what is only known at sealing: what an officer signs."""
 
@@ -173,13 +184,7 @@ class Intent(Strict):
     @property
     def lane(self) -> Lane:
         """The queue this message travels in; the subject must name the same."""
-        if self.kind.is_control:
-            return Lane.CONTROL
-        if self.status is not Status.ACTUAL:
-            return Lane.EXERCISE
-        if self.precedence in (Precedence.FLASH, Precedence.IMMEDIATE):
-            return Lane.URGENT
-        return Lane.NORMAL
+        return lane_of(self.kind, self.status, self.precedence)
 
     def to_bytes(self) -> bytes:
         """Return the canonical encoding."""

@@ -7,6 +7,7 @@ key wraps. How far a file is shows on the disk, so a killed node goes on where i
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -20,6 +21,7 @@ from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, repeats
+from broker.node.arrivalturns import Turns
 from broker.node.arrivedfiles import MISMATCH, secrets_of
 from broker.node.changes import Changes, wait_for_change
 from broker.node.errors import NodeError
@@ -96,6 +98,11 @@ class Arrivals:
     quota_bytes: int
     _watched: dict[tuple[str, int], _Watched] = field(default_factory=dict)  # Of one task alone.
     _window: int = 1
+    _turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Join the parts."""
+        self._turns = Turns(self.database, self.vault)
 
     async def fetch_for_ever(self) -> None:
         """Fetch whatever is awaited, whenever it is there."""
@@ -112,10 +119,18 @@ class Arrivals:
                 await wait_for_change(ticket, IDLE_S)
 
     async def fetch_due(self) -> int:
-        """Fetch a window of each file that is due; return how many chunks came."""
+        """Fetch a window of the next file that is due and can go on; return how many chunks came.
+
+        None only if nothing that is due now can go on.
+        """
+        by_ms, came = to_ms(self.present.now()), 0
+        while not came and (rows := await self._due(by_ms)):
+            came = await self._step(await self._turns.next(rows))
+        return came
+
+    async def _due(self, by_ms: int) -> Sequence[Any]:
         async with self.database.read() as connection:
-            rows = await _DUE.rows(connection, by_ms=to_ms(self.present.now()))
-        return sum([await self._step(row) for row in rows])
+            return await _DUE.rows(connection, by_ms=by_ms)
 
     async def _step(self, row: Any) -> int:  # noqa: ANN401 - a row
         """Go on with one file; a fault of its own delays no other."""
@@ -317,6 +332,7 @@ class Arrivals:
 
         await self.database.change(change)
         self._watched.pop((row.envelope_id, row.number), None)
+        self._turns.forget((row.envelope_id, row.number))
         if not have:
             await asyncio.to_thread(self.files.empty, row.envelope_id, row.number)
         self.mail.happened()

@@ -31,7 +31,7 @@ from schemas.desk import (
     Submission,
 )
 from schemas.policy import PolicyDocument
-from schemas.vocabulary import Precedence
+from schemas.vocabulary import Lane, Precedence
 from tests.support.attachments import (
     a_file,
     code_of,
@@ -64,10 +64,15 @@ class Stage:
     def chunks(self) -> Path:
         return self.folder / "chunks" / "SG"
 
-    async def sent(self, *contents: bytes, to: tuple[str, ...] = ("MY",)) -> Submission:
+    async def sent(
+        self,
+        *contents: bytes,
+        to: tuple[str, ...] = ("MY",),
+        precedence: Precedence = Precedence.ROUTINE,
+    ) -> Submission:
         """An alert with files, all of them at the hub."""
         files = tuple([await handed(self.sg, each, f"{n}.bin") for n, each in enumerate(contents)])
-        asked = request(self.region, to, attachments=files)
+        asked = request(self.region, to, attachments=files, precedence=precedence)
         return await self.handed_in(await send(self.sg, self.region, asked))
 
     async def handed_in(self, submission: Submission, node: Node | None = None) -> Submission:
@@ -102,13 +107,13 @@ async def stage(hub: RunningHub, tmp_path: Path) -> AsyncIterator[Stage]:
         yield Stage(hub.region, hub, service, tmp_path, sg)
 
 
-async def mailed(node: Node, item_id: UUID) -> bytes:
+async def mailed(node: Node, item_id: UUID, lane: Lane = Lane.NORMAL) -> bytes:
     """Let a driven node take in its mail until it has this alert; return the copy."""
     await node.link.wait_connected(BOUND_S)
     payload = b""
-    inbox = f"INBOX_{node.present.member}_normal"
+    inbox = f"INBOX_{node.present.member}_{lane}"
     while True:
-        for message in await node.link.pull(inbox, "normal", batch=8, timeout_s=5):
+        for message in await node.link.pull(inbox, str(lane), batch=8, timeout_s=5):
             payload = message.payload
             assert await node.incoming.take(payload)
             await message.ack()
@@ -561,6 +566,31 @@ async def test_a_chunk_that_the_recipients_disk_changed_is_fetched_again(stage: 
         now.ahead = timedelta(minutes=2)
         assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
         assert await received(my, ident_of(sent)) == content
+
+
+# --- whose turn it is ---
+
+
+async def test_an_urgent_alerts_file_has_every_second_turn_and_no_more(stage: Stage) -> None:
+    films = [await stage.sent(a_file(6)) for _ in range(4)]
+    photographs = [await stage.sent(a_file(2), precedence=Precedence.FLASH) for _ in range(4)]
+    asked: list[UUID] = []
+    read = stage.service.store.chunk
+
+    async def noted(sender: str, ident: UUID, number: int, index: int) -> bytes | None:
+        asked.append(ident)
+        return await read(sender, ident, number, index)
+
+    stage.service.store.chunk = noted  # type: ignore[method-assign]
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        await mailed(my, ident_of(films[-1]))
+        await mailed(my, ident_of(photographs[0]), Lane.URGENT)
+        await fetched(my, ident_of(photographs[0]))
+        turns = [ident for place, ident in enumerate(asked) if asked[place - 1 : place] != [ident]]
+        assert set(turns[0:8:2]) == {ident_of(each) for each in photographs}
+        assert set(turns[1:8:2]) == {ident_of(each) for each in films}
+        for each in (*films, *photographs):
+            assert (await fetched(my, ident_of(each))).state is ArrivalState.COMPLETE
 
 
 # --- room and time ---
