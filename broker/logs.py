@@ -47,6 +47,7 @@ ALLOWED: Final = frozenset(
         "gateway",
         "held",
         "id",
+        "item",
         "incarnation",
         "kid",
         "kind",

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import file_key, open_chunk
@@ -20,12 +20,19 @@ from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import arrivals as table
+from broker.store.tables import received
 from broker.transport.message import UNREAD_AT_MOST
 from schemas.attachment import CHUNK_BYTES, Manifest, decode_manifests, encode_manifests
 from schemas.desk import ArrivalState, AttachmentShown, InboxItem
 
 MISMATCH: Final = "attachment-mismatch"
 _KEY_BYTES: Final = 32
+_FURTHEST: Final = (
+    ArrivalState.REFUSED,
+    ArrivalState.EXPIRED,
+    ArrivalState.ARRIVING,
+    ArrivalState.COMPLETE,
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,7 @@ class ArrivedFiles:
         if not idents:
             return tuple(items)
         async with self.database.read() as connection:
-            rows = await connection.execute(select(table).where(table.c.envelope_id.in_(idents)))
-            known = {(row.envelope_id, row.number): row for row in rows}
+            known = await _best(connection, idents)
         return tuple(
             item.model_copy(
                 update={
@@ -75,10 +81,9 @@ class ArrivedFiles:
         if shown is None:
             raise NodeError("not-found", "no such file is attached", kind="not-found")
         _check_whole(shown)
-        same = (table.c.envelope_id == str(item.id)) & (table.c.number == number - 1)
         async with self.database.read() as connection:
-            row = (await connection.execute(select(table).where(same))).one()
-        return shown, self._bytes(row, start)
+            known = await _best(connection, [str(item.id)])
+        return shown, self._bytes(known[str(item.id), number - 1], start)
 
     async def _bytes(self, row: Any, start: int) -> AsyncIterator[bytes]:  # noqa: ANN401 - a row
         key, manifest = secrets_of(self.vault, row)
@@ -184,6 +189,21 @@ async def forget_files(connection: AsyncConnection, ident: str) -> int:
     if untold is not None:
         await want_none(connection, ident, untold.sender, expires_ms=untold.expires_ms)
     return count
+
+
+async def _best(connection: AsyncConnection, items: Sequence[str]) -> dict[tuple[str, int], Any]:
+    """Return of each item's files, by number, the row that is furthest of all its ids."""
+    item = func.coalesce(received.c.item, table.c.envelope_id)
+    folded = (received.c.id == table.c.envelope_id) & received.c.item.is_not(None)
+    rows = await connection.execute(
+        select(table, item.label("item"))
+        .select_from(table.outerjoin(received, folded))
+        .where(item.in_(items), table.c.chunks > 0)
+    )
+    found: dict[tuple[str, int], Any] = {}
+    for row in sorted(rows, key=lambda row: (_FURTHEST.index(row.state), row.have)):
+        found[row.item, row.number] = row
+    return found
 
 
 def _unwanted(ident: str) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.arrivedfiles import forget_files
+from broker.node.folding import ids_of
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
 from broker.store.tables import (
@@ -36,8 +37,9 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
 
     Args:
         database: The node's.
-        ident: The envelope's id; what it replaced has ids of its own. Or a submission's, whose
-            content then goes and whose envelopes stay.
+        ident: The envelope's id; what it replaced here has ids of its own, but what was folded into
+            one item goes together. Or a submission's, whose content then goes and whose envelopes
+            stay.
         files: Where chunks of received files are, if any were.
 
     Raises:
@@ -45,11 +47,17 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
             emptied by the next call; `disk-failed`: chunks may be left, without their keys. Else
             nothing was destroyed.
     """
-    count = await database.change(lambda connection: _destroy(connection, str(ident)))
+    count, ids = await database.change(lambda connection: _destroy_item(connection, str(ident)))
     if files is not None:
-        await asyncio.to_thread(files.remove, str(ident))
+        for each in ids:
+            await asyncio.to_thread(files.remove, each)
     await database.empty_journal()
     return count
+
+
+async def _destroy_item(connection: AsyncConnection, ident: str) -> tuple[int, tuple[str, ...]]:
+    ids = await ids_of(connection, ident)
+    return sum([await _destroy(connection, each) for each in ids]), ids
 
 
 async def _destroy(connection: AsyncConnection, ident: str) -> int:

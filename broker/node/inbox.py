@@ -29,7 +29,13 @@ _AFTER: Final = (
 _ANY: Final = Statement(_AFTER.limit(bindparam("at_most")))
 _NEWEST: Final = Statement(
     select(_table)
-    .where((_table.c.id == bindparam("of_id")) | (_table.c.alert_id == bindparam("of_id")))
+    .where(
+        (_table.c.id == bindparam("of_id"))
+        | (_table.c.alert_id == bindparam("of_id"))
+        | _table.c.id.in_(  # that into which it was folded
+            select(tables.received.c.item).where(tables.received.c.id == bindparam("of_id"))
+        )
+    )
     .order_by(_table.c.rev.desc(), _table.c.position.desc())
     .limit(1)
 )

@@ -6,6 +6,7 @@ The hub's copy is acknowledged only after the commit. Stored means stored once: 
 import asyncio
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,8 +20,8 @@ from broker.envelope.delivered import Opened, open_delivered
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, receiving, retention
-from broker.node.arrivedfiles import expect_files, files_expire
+from broker.node import alarms, folding, receiving, retention
+from broker.node.arrivedfiles import expect_files, files_expire, want_none
 from broker.node.changes import Changes
 from broker.node.controls import Controls
 from broker.node.evidence import named_by_gateway, named_by_member
@@ -224,27 +225,39 @@ class Incoming:
 
     async def _keep(self, delivery: Delivery, opened: Opened) -> None:
         label, digest = opened.label, delivery.delivered.frame.digest
+        name = folding.said(opened)
 
-        async def change(connection: AsyncConnection) -> bool:
-            if not await receiving.is_new(connection, label.id, digest, "delivered"):
+        async def change(connection: AsyncConnection) -> UUID | None:
+            """Return under which id it is in the inbox now; None if these bytes came before."""
+            if await receiving.is_known(connection, label.id, digest):
                 # It may have been decided anew, by a hub that lost its record.
                 await receiving.expect_proof(connection, self.present, delivery)
-                return False
+                return None
             if await receiving.is_taken(connection, label.id):  # by other bytes, perhaps of another
                 raise EnvelopeError("id-reused", "another alert is here under this id")
+            item = await folding.find(connection, self.vault, name, opened.disclosed)
+            await folding.note(connection, label.id, digest, name, item)
             await receiving.note(connection, self.present, delivery)
-            await self._store(connection, delivery, opened)
+            if item is None:
+                await self._store(connection, delivery, opened)
+            await retention.note(connection, label.id, label.retention.delete_by)
+            await self._expect_files(connection, delivery, opened)
             told = Told(Kind.DELIVERED, self.present.now())
             about = Spoken.of(delivery)
             await self.controls.say(
                 connection, told, to=about.sender, ref=about.reference, status=about.status
             )
-            return True
+            return item or label.id
 
-        if await self.database.change(change):
+        kept_as = await self.database.change(change)
+        if kept_as is None:
+            return
+        if kept_as == label.id:
             _log.info("received", id=str(label.id), sender=label.sender.member, type=label.type)
-            self.mail.happened()
-            self.answered.happened()
+        else:
+            _log.info("folded", id=str(label.id), item=str(kept_as), sender=label.sender.member)
+        self.mail.happened()
+        self.answered.happened()
 
     async def _store(self, connection: AsyncConnection, delivery: Delivery, opened: Opened) -> None:
         label = opened.label
@@ -263,16 +276,30 @@ class Incoming:
             exercise=int(label.status is not Status.ACTUAL),
             sealed=self.vault.seal(kept.model_dump_json().encode(), name=f"inbox/{label.id}"),
         )
-        await retention.note(connection, label.id, label.retention.delete_by)
-        await expect_files(
-            connection,
-            self.vault,
-            label.id,
-            label.sender.member,
-            opened.attachments_key,
-            opened.content.manifests,
-            expires_ms=to_ms(files_expire(delivery)),
-        )
+
+    async def _expect_files(
+        self, connection: AsyncConnection, delivery: Delivery, opened: Opened
+    ) -> None:
+        """Await an alert's files; those of a folded one too, unless its item has them or is gone.
+
+        Its sender hands them in under the id that the hub accepted at last.
+        """
+        manifests, label = opened.content.manifests, opened.label
+        if not manifests:
+            return
+        expires_ms = to_ms(files_expire(delivery))
+        if await folding.lacks_files(connection, label.id, len(manifests)):
+            await expect_files(
+                connection,
+                self.vault,
+                label.id,
+                label.sender.member,
+                opened.attachments_key,
+                manifests,
+                expires_ms=expires_ms,
+            )
+        else:
+            await want_none(connection, str(label.id), label.sender.member, expires_ms=expires_ms)
 
     async def _control(self, delivery: Delivery, opened: Opened, message: ControlMessage) -> None:
         label, digest = opened.label, delivery.delivered.frame.digest

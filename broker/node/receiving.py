@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.decision import Delivery
-from broker.node import pairs
+from broker.node import folding, pairs
 from broker.node.present import Present
 from broker.node.proofs import expect
 from broker.store import tables
@@ -40,8 +40,9 @@ async def is_known(connection: AsyncConnection, ident: UUID, digest: bytes) -> b
 
 
 async def is_taken(connection: AsyncConnection, ident: UUID) -> bool:
-    """Return whether the inbox holds something under this id."""
-    return await _TAKEN.value(connection, of_id=str(ident)) is not None
+    """Return whether the inbox holds something under this id, be it folded into an item."""
+    held = await _TAKEN.value(connection, of_id=str(ident)) is not None
+    return held or await folding.is_folded(connection, ident)
 
 
 async def note(connection: AsyncConnection, present: Present, delivery: Delivery) -> None:

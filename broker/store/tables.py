@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from broker.store.schema import SCHEMA, Schema
 
-SCHEMA_OF_NODE: Final = Schema("node", "0004", (Path(__file__).parent / "migrations" / "node",))
+SCHEMA_OF_NODE: Final = Schema("node", "0005", (Path(__file__).parent / "migrations" / "node",))
 metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
@@ -143,6 +143,8 @@ received = Table(
     Column("id", String(36), primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
     Column("outcome", String(64), nullable=False),
+    Column("said", LargeBinary, index=True),  # names what an alert says; none for an answer
+    Column("item", String(36), index=True),  # into which item of the inbox it was folded
 )
 numbers = Table(
     "numbers",

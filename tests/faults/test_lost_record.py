@@ -20,6 +20,7 @@ from broker.log.merkle import tree_root
 from broker.log.tiles import bundles_of, lookup_in
 from broker.transport.link import Link
 from keys.directory.source import PublishedDirectory
+from schemas.desk import InboxItem, RecipientState
 from tests.cli.test_ceremonies import run
 from tests.faults.test_log import published, shown
 from tests.support.processes import running_region, warning
@@ -117,6 +118,58 @@ async def test_after_a_loss_nothing_is_judged_until_the_operator_resumes(tmp_pat
         outcomes = await asyncio.to_thread(verified, region, tmp_path)
         assert outcomes["counters"] == outcomes["gateway signatures"] == "PASS"
         assert "FAIL" not in outcomes.values()
+
+
+ANSWERS = {"RECEIPT_SG": "SG", "INBOX_SG_control": "control"}
+
+
+async def at_hub(region: DemoRegion, *asked: str) -> None:
+    """Ask these of the hub's server, on the hub's own account."""
+    hub = HubPlace(region.hub)
+    credentials = hub.open_hub(region.passphrase).hub_credentials(hub, hub.config())
+    async with Link(credentials) as link:
+        await link.wait_connected()
+        for each in asked:
+            await link.api(each, {})
+
+
+async def test_what_was_delivered_before_a_loss_is_in_no_inbox_twice(tmp_path: Path) -> None:
+    """Its sender heard neither receipt nor answer, and its id is refused: so it is sealed anew."""
+    async with (
+        asyncio.timeout(560),
+        running_region(tmp_path / "r", log=True) as (region, processes, clients),
+    ):
+        place = LedgerPlace(region.hub)
+        await sent(clients["SG"], 1)
+        await all_proved(clients)
+        unheard = (f"CONSUMER.DELETE.{name}.{own}" for name, own in ANSWERS.items())
+        await at_hub(region, *unheard)  # until the hub starts again, which makes them
+        decided = kinds(place).count(LeafKind.DECISION)
+        waiting = await submitted(clients["SG"], 2)
+        for member in ("MY", "VN"):
+            while len(await inbox(clients[member])) < 2:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+        with_answers = decided + 3
+        while kinds(place).count(LeafKind.DECISION) < with_answers:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.1)
+        await lose_stream(region)
+        await at_hub(region, *(f"STREAM.PURGE.{name}" for name in ANSWERS))
+        await stop_hub(processes)
+        await processes.start_hub()
+        done = await asyncio.to_thread(run, region, region.hub, "log", "resume", "--stream-reset")
+        assert done.returncode == 0, done.stderr
+        await waiting.wait("delivered")
+        for member in ("MY", "VN"):
+            items = await inbox(clients[member])
+            assert len({item.alert_id for item in items}) == len(items) == 2
+            assert waiting.shown.id not in {item.id for item in items}  # it came under another
+        assert {each.state for each in waiting.shown.recipients} == {RecipientState.DELIVERED}
+        await sent(clients["SG"], 3)
+        await all_proved(clients)
+
+
+async def inbox(client: Client) -> list[InboxItem]:
+    return list((await client.inbox()).items)
 
 
 def signed(place: LedgerPlace) -> int:
