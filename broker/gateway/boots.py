@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from broker import clock
 from broker.errors import BrokerError
@@ -22,10 +22,11 @@ from broker.log.audited import parse_audited
 from broker.log.errors import LogError
 from broker.log.leaf import Statement, parse_signed
 from broker.logs import get_logger
+from broker.store.digested import read_digested, write_digested
 from broker.transport.link import Link
 from broker.transport.streams import stream_states
 from keys.errors import KeyFileError
-from keys.files import make_private_folder, read_private, write_private
+from keys.files import make_private_folder
 from schemas.label import Strict
 
 TICK_S: Final = 10.0
@@ -124,7 +125,7 @@ class Boots:
         own = Run(boot=f"{self.decider.boot:016x}", low=number, after=after)
         runs = _Runs(runs=(*self._earlier, own))
         self.check_heard()
-        write_private(self.path, runs.model_dump_json(indent=1).encode())
+        write_digested(self.path, runs)
         self._ticked = self.steady()
 
     async def _settle_abandoned(self) -> None:
@@ -167,12 +168,7 @@ class Boots:
 
 
 def _read(path: Path) -> tuple[Run, ...]:
-    if not path.exists():
-        return ()
-    try:
-        return _Runs.model_validate_json(read_private(path, max_bytes=_MAX_BYTES)).runs
-    except ValidationError:
-        raise BrokerError("damaged", f"{path} is damaged") from None
+    return (read_digested(path, _Runs, max_bytes=_MAX_BYTES) or _Runs()).runs
 
 
 def _said(raw: bytes) -> Statement | None:

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from broker.errors import BrokerError
-from keys.files import read_private, write_private
+from broker.store.digested import read_digested, write_digested
 from schemas.label import Strict
 
 _MAX_BYTES: Final = 64 * 1024 * 1024
@@ -39,12 +38,7 @@ def read_erased(path: Path) -> Erasures:
         BrokerError: `damaged`.
         KeyFileError: It is open to others, or unreadable.
     """
-    if not path.exists():
-        return Erasures()
-    try:
-        return Erasures.model_validate_json(read_private(path, max_bytes=_MAX_BYTES))
-    except ValidationError:
-        raise BrokerError("damaged", f"{path} is damaged") from None
+    return read_digested(path, Erasures, max_bytes=_MAX_BYTES) or Erasures()
 
 
 def note_erased(path: Path, stream: str, numbers: Iterable[int]) -> None:
@@ -55,4 +49,4 @@ def note_erased(path: Path, stream: str, numbers: Iterable[int]) -> None:
         KeyFileError: It cannot be read or written.
     """
     found = read_erased(path).noted(stream, numbers)
-    write_private(path, found.model_dump_json().encode())
+    write_digested(path, found)

@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from broker.errors import BrokerError
 from broker.hub.erased import Erasures
+from broker.store.digested import read_digested, write_digested
 from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, StreamState
-from keys.files import read_private, write_private
 from schemas.label import Strict
 
 NONE_ERASED: Final = Erasures()
@@ -152,12 +151,7 @@ def read_memory(path: Path) -> StreamMemory:
         BrokerError: `damaged`.
         KeyFileError: It is open to others, or unreadable.
     """
-    if not path.exists():
-        return StreamMemory()
-    try:
-        return StreamMemory.model_validate_json(read_private(path, max_bytes=_MAX_BYTES))
-    except ValidationError:
-        raise BrokerError("damaged", f"{path} is damaged") from None
+    return read_digested(path, StreamMemory, max_bytes=_MAX_BYTES) or StreamMemory()
 
 
 def write_memory(path: Path, memory: StreamMemory) -> None:
@@ -166,4 +160,4 @@ def write_memory(path: Path, memory: StreamMemory) -> None:
     Raises:
         KeyFileError: It cannot be written.
     """
-    write_private(path, memory.model_dump_json(indent=1).encode())
+    write_digested(path, memory)

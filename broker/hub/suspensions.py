@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from broker.errors import BrokerError
+from broker.store.digested import read_digested, write_digested
 from broker.transport.services import Notice
-from keys.files import read_private, write_private
 from schemas.directory import Line
 from schemas.label import MemberCode, Moment, Strict
 
@@ -83,12 +83,7 @@ def read_suspensions(path: Path) -> Suspensions:
         BrokerError: `damaged`.
         KeyFileError: It is open to others, or unreadable.
     """
-    if not path.exists():
-        return Suspensions()
-    try:
-        return Suspensions.model_validate_json(read_private(path, max_bytes=_MAX_BYTES))
-    except ValidationError:
-        raise BrokerError("damaged", f"{path} is damaged") from None
+    return read_digested(path, Suspensions, max_bytes=_MAX_BYTES) or Suspensions()
 
 
 def write_suspensions(path: Path, found: Suspensions) -> None:
@@ -97,4 +92,4 @@ def write_suspensions(path: Path, found: Suspensions) -> None:
     Raises:
         KeyFileError: It cannot be written.
     """
-    write_private(path, found.model_dump_json(indent=1).encode())
+    write_digested(path, found)

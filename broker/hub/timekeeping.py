@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from broker import clock
 from broker.clock import Reading
-from broker.errors import BrokerError
 from broker.log.cosignature import instant_after
 from broker.log.errors import LogError
 from broker.log.regional import regional_policy
 from broker.logs import get_logger
+from broker.store.digested import read_digested, write_digested
 from broker.store.tilefiles import COSIGNED, TileFiles
 from broker.transport.link import Link
 from broker.transport.streams import AUDIT_PREFIX
 from keys.directory.view import DirectoryView
-from keys.files import read_private, write_private
 from schemas.label import Moment, Strict, uuid7_time
 
 UNEXPLAINED: Final = timedelta(hours=1)  # far more than clocks drift, far less than mail lives
@@ -76,12 +75,7 @@ def read_time(path: Path) -> TimeKept | None:
         BrokerError: `damaged`.
         KeyFileError: It is open to others, or unreadable.
     """
-    if not path.exists():
-        return None
-    try:
-        return TimeKept.model_validate_json(read_private(path, max_bytes=_MAX_BYTES))
-    except ValidationError:
-        raise BrokerError("damaged", f"{path} is damaged") from None
+    return read_digested(path, TimeKept, max_bytes=_MAX_BYTES)
 
 
 def believe(path: Path, read: Reading, before: TimeKept | None = None) -> TimeKept:
@@ -101,7 +95,7 @@ def believe(path: Path, read: Reading, before: TimeKept | None = None) -> TimeKe
         passed = timedelta(seconds=max(0.0, read.elapsed_s - before.elapsed_s))
         at = min(at, before.at + passed + DRIFT * (passed / timedelta(days=1)))
     kept = TimeKept(at=at, boot=read.boot, elapsed_s=read.elapsed_s)
-    write_private(path, kept.model_dump_json(indent=1).encode())
+    write_digested(path, kept)
     return kept
 
 

@@ -173,25 +173,25 @@ DIRECTORY = (
     Parser(
         "stream-memory",
         from_file("streams.json", read_memory),
-        ("broker.hub.memory.read_memory",),
+        ("broker.store.digested.read_digested",),
         form="json",
     ),
     Parser(
         "hub-erased",
         from_file("erased.json", read_erased),
-        ("broker.hub.erased.read_erased",),
+        ("broker.store.digested.read_digested",),
         form="json",
     ),
     Parser(
         "hub-clock",
         from_file("clock.json", read_time),
-        ("broker.hub.timekeeping.read_time",),
+        ("broker.store.digested.read_digested",),
         form="json",
     ),
     Parser(
         "suspensions",
         from_file("suspensions.json", read_suspensions),
-        ("broker.hub.suspensions.read_suspensions",),
+        ("broker.store.digested.read_digested",),
         form="json",
     ),
 )  # fmt: skip
