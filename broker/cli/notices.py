@@ -20,6 +20,7 @@ ALARMS: Final = dict(
         phrase("alarm-directory-split", "the hub showed two different lists of keys and rules"),
         phrase("alarm-directory-expires-soon", "a part of the directory must be signed again soon"),
         phrase("alarm-database-lost", "the node's database was away; nothing kept was lost"),
+        phrase("alarm-database-damaged", "the disk changed the node's database; restore a backup"),
         phrase("alarm-signing-key-unusable", "the token with this node's signing key fails"),
         phrase("alarm-pair-state-missing", "this member has not said for long what it sent"),
     )

@@ -1,6 +1,7 @@
 """Alarms: what a person at this node should look at, counted, never with content."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +13,7 @@ from broker.node.evidence import EvidenceFolder, Split
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.store.database import Database, StoreError
+from broker.store.errors import DAMAGED_CODE
 from broker.store.tables import alarm_details, alarms
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError, TokenError
@@ -95,6 +97,17 @@ def _kept(evidence: EvidenceFolder, split: Split) -> str:
         return str(evidence.keep(split))
     except KeysError as error:
         return f"evidence not kept: {error.code}"
+
+
+def damage_alarms(database: Database, raised: Iterable[Alarm]) -> tuple[Alarm, ...]:
+    """Return the alarm of a damaged database that does not hold it: it may take none any more.
+
+    Nothing settles it but a start on a database in which no damage is met.
+    """
+    at = database.damaged_at
+    if at is None or any(alarm.code == DAMAGED_CODE for alarm in raised):
+        return ()
+    return (Alarm(code=DAMAGED_CODE, count=1, first_at=at, last_at=at),)
 
 
 def unsaid_alarms(present: Present) -> tuple[Alarm, ...]:

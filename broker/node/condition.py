@@ -61,6 +61,7 @@ class Condition:
             quarantined=in_quarantine,
             gaps=gaps,
             alarms=(
+                *alarms.damage_alarms(self.database, raised),
                 *alarms.unsaid_alarms(self.present),
                 *self._key_alarms(now),
                 *missing,

@@ -6,7 +6,11 @@ from typing import Final
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.log.checkpoint import parse_checkpoint
+from broker.log.errors import LogError
+from broker.log.note import parse_note
 from broker.log.witness import Seen
+from broker.store.errors import damaged
 from broker.store.tables import meta, mirrors, witnessed
 from keys.primitives.hashing import sha256
 
@@ -32,12 +36,27 @@ class Copied:
 
 
 async def seen_of(connection: AsyncConnection, origin: str) -> tuple[Seen, bytes]:
-    """Return what was cosigned last of a log, and the note; empty if nothing was."""
+    """Return what was cosigned last of a log, and the note; empty if nothing was.
+
+    Raises:
+        StoreError: `database-damaged`: the note says something else. A witness that believed the
+            row would sign a second tree, or accuse a log that has only one.
+    """
     found = await connection.execute(select(witnessed).where(witnessed.c.origin == origin))
     row = found.one_or_none()
     if row is None:
         return Seen(), b""
+    if not _is_of(row.note, int(row.size), row.root):
+        raise damaged()
     return Seen(int(row.size), row.root, int(row.time_s)), row.note
+
+
+def _is_of(note: bytes, size: int, root: bytes) -> bool:
+    try:
+        checkpoint = parse_checkpoint(parse_note(note).text)
+    except LogError:
+        return False
+    return (checkpoint.size, checkpoint.root) == (size, root)
 
 
 async def copied_of(connection: AsyncConnection, origin: str) -> Copied:

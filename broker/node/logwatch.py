@@ -11,6 +11,7 @@ from broker.log.checkpoint import parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.note import parse_note
 from broker.log.regional import regional_policy
+from broker.log.witness import Seen
 from broker.logs import get_logger
 from broker.node import proofs
 from broker.node.alarms import raise_alarm
@@ -170,7 +171,11 @@ class LogWatch:
             return None
         now, origin = self.present.now(), self.present.view.hub.log.origin
         async with self.database.read() as connection:
-            seen, _ = await seen_of(connection, origin)
+            try:
+                seen, _ = await seen_of(connection, origin)
+            except StoreError:  # an alarm says so, and needs this answer to be seen
+                self.database.met_damage()
+                seen = Seen()
             copy = await copied_of(connection, origin)
             first = await first_of(connection, origin)
             proved, waiting, overdue = await proofs.counted(connection)

@@ -111,7 +111,9 @@ class Outgoing:
                 be cancelled, and is judged by the rules of the day on which it goes.
         """
         async with self.database.read() as connection:
-            waiting = await submissions.queued(connection, limit=BATCH)
+            waiting, damaged = await submissions.queued(connection, limit=BATCH)
+        if damaged:
+            self.database.met_damage()
         hindrance = self.present.hindrance()
         if online and not self.link.connected:
             hindrance = hindrance or UNREACHABLE

@@ -4,17 +4,20 @@ Every function takes a connection and is part of one change, so that a crash lea
 it or nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Integer, bindparam, desc, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.store import tables
+from broker.store.errors import StoreError, damaged
 from broker.store.statements import Statement
 from schemas.desk import (
     EqualAlert,
@@ -123,13 +126,14 @@ async def find(connection: AsyncConnection, reference: UUID) -> Submission:
 
     Raises:
         NodeError: `not-found`.
+        StoreError: `database-damaged`.
     """
     document = await _OWN.value(connection, of_id=str(reference))
     if document is None:
         document = await _FOUND.value(connection, of_id=str(reference))
     if document is None:
         raise NodeError("not-found", "no submission is known by this id", kind="not-found")
-    return Submission.model_validate_json(document)
+    return _read(document)
 
 
 async def sealed_of(connection: AsyncConnection, submission_id: UUID) -> tuple[bytes, int]:
@@ -154,15 +158,16 @@ async def page(
         number = select(table.c.number).where(table.c.id == str(before)).scalar_subquery()
         query = query.where(table.c.number < number)
     documents = (await connection.execute(query)).scalars().all()
-    items = tuple(Submission.model_validate_json(each) for each in documents[:limit])
+    items = tuple(_read(each) for each in documents[:limit])
     more = len(documents) > limit
     return SubmissionPage(items=items, next=items[-1].submission_id if more else None)
 
 
-async def queued(connection: AsyncConnection, *, limit: int) -> list[Submission]:
-    """Return the oldest submissions that wait to be sealed."""
+async def queued(connection: AsyncConnection, *, limit: int) -> tuple[list[Submission], int]:
+    """Return the oldest submissions that wait to be sealed, and how many more are damaged."""
     rows = await _QUEUED.rows(connection, at_most=limit)
-    return [Submission.model_validate_json(each.document) for each in rows]
+    found = list(_readable(row.document for row in rows))
+    return found, len(rows) - len(found)
 
 
 async def equal(
@@ -171,7 +176,7 @@ async def equal(
     """Return what was sent within 24 hours with equal content, newest first."""
     since_ms = to_ms(now - EQUAL_WITHIN)
     rows = await _EQUAL.rows(connection, of_digest=digest, since_ms=since_ms)
-    known = [Submission.model_validate_json(each.document) for each in rows]
+    known = _readable(each.document for each in rows)
     return tuple(
         EqualAlert(
             submission_id=each.submission_id,
@@ -226,6 +231,25 @@ def waiting_recipients(submission: Submission) -> tuple[str, ...]:
         for outcome in submission.recipients
         if outcome.state is RecipientState.QUEUED
     )
+
+
+def _readable(documents: Iterable[str]) -> Iterator[Submission]:
+    """Yield those that are as this node wrote them: one that the disk changed holds up no other."""
+    for document in documents:
+        with contextlib.suppress(StoreError):
+            yield _read(document)
+
+
+def _read(document: str) -> Submission:
+    """Return what this node wrote.
+
+    Raises:
+        StoreError: `database-damaged`.
+    """
+    try:
+        return Submission.model_validate_json(document)
+    except ValidationError:
+        raise damaged() from None
 
 
 def _state(outcomes: Iterable[RecipientOutcome], *, before: SubmissionState) -> SubmissionState:

@@ -24,6 +24,7 @@ from broker.node.retention import TOGETHER, destroy_drafted, destroy_due
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
 from broker.store.database import Database
+from broker.store.errors import DAMAGED_CODE
 from broker.transport.link import Link
 from broker.transport.services import HubServices
 from keys.directory.client import DirectoryClient, SplitDirectoryError
@@ -57,6 +58,7 @@ class Upkeep:
     arrivals: Arrivals
     gate: DirectoryGate
     passed: Passed = field(default_factory=Passed)
+    _damage_told: datetime | None = None  # The newest `damaged_at` that an alarm stands for.
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self, *, as_of: datetime | None = None) -> None:
@@ -161,10 +163,14 @@ class Upkeep:
             self.submitted.happened()
 
     async def say_outage(self) -> None:
-        """Raise an alarm for a database that was away, once it is back."""
+        """Raise an alarm for a database that was away, once it is back, or that is damaged."""
         if (since := self.database.lost_at) is not None:
             await self.database.change(lambda c: alarms.raise_alarm(c, alarms.LOST, now=since))
             self.database.lost_at = None
+        met = self.database.damaged_at
+        if met is not None and met != self._damage_told:
+            await self.database.change(lambda c: alarms.raise_alarm(c, DAMAGED_CODE, now=met))
+            self._damage_told = met
 
     async def repeat_unproven(self) -> int:
         """Hand in again what was accepted and the log does not prove; return how many envelopes."""
@@ -223,7 +229,7 @@ class Upkeep:
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
             group.create_task(self._every(PAIRS_EVERY_S, self.destroy_over, linked=False))
-            group.create_task(self._every(OUTAGE_EVERY_S, self.say_outage))
+            group.create_task(self._every(OUTAGE_EVERY_S, self.say_outage, linked=False))
             group.create_task(self._every(repeats.LOOK_EVERY_S, self.repeat_unproven))
             group.create_task(self._every(ANSWERS_EVERY_S, self.answer_again))
 

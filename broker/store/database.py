@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from broker import clock
 from broker.logs import get_logger
 from broker.store.alone import Begin, alone, changing
-from broker.store.errors import StoreError, as_store_error, store_error
+from broker.store.errors import DAMAGED_CODE, StoreError, as_store_error, store_error
 from broker.store.postgresql import READING, postgresql_engine
 from broker.store.readers import Readers
 from broker.store.schema import bring_up, schema_of, version_in
@@ -42,6 +42,7 @@ MAX_WAITING: Final = 1000  # changes; a caller beyond that waits for its turn to
 MAX_TOGETHER: Final = 128  # changes in one commit
 ResultT = TypeVar("ResultT")
 _AWAY: Final = frozenset({"database-lost", "database-in-use", "database-missing"})
+_DAMAGE_AGAIN: Final = timedelta(hours=1)
 _log = get_logger()
 Change = Callable[[AsyncConnection], Awaitable[ResultT]]
 
@@ -59,6 +60,7 @@ class Database:
     engine: AsyncEngine
     begin: Begin  # Owned by the writer; nobody else begins a change.
     lost_at: datetime | None = None  # Since when the database was away; whoever says it clears it.
+    damaged_at: datetime | None = None  # When damage was met in it, to the hour.
     _queue: "asyncio.Queue[_Waiting]" = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
     _away: bool = False
 
@@ -91,9 +93,20 @@ class Database:
         Raises:
             StoreError: As `change`.
         """
-        with as_store_error():
-            async with self._readers.lent() as connection:
-                yield connection
+        try:
+            with as_store_error():
+                async with self._readers.lent() as connection:
+                    yield connection
+        except StoreError as error:
+            self._note_damage(error)
+            raise
+
+    def met_damage(self) -> None:
+        """Note that something in it is not as it was written."""
+        now = clock.now()
+        if self.damaged_at is None or now - self.damaged_at >= _DAMAGE_AGAIN:
+            self.damaged_at = now
+            _log.error(DAMAGED_CODE, alarm=DAMAGED_CODE)
 
     async def empty_journal(self) -> None:
         """Bring SQLite's write-ahead log home and empty it: it holds rows as they were.
@@ -132,6 +145,7 @@ class Database:
                         await self._apply(connection, waiting, done)
         except StoreError as error:
             self._note(error)
+            self._note_damage(error)
             for waiting in batch:
                 _fail(waiting, error)
             return
@@ -154,9 +168,12 @@ class Database:
             self.lost_at = self.lost_at or clock.now()
             _log.error("database-away", error_code=error.code)
 
-    @staticmethod
+    def _note_damage(self, error: StoreError) -> None:
+        if error.code == DAMAGED_CODE:
+            self.met_damage()
+
     async def _apply(
-        connection: AsyncConnection, waiting: _Waiting, done: list[tuple[_Waiting, Any]]
+        self, connection: AsyncConnection, waiting: _Waiting, done: list[tuple[_Waiting, Any]]
     ) -> None:
         if waiting.result.cancelled():
             return
@@ -172,8 +189,12 @@ class Database:
             # A full disk ends the whole transaction, so undoing a part of it fails as well.
             if first is None or error is not first or error.connection_invalidated:
                 raise first or error from None
-            _fail(waiting, store_error(error))
+            refused = store_error(error)
+            self._note_damage(refused)
+            _fail(waiting, refused)
         except Exception as error:  # noqa: BLE001 - it is the caller's, who awaits the future
+            if isinstance(error, StoreError):
+                self._note_damage(error)
             _fail(waiting, error)
 
 

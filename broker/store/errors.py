@@ -19,10 +19,11 @@ class StoreError(BrokerError):
 
 
 DAMAGED: Final = "the database is damaged: restore it from a backup"
+DAMAGED_CODE: Final = "database-damaged"
 _REASONS: Final = (  # parts of what a driver says, in the order in which they are looked for
     ("disk is full", "disk-full", "the disk is full: nothing was kept; make room and try again"),
-    ("malformed", "database-damaged", DAMAGED),
-    ("not a database", "database-damaged", "the file is no database: restore it from a backup"),
+    ("malformed", DAMAGED_CODE, DAMAGED),
+    ("not a database", DAMAGED_CODE, "the file is no database: restore it from a backup"),
     ("locked", "database-locked", "another process holds the database"),
     ("disk i/o error", "disk-full", "the disk does not take it: nothing was kept"),
 )
@@ -39,8 +40,8 @@ _STATES: Final = (  # how PostgreSQL's SQLSTATE begins; its manual, appendix A
     ("40", "database-conflict", "another transaction was first: nothing was kept"),
     ("53100", "disk-full", "the database's disk is full: nothing was kept"),
     ("55P03", "database-locked", "another process holds the database"),
-    ("XX001", "database-damaged", DAMAGED),
-    ("XX002", "database-damaged", DAMAGED),
+    ("XX001", DAMAGED_CODE, DAMAGED),
+    ("XX002", DAMAGED_CODE, DAMAGED),
     ("08", *_LOST),
     ("25006", *_LOST),  # a standby, which takes no writes: the server that did is another now
     ("53300", *_LOST),
@@ -54,11 +55,16 @@ def as_store_error() -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:  # the driver meets a changed bit in a text, and lets it out bare
-        raise StoreError("database-damaged", DAMAGED, retry="later") from None
+        raise damaged() from None
     except NoConnectionFree:
         raise StoreError("database-locked", "too many read at once", retry="later") from None
     except DBAPIError as error:
         raise store_error(error) from None
+
+
+def damaged() -> StoreError:
+    """Return what is said of a database that is not as it was written."""
+    return StoreError(DAMAGED_CODE, DAMAGED, retry="later")
 
 
 def store_error(error: DBAPIError) -> StoreError:

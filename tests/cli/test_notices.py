@@ -9,6 +9,7 @@ import pytest
 from broker.cli.notices import ALARMS, alarm_words, warning_words
 from broker.cli.words import alarm_line
 from broker.node import alarms, cosigner, held, logwatch, mirror, proofs
+from broker.store.errors import DAMAGED_CODE
 from schemas.desk import Alarm
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
@@ -16,7 +17,7 @@ NODE = Path(alarms.__file__).parent
 CODES = {
     *(mirror.FORK, mirror.BROKEN, cosigner.REFUSED, proofs.NOT_PROVEN, proofs.MISMATCH),
     *(alarms.SPLIT, alarms.EXPIRES_SOON, alarms.LOST, alarms.UNUSABLE),
-    *(held.WAITS, logwatch.NOT_KEPT, "pair-state-missing"),
+    *(held.WAITS, logwatch.NOT_KEPT, "pair-state-missing", DAMAGED_CODE),
 }
 
 

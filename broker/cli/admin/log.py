@@ -45,6 +45,7 @@ from broker.logs import configure, get_logger
 from broker.monitoring.report import LOG_SEQUENCER, SUFFIX, keep_reporting
 from broker.settings import home, settings
 from broker.store.database import check_url, open_database
+from broker.store.wholeness import keep_whole
 from broker.transport.accounts import user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
@@ -213,6 +214,7 @@ def run(
             report = hub.reports / f"{LOG_SEQUENCER}{SUFFIX}"
             beside = [
                 measures.keep(),
+                keep_whole(place.database_url, metadata),
                 keep_reporting(measures.registry, report),
                 serve_once_named(cosigning, link, lambda: latest.view().hub.log is not None),
             ]

@@ -330,7 +330,7 @@ async def run_node(
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_keys(node.present, opened.store, pin, node.take))
                 group.create_task(node.run())
-                group.create_task(keep_whole(place.database_url(config)))
+                group.create_task(keep_whole(place.database_url(config), metadata))
                 if not config.hub_url:
                     group.create_task(_follow_carried(opened))
 
