@@ -18,6 +18,7 @@ from broker.node.directorygate import DirectoryGate
 from broker.node.drafts import forget_drafts
 from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
+from broker.node.mirror import PATIENCE
 from broker.node.passed import Passed
 from broker.node.present import MAX_SKEW, Present
 from broker.node.retention import TOGETHER, destroy_drafted, destroy_due
@@ -25,10 +26,11 @@ from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
 from broker.store.database import Database
 from broker.store.errors import DAMAGED_CODE
+from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.services import HubServices
 from keys.directory.client import DirectoryClient, SplitDirectoryError
-from keys.errors import KeysError
+from keys.errors import DirectoryError, KeysError
 from schemas.errors import SchemaError
 from schemas.vocabulary import Status
 
@@ -59,6 +61,7 @@ class Upkeep:
     gate: DirectoryGate
     passed: Passed = field(default_factory=Passed)
     _damage_told: datetime | None = None  # The newest `damaged_at` that an alarm stands for.
+    _silent_since: datetime | None = None  # It answers nothing about the directory.
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self, *, as_of: datetime | None = None) -> None:
@@ -69,9 +72,10 @@ class Upkeep:
                 then; None for now. Sealing asks for a fresh one in any case.
 
         Raises:
-            BrokerError: The hub does not answer.
+            BrokerError: The hub does not answer, as for a moment after it was started again.
             KeysError: What it shows breaks a rule; the directory held stays. `directory-split`:
                 it has the version of ours and other contents; both are kept as evidence.
+                `directory-unreachable`: it has shown none for long.
         """
         if self.directory is None:
             return
@@ -82,12 +86,23 @@ class Upkeep:
             self.present.meet_split({OURS: split.ours.to_bytes(), THEIRS: split.theirs.to_bytes()})
             await alarms.say_split(self.database, self.present)
             raise
+        except DirectoryError as error:
+            if isinstance(error.__cause__, Unreachable) and self._is_patient():
+                raise error.__cause__ from error
+            raise
+        self._silent_since = None
         await self.gate.offer(copy)
         if ahead is not None:  # the hub was asked after this was named, and does not show it
             self.present.miss(ahead[0])
         self.say_expiring()
         self.changes.happened()
         await alarms.say_split(self.database, self.present)
+
+    def _is_patient(self) -> bool:
+        """Return whether the hub may only be late with its directory, and note that it is."""
+        now = self.present.now()
+        self._silent_since = self._silent_since or now
+        return now - self._silent_since < PATIENCE
 
     def say_expiring(self) -> None:
         """Log once a day what people must sign again soon."""
