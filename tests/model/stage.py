@@ -1,38 +1,74 @@
-"""Three nodes, a gateway, a log and a hub, all real, that a model starts, stops and asks."""
+"""Three nodes, a gateway, a log and a hub, all real, that a model starts, stops and asks.
 
-from collections.abc import AsyncIterator, Iterable
+The hub's server is a process and is killed. Nodes and gateway live in this one: they are cancelled
+wherever they are and say goodbye to nobody, but a process that goes on cannot lose what only its
+own memory holds, nor leave a database's lock behind. That is what `tests/faults/test_kills.py`,
+`tests/faults/test_crash_points.py` and `tests/chaos` kill real processes for.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from broker import clock
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
+from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.sequencer import Sequencer
 from broker.log.audited import parse_audited
+from broker.log.checkpoint import parse_checkpoint
 from broker.log.leaf import LeafKind, parse_leaf
+from broker.log.merkle import Frontier, leaf_hash
+from broker.log.note import parse_note
+from broker.log.notekeys import verify_note
 from broker.log.tiles import bundles_of
 from broker.node.node import Node
 from broker.transport.link import Link
+from keys.directory.view import DirectoryView
+from keys.epochs import bounds, epoch_of
+from keys.kid import kid_of
+from keys.primitives.hashing import sha256
+from keys.primitives.sealing import OpenKey
 from keys.primitives.signing import SignKey
 from schemas.decision import parse_decision
 from schemas.desk import Submission, SubmissionState
-from schemas.directory import MemberDocument, Revocation, RevocationReason, VerificationKey
-from schemas.label import Sender
+from schemas.directory import (
+    EncryptionKey,
+    MemberDocument,
+    Officer,
+    OfficerRole,
+    OfficersDocument,
+    Revocation,
+    RevocationReason,
+    Validity,
+    VerificationKey,
+)
+from schemas.label import DirectoryVersion, Sender
 from schemas.policy import PolicyDocument
 from schemas.receipt import DecisionReceipt
 from schemas.vocabulary import Status
-from tests.ledger.growing import a_log
-from tests.ledger.stages import sequencer_of
+from tests.ledger.growing import KEY, ORIGIN, a_log
 from tests.support.envelopes import make
 from tests.support.gateway import Source, announce, receipt, running_gateway, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import request, running_node, send
-from tests.support.region import YEAR, make_region, permissive
+from tests.support.region import YEAR, TestRegion, make_region, permissive
 
 MEMBERS = ("SG", "MY", "TH")
 GATEWAY = "gateway"
+ValidityT = TypeVar("ValidityT", bound=Validity)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for a member, whatever else of it changes."""
+
+    open_for_import: bool
+    suspended: bool
 
 
 @dataclass
@@ -47,8 +83,11 @@ class Stage:
     source: Source
     directory: DirectoryInForce
     decider: Decider
+    cut: dict[str, tuple[Revocation, ...]] = field(default_factory=dict)
+    officers: int = 0  # That were certified later.
     nodes: dict[str, Node] = field(default_factory=dict)
     stops: dict[str, AsyncExitStack] = field(default_factory=dict)
+    roots: dict[int, bytes] = field(default_factory=dict)  # Of the log, at each look.
 
     # --- outages and restarts ---
 
@@ -79,49 +118,113 @@ class Stage:
     def publish(
         self,
         code: str,
+        rules: Rules,
         *,
-        open_for_import: bool,
-        suspended: bool,
         document: MemberDocument | None = None,
+        officers: OfficersDocument | None = None,
     ) -> None:
         """Give everybody the next version of the directory."""
         policy = permissive(code)
-        if not open_for_import:
+        if not rules.open_for_import:
             export = tuple(rule for rule in policy.rule if rule.direction == "export")
             policy = PolicyDocument(format=1, member=code, title="takes nothing", rule=export)
         reason = RevocationReason.SUSPENDED
-        gone = (Revocation(member=code, at=clock.now(), reason=reason),) if suspended else ()
+        gone = (Revocation(member=code, at=clock.now(), reason=reason),) if rules.suspended else ()
         view = self.hub.region.changed(
             code,
             policy=policy,
-            revocations=gone,
+            revocations=(*gone, *self.cut.get(code, ())),
             document=lambda old: document or old,
+            officers=lambda old: officers or old,
         )
+        self._give(view)
+
+    def _give(self, view: DirectoryView) -> None:
         self.hub.region = replace(self.hub.region, view=view)
         self.source.current = view
         self.directory.reread()
         for node in self.nodes.values():
             node.present.take(view)
 
-    async def rotate(self, code: str, *, open_for_import: bool, suspended: bool) -> None:
+    def _hold(self, code: str, **keys: object) -> None:
+        """Let a member have other private keys."""
+        region = self.hub.region
+        changed = replace(region.members[code], **keys)  # type: ignore[arg-type]
+        self.hub.region = replace(region, members={**region.members, code: changed})
+
+    async def rotate(self, code: str, rules: Rules) -> None:
         """Give a member's node another signing key; the old one is superseded from now on."""
         await self.stop(code)
-        region, now, new = self.hub.region, clock.now(), SignKey.generate()
-        old = region.view.member(code).document
-        ended = {"revoked_at": now, "reason": RevocationReason.SUPERSEDED}
-        keys = (
-            *(each.model_copy(update=ended) for each in old.verification_keys),
-            VerificationKey(key=new.public.raw, not_before=now - YEAR / 365, not_after=now + YEAR),
-        )
-        members = {**region.members, code: replace(region.members[code], sign_key=new)}
-        self.hub.region = replace(region, members=members)
-        self.publish(
-            code,
-            open_for_import=open_for_import,
-            suspended=suspended,
-            document=old.model_copy(update={"verification_keys": keys}),
-        )
+        now, new = clock.now(), SignKey.generate()
+        old = self.hub.region.view.member(code).document
+        keys = (*_superseded(old.verification_keys, now), _from_now(new, now))
+        self._hold(code, sign_key=new)
+        document = old.model_copy(update={"verification_keys": keys})
+        self.publish(code, rules, document=document)
         await self.start(code)
+
+    async def begin_epoch(self, code: str, rules: Rules) -> None:
+        """Give a member's node another key of this epoch to be sealed to; it keeps the old one."""
+        await self.stop(code)
+        now, new = clock.now(), OpenKey.generate()
+        old, epoch = self.hub.region.view.member(code).document, epoch_of(now)
+        first, last = bounds(epoch)
+        this = [key for key in old.encryption_keys if key.epoch == epoch]
+        others = [key for key in old.encryption_keys if key.epoch != epoch]
+        fresh = EncryptionKey(key=new.public.raw, epoch=epoch, not_before=first, not_after=last)
+        keys = (*_superseded(this, now), fresh, *others)
+        held = self.hub.region.members[code].open_keys
+        self._hold(code, open_keys={**held, kid_of(new.public.raw): new})
+        document = old.model_copy(update={"encryption_keys": keys})
+        self.publish(code, rules, document=document)
+        await self.start(code)
+
+    def replace_officer(self, code: str, rules: Rules) -> None:
+        """Let another officer sign at a member's desk; the one before left, from now on."""
+        now, new = clock.now(), SignKey.generate()
+        old = self.hub.region.view.member(code).officers
+        leaving = self.hub.region.members[code].officer_key.public.raw
+        left = {"revoked_at": now, "reason": RevocationReason.LEFT_SERVICE}
+        self.officers += 1
+        fresh = Officer(
+            id=f"{code}-N{self.officers}",
+            key=new.public.raw,
+            roles=(OfficerRole.OFFICER,),
+            not_before=now - YEAR / 365,
+            not_after=now + YEAR,
+        )
+        listed = (
+            each.model_copy(update=left) if each.key == leaving else each for each in old.officers
+        )
+        self._hold(code, officer_key=new)
+        officers = old.model_copy(update={"officers": (*listed, fresh)})
+        self.publish(code, rules, officers=officers)
+
+    def cut_key(self, code: str, rules: Rules) -> None:
+        """Let two other members suspend the key under which a member's node signs."""
+        entry = Revocation(
+            member=code,
+            kid=self.hub.region.members[code].kid,
+            at=clock.now(),
+            reason=RevocationReason.SUSPENDED,
+        )
+        self.cut[code] = (*self.cut.get(code, ()), entry)
+        self.publish(code, rules)
+
+    async def rotate_gateway(self) -> None:
+        """Give the gateway another signing key; the old one is superseded from now on."""
+        await self.stop(GATEWAY)
+        region, now, new = self.hub.region, clock.now(), SignKey.generate()
+        keys = (*_superseded(region.view.hub.gateway_keys, now), _from_now(new, now))
+        document = region.view.hub.model_copy(update={"gateway_keys": keys})
+        old = region.view.version
+        version = DirectoryVersion(
+            root=old.root, snapshot=old.snapshot + 1, hash=sha256(old.hash, b"gateway")
+        )
+        self.hub.region = replace(region, gateway_sign_key=new)
+        self.decider = _decider(self.hub.region)
+        self._give(replace(region.view, hub=document, version=version))
+        await self.start(GATEWAY)
 
     # --- alerts ---
 
@@ -136,8 +239,13 @@ class Stage:
         )
         return await send(self.nodes[sender], region, asked)
 
-    async def force(self, sender: str, to: Iterable[str], tail: int) -> tuple[UUID, bool]:
-        """Submit past the sender's own node, as one does who ignores all rules; was it refused?"""
+    async def force(self, sender: str, to: Iterable[str], tail: int) -> tuple[UUID, str]:
+        """Submit past the sender's own node, as one does who ignores all rules.
+
+        Returns:
+            The envelope's id, and the code with which it was refused as a whole; empty if it was
+            not.
+        """
         await self.stop(sender)
         made = make(
             replace(self.hub.region, now=clock.now()),
@@ -157,8 +265,8 @@ class Stage:
                 if decision.header.id == made.label.id:
                     break
         await self.start(sender)
-        accepted = any(record.accepted for record in decision.records)
-        return made.label.id, bool(decision.header.code) or not accepted
+        assert not any(record.accepted for record in decision.records)
+        return made.label.id, decision.header.code
 
     async def until_over(self, sender: str, submission_id: UUID) -> Submission:
         """The last state, or the one in which a person must look."""
@@ -171,13 +279,14 @@ class Stage:
     # --- the log ---
 
     async def leaves(self) -> dict[UUID, list[LeafKind]]:
-        """What the log says of each envelope, once it has caught up."""
+        """What the log says of each envelope, once it has caught up; its tree is as signed."""
         await self.own.wait_connected(BOUND_S)  # the hub may have been killed just now
         while True:
             grown = await self.sequencer.step(self.size)
             if grown == self.size:
                 break
             self.size = grown
+        self._check_tree()
         found: dict[UUID, list[LeafKind]] = {}
         stream = f"AUDIT_{clock.now().year}"
         for tile in bundles_of(self.size):
@@ -197,6 +306,34 @@ class Stage:
                 found.setdefault(ident, []).append(statement.kind)
         return found
 
+    def _check_tree(self) -> None:
+        """Hold all leaves against the checkpoint shown, and against those seen before."""
+        files = self.sequencer.committer.files
+        raw = files.checkpoint()
+        assert raw is not None
+        note = parse_note(raw)
+        assert verify_note(note, (KEY.vkey,))
+        shown = parse_checkpoint(note.text)
+        assert (shown.origin, shown.size) == (ORIGIN, self.size)
+        self.roots[shown.size] = shown.root
+        hashes = [leaf_hash(leaf) for tile in bundles_of(self.size) for leaf in files.read(tile)]
+        assert len(hashes) == self.size
+        for size, root in self.roots.items():
+            assert Frontier().append(hashes[:size]).root() == root, size
+
+
+def _superseded(keys: Iterable[ValidityT], now: datetime) -> tuple[ValidityT, ...]:
+    ended = {"revoked_at": now, "reason": RevocationReason.SUPERSEDED}
+    return tuple(each if each.revoked_at else each.model_copy(update=ended) for each in keys)
+
+
+def _from_now(key: SignKey, now: datetime) -> VerificationKey:
+    return VerificationKey(key=key.public.raw, not_before=now - YEAR / 365, not_after=now + YEAR)
+
+
+def _decider(region: TestRegion) -> Decider:
+    return Decider("gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys)
+
 
 @asynccontextmanager
 async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
@@ -209,15 +346,19 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
         await announce(own, region)  # as a gateway does when it starts: else the log reads nothing
         committer = await stack.enter_async_context(a_log(folder))
         source = Source(region.view)
+
+        def keys() -> Iterator[GatewayKey]:
+            return map(GatewayKey.of, source.view().hub.gateway_keys)
+
         stage = Stage(
             folder,
             hub,
             own,
-            sequencer_of(own, committer, region),
+            Sequencer(own, committer, lambda: tuple(keys()), Witnessed(SignKey.generate())),
             (await committer.recover()).size,
             source,
             DirectoryInForce.read(source),
-            Decider("gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys),
+            _decider(region),
         )
         try:
             await stage.start_all()
