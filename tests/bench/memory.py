@@ -18,7 +18,7 @@ from tests.bench.cores import request
 from tests.bench.gateways import SENDERS, TOGETHER, drained, fill, makers_of
 from tests.bench.making import Envelope, deliveries
 from tests.bench.results import Goal, Part, Row
-from tests.bench.slope import GROWTH, Slope, slope
+from tests.bench.slope import GROWTH, LEAST, Slope, slope
 from tests.bench.stage import Stage, rss_mib
 
 LABELS_AT_ONCE, MAIL_AT_ONCE = 2000, 200
@@ -165,11 +165,11 @@ def _part(rounds: Rounds, title: str, who: str, name: str) -> Part:
         ),
     ]
     notes = [f"looked at {len(rounds.looks)} times, when nothing waited; +- one standard error"]
-    if found.is_flat is None:
+    if found.count < LEAST:
+        notes.append(f"fewer than {LEAST:,}, with which caches still fill: no word on a million")
+    elif found.is_flat is None:
         low, high = found.grown
-        notes.append(
-            f"too few to tell: a million would add {low:.2f} to {high:.2f} of what it holds"
-        )
+        notes.append(f"too few to tell: a million would add {low:.2f} to {high:.2f} of it")
     if "server" in rounds.looks[0][1]:
         server = rounds.slope("server")
         rows += [
