@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,9 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import override
 
 from broker import clock
 from broker.api.access import Gate
+from broker.api.documented import with_hand_read
 from broker.api.limits import Limits
 from broker.api.metrics import Metrics
 from broker.api.problems import RequestError, respond
@@ -34,10 +36,18 @@ _HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
-_METHODS: Final = frozenset(
-    {"GET", "HEAD", "POST", "PUT"}
-)  # a caller may invent others; a label not
+# A caller may invent others; a label not.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 _PLAIN: Final = {404: "Nothing is here.", 405: "This method is not known here."}
+
+
+class _API(FastAPI):
+    """Describes the bodies too that endpoints read strictly from their bytes."""
+
+    @override
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        return with_hand_read(super().openapi())
 
 
 def create_app(
@@ -57,7 +67,7 @@ def create_app(
         certificates: PEM files whose expiry monitoring is told, by a name for each.
         now: The clock.
     """
-    app = FastAPI(
+    app = _API(
         title="Kentong node",
         summary="Send and receive sealed, typed alerts.",
         description=_DESCRIPTION,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from broker.api.problems import MEDIA_TYPE
 from schemas.desk import AttachmentRequest, CursorAck, DraftRequest, Problem, SubmitRequest
@@ -23,6 +24,7 @@ _WHY: Final[Mapping[int, tuple[str, str, str]]] = {
     503: ("The node cannot now", "no-directory", "later"),
 }
 _BODY: Final = (413, 415, 422)
+_SCHEMAS: Final = "#/components/schemas/"
 
 DRAFT: Final = {
     "status": "exercise",
@@ -50,6 +52,21 @@ _EXAMPLES: Final[Mapping[type[BaseModel], Any]] = {
 }
 
 
+def with_hand_read(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an OpenAPI document with the models that `body_of` and refusals refer to.
+
+    The framework knows none but those that it reads and answers with itself.
+    """
+    models: list[type[BaseModel]] = [*_EXAMPLES, Problem]
+    _, found = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_SCHEMAS + "{model}"
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name, schema in found["$defs"].items():
+        schemas.setdefault(name, schema)
+    return document
+
+
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of an endpoint that can refuse with `statuses`, 401, 403 and 429."""
     return {status: _refusal(status) for status in sorted({401, 403, 429, *statuses})}
@@ -67,7 +84,7 @@ def with_body(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return `openapi_extra` for a body that the endpoint reads strictly from its bytes."""
-    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    reference = {"$ref": _SCHEMAS + model.__name__}
     content = {"application/json": {"schema": reference, "example": _EXAMPLES[model]}}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -112,7 +129,7 @@ def _refusal(status: int) -> dict[str, Any]:
         "retry": retry,
         "field": "",
     }
-    reference = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    reference = {"$ref": _SCHEMAS + Problem.__name__}
     return {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": reference, "example": example}},

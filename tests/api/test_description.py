@@ -1,5 +1,8 @@
 """The committed description is the one that a node serves."""
 
+import json
+import re
+
 from broker.api.description import OUT, description
 
 
@@ -11,3 +14,11 @@ def test_it_names_every_way_in() -> None:
     text = description()
     for path in ("/v1/drafts", "/v1/inbox", "/v1/events", "/v1/submissions/{reference}"):
         assert f'"{path}"' in text
+
+
+def test_it_refers_to_nothing_that_it_does_not_say() -> None:
+    text = description()
+    schemas = json.loads(text)["components"]["schemas"]
+    referred = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text))
+    assert referred - schemas.keys() == set()
+    assert {"DraftRequest", "Problem"} <= referred

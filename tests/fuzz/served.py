@@ -6,7 +6,7 @@ a heartbeat tells a reader who must not wait that there is no more for now.
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Final
 from broker import clock
 from broker.api import Limits, Scope, TLSPort, TokenBook, create_app, serving
 from keys.primitives.certificates import issue_server, make_ca
+from schemas.desk import AttachmentRequest
 from schemas.label import Sender
 from tests.support.alerts import drugs_alert
-from tests.support.attachments import a_file, handed
+from tests.support.attachments import DESK, a_file, handed, named
 from tests.support.envelopes import an_alert, delivery, make
 from tests.support.hub import BOUND_S, running_hub
 from tests.support.nodes import opened_node, request, send
@@ -38,7 +39,7 @@ class Place:
     """Where the node's API is served, and what opens it.
 
     Attributes:
-        known: Ids of what is there: a draft, a submission, its alert, an item, a file.
+        known: Ids of what is there, by the name of the parameter that asks for such.
         mail: Position and type of each alert in the inbox.
         submission: The one that is there.
     """
@@ -46,7 +47,7 @@ class Place:
     url: str
     token: str
     ca: str
-    known: tuple[str, ...]
+    known: Mapping[str, tuple[str, ...]]
     mail: tuple[tuple[int, str], ...]
     submission: str
 
@@ -102,9 +103,11 @@ async def _served(stack: AsyncExitStack, folder: Path) -> Place:
         assert await node.incoming.take(delivery(region, made.sealed.raw, "SG"))
     draft = await node.create_draft(request(region, ("MY",)))
     kept = await send(node, region, request(region, ("MY", "VN")))
-    file = await handed(node, a_file(1))
+    whole = (await handed(node, a_file(1))).attachment_id
+    wanted = named(a_file(2), "begun.bin").model_dump(exclude={"attachment_id"})
+    begun = await node.create_attachment(DESK, AttachmentRequest.model_validate(wanted))
     book = TokenBook(node.database)
-    _, token = await book.add("fuzz", frozenset(Scope), now=clock.now())
+    _, token = await book.add(DESK, frozenset(Scope), now=clock.now())
     ca, ca_key = make_ca("Kentong test", clock.now(), 2)
     certificate, key = issue_server(ca, ca_key, ["localhost"], clock.now(), 2)
     for name, pem in (("ca.pem", ca), ("node.pem", certificate), ("node.key", key)):
@@ -113,12 +116,17 @@ async def _served(stack: AsyncExitStack, folder: Path) -> Place:
     tls = TLSPort("localhost", 0, folder / "node.pem", folder / "node.key")
     port = (await stack.enter_async_context(serving(app, tls=tls))).port
     items = (await node.inbox()).items
-    ids = (draft.draft_id, kept.submission_id, kept.alert_id, items[0].id, file.attachment_id)
+    known = {
+        "draft_id": (draft.draft_id,),
+        "reference": (kept.submission_id, kept.alert_id),
+        "item_id": tuple(item.id for item in items),
+        "attachment_id": (whole, begun.attachment_id),
+    }
     return Place(
         url=f"https://localhost:{port}",
         token=token,
         ca=str(folder / "ca.pem"),
-        known=tuple(str(each) for each in ids),
+        known={name: tuple(map(str, ids)) for name, ids in known.items()},
         mail=tuple((each.position, each.type) for each in items),
         submission=str(kept.submission_id),
     )

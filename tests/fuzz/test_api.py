@@ -30,8 +30,9 @@ OPERATIONS = [
     for method in methods
     if path not in ENDLESS
 ]
-ID_NAMES = frozenset({"draft_id", "reference", "item_id", "attachment_id"})
-FAULT = 500
+OPERATIONS.sort(key=lambda operation: operation[0] == "delete")  # what is gone is asked no more
+NOT_NOW = 503  # the one answer of a server that is no fault of it
+UNREAD = {401, 404, 415}  # answers to a request whose body was not read
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -41,8 +42,9 @@ def test_every_answer_is_as_described_and_none_is_a_fault(
     place: Place, method: str, path: str
 ) -> None:
     operation = schemathesis.openapi.from_dict(DESCRIPTION)[path][method.upper()]
+    assert not operation.skipped_parameters
     cases = st.one_of(operation.as_strategy(mode) for mode in GenerationMode)
-    ids = st.sampled_from(place.known)
+    met: set[int] = set()
 
     @settings(
         max_examples=min(settings().max_examples, 300) // 4,
@@ -52,16 +54,19 @@ def test_every_answer_is_as_described_and_none_is_a_fault(
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case = data.draw(cases)
-        for name in sorted(ID_NAMES & set(case.path_parameters or ())):
+        for name in sorted(place.known.keys() & set(case.path_parameters or ())):
             if data.draw(st.booleans()):
-                case.path_parameters[name] = data.draw(ids)
+                case.path_parameters[name] = data.draw(st.sampled_from(place.known[name]))
         answer = case.call(
             base_url=place.url,
             headers=place.headers,
             verify=place.ca,
             timeout=BOUND_S,
         )
-        assert answer.status_code != FAULT, answer.text
+        assert answer.status_code < 500 or answer.status_code == NOT_NOW, answer.text
         case.validate_response(answer, checks=CHECKS)
+        met.add(answer.status_code)
 
     check()
+    if "requestBody" in DESCRIPTION["paths"][path][method]:
+        assert met - UNREAD, "no body was looked at"
