@@ -1,14 +1,15 @@
-"""Takes mail away that was there, and makes it good as an operator does: by commands alone.
+"""Takes away what was there, and makes it good as an operator does: by the runbook's commands.
 
 A node put back from an older backup, a bit that flips in its database, an inbox that somebody
-empties at the hub. Peers hand in again what is lacking; who sent without a node cannot.
+empties at the hub, the hub's record of decisions. Peers hand in again what a node lacks; who sends
+without a node of ours cannot.
 """
 
 import asyncio
 import json
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -17,12 +18,12 @@ from broker import clock
 from broker.cli.demo.region import DemoRegion
 from broker.client import BrokerError, Client, Submission
 from broker.hub.place import HubPlace
-from broker.node.ids import to_ms
-from broker.node.pairs import GAP_AFTER
+from broker.transport.credentials import Credentials
 from broker.transport.link import Link
-from broker.transport.streams import inbox_of
+from broker.transport.streams import AUDIT_PREFIX, inbox_of, stream_states
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import Lane
+from tests.backup.test_node_backup import long_ago
 from tests.chaos.misfortune import SOUND_S, Misfortune
 from tests.chaos.plan import Fault, Mishap
 from tests.cli.test_ceremonies import run
@@ -33,6 +34,7 @@ LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
 NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself had in hand as expired
 HEARD_S = 15.0  # a pair-state is there within this, or was lost and is told again
 REJOIN_S = 240.0
+RECORD_ALARMS = ("record-lost", "stream-reset", "stream-went-back")
 LOOKS = 2  # of the hub at its queues, before something is taken out of one
 
 
@@ -87,14 +89,13 @@ class Losses:
             ready: Set once what is sent from then on will be lost; desks wait until it is.
         """
         self.misfortune.met.add(mishap.victim)
-        if mishap.fault is Fault.PURGE:
-            lacking = await self._purged(mishap.victim, ready)
-        else:
-            lacking = await self._put_back(mishap, ready)
-        assert lacking
-        async with asyncio.timeout(REJOIN_S):
-            while lacking - self._has(mishap.victim):
-                await self._a_quarter_of_an_hour_goes_by(mishap.victim, lacking)
+        match mishap.fault:
+            case Fault.RECORD:
+                await self._record_lost(ready)
+            case Fault.PURGE:
+                await self._comes_again(mishap.victim, await self._purged(mishap.victim, ready))
+            case _:
+                await self._comes_again(mishap.victim, await self._put_back(mishap, ready))
         self.misfortune.done[f"{mishap.fault}"] += 1
 
     # --- a backup put back ---
@@ -141,21 +142,17 @@ class Losses:
 
     async def _purged(self, code: str, ready: asyncio.Event) -> set[str]:
         """Empty one lane of an inbox while its node is away; return the alerts that were in it."""
-        hub = HubPlace(self.region.hub)
-        credentials = hub.open_hub(self.region.passphrase).hub_credentials(hub, hub.config())
         alone = self.misfortune.alone
-        async with alone(code), alone("hub"), Link(credentials) as link:
+        async with alone(code), alone("hub"), Link(self._credentials()) as link:
             await self.misfortune.processes.kill(code)
             ready.set()
             async with asyncio.timeout(SOUND_S):
                 await link.wait_connected()
                 await self._looked()
                 stream, last, waiting = await _fullest(link, code)
+            since = self._said()
             await link.api(f"STREAM.PURGE.{stream}", {"seq": last + 1})
-            async with asyncio.timeout(SOUND_S):
-                while not self._hub_said("stream-went-back", stream):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.1)
-            self.misfortune.sounded["stream-went-back"] += 1
+            await self._hub_says("stream-went-back", stream, since=since)
             await self._command(self.region.hub, "hub", "status", "--looked-into")
             await self.misfortune.processes.start_node(code)
         return waiting
@@ -168,11 +165,75 @@ class Losses:
                 seen.add(json.loads(state.read_text())["at"])
             await asyncio.sleep(0.1)
 
-    def _hub_said(self, alarm: str, stream: str) -> bool:
+    async def _hub_says(self, alarm: str, stream: str, *, since: int) -> None:
+        """Return once a line of the hub's, behind so many others, has both."""
+        async with asyncio.timeout(SOUND_S):
+            while not any(  # noqa: ASYNC110 - another process
+                f'"alarm": "{alarm}"' in line and stream in line for line in self._hub_log()[since:]
+            ):
+                await asyncio.sleep(0.1)
+        self.misfortune.sounded[alarm] += 1
+
+    def _said(self) -> int:
+        return len(self._hub_log())
+
+    def _hub_log(self) -> list[str]:
         text = (self.region.folder / "hub.log").read_text("utf-8", "replace")
-        return any(alarm in line and stream in line for line in text.splitlines())
+        return text.splitlines()
+
+    # --- the record of decisions lost ---
+
+    async def _record_lost(self, ready: asyncio.Event) -> None:
+        """Make the stream of decisions anew while nothing is under way, and go on behind it.
+
+        What the log had not read would be forgotten, and what waited for its receipt decided anew
+        under another id: so all desks wait until the log has proved all that was decided.
+        """
+        stream = f"{AUDIT_PREFIX}{clock.now().year}"
+        async with self.misfortune.alone("hub"), Link(self._credentials()) as link:
+            await link.wait_connected()
+            async with AsyncExitStack() as pause:
+                for desk in self.desks.values():
+                    await pause.enter_async_context(desk.at_work)
+                    await desk.last_told()
+                await self._nothing_under_way(link)
+                since = self._said()
+                config = (await link.api(f"STREAM.INFO.{stream}", {}))["config"]
+                await link.api(f"STREAM.DELETE.{stream}", {})
+                await link.api(f"STREAM.CREATE.{stream}", config)
+            ready.set()
+            for alarm in RECORD_ALARMS:
+                await self._hub_says(alarm, stream, since=since)
+            await self._command(self.region.hub, "log", "resume", "--stream-reset")
+            await self._hub_says("resumed-after-reset", stream, since=since)
+            await self._command(self.region.hub, "hub", "status", "--looked-into")
+
+    async def _nothing_under_way(self, link: Link) -> None:
+        """Return once each node has a proof of all that it handed in, and nothing else waits."""
+        for code, desk in self.desks.items():
+            while True:
+                try:
+                    log = (await desk.client.node_status()).log
+                except BrokerError as error:
+                    await again_later(error)
+                    continue
+                waiting = _column(self._database(code), "SELECT id FROM outbox")
+                if log is not None and not (waiting or log.own_waiting or log.own_overdue):
+                    break
+                await asyncio.sleep(0.2)
+        while True:  # what the member without a node handed in is decided, too
+            states = await stream_states(link, "submit.>")
+            if not any(state.messages for state in states.values()):
+                return
+            await asyncio.sleep(0.1)
 
     # --- and all that was lost comes again ---
+
+    async def _comes_again(self, code: str, lacking: set[str]) -> None:
+        assert lacking
+        async with asyncio.timeout(REJOIN_S):
+            while lacking - self._has(code):
+                await self._a_quarter_of_an_hour_goes_by(code, lacking)
 
     async def _a_quarter_of_an_hour_goes_by(self, code: str, lacking: set[str]) -> None:
         """Let peers say what a node must have, and the node a quarter of an hour later ask for it.
@@ -189,7 +250,7 @@ class Losses:
                 while len(self._gaps(code)) < len(lacking - self._has(code)):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.1)
         gaps = self._gaps(code)
-        long_ago(self._database(code))
+        long_ago(self.region.home(code))
         with suppress(BrokerError):  # it was killed this moment
             shown = (await self.desks[code].client.node_status()).gaps
             self.misfortune.sounded["gap"] += bool(gaps and shown)
@@ -202,10 +263,14 @@ class Losses:
     async def _started_later(self, code: str) -> None:
         async with self.misfortune.alone(code):
             await self.misfortune.processes.kill(code)
-            long_ago(self._database(code))
+            long_ago(self.region.home(code))
             await self.misfortune.processes.start_node(code)
 
-    # --- a node's files ---
+    # --- where all of it lies ---
+
+    def _credentials(self) -> Credentials:
+        hub = HubPlace(self.region.hub)
+        return hub.open_hub(self.region.passphrase).hub_credentials(hub, hub.config())
 
     def _database(self, code: str) -> Path:
         return self.region.home(code) / "node" / "node.db"
@@ -252,15 +317,6 @@ def is_whole(path: Path) -> bool:
             return database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
-
-
-def long_ago(path: Path) -> None:
-    """A quarter of an hour goes by at a node: its gaps are old, and it tells its peers again."""
-    ago = to_ms(clock.now() - GAP_AFTER)
-    with closing(sqlite3.connect(path, timeout=30)) as database:
-        database.execute("UPDATE gaps SET noticed_ms = ? WHERE noticed_ms > ?", (ago, ago))
-        database.execute("UPDATE peers SET told_ms = 0")
-        database.commit()
 
 
 async def _fullest(link: Link, code: str) -> tuple[str, int, set[str]]:

@@ -23,10 +23,11 @@ class Fault(StrEnum):
     RESTORE = "restore"  # the node's disk is lost, and an older backup is put back
     FLIP = "flip"  # a bit of the node's database flips, and an older backup is put back
     PURGE = "purge"  # an inbox is emptied at the hub while its node is away
+    RECORD = "record"  # the stream of decisions is made anew at the hub
 
 
 CLOCKS: Final = (Fault.CLOCK, Fault.JUMP)
-LOSSES: Final = (Fault.RESTORE, Fault.FLIP, Fault.PURGE)
+LOSSES: Final = (Fault.RESTORE, Fault.FLIP, Fault.PURGE, Fault.RECORD)
 """What takes mail away that was there; one is made good before the next begins."""
 LASTING: Final = [fault for fault in Fault if fault not in {Fault.KILL, *LOSSES}]
 HUB: Final = ("gateway run", "gateway run", "log run", "log sign", "nats-server", "hub")
@@ -92,5 +93,6 @@ def mishaps(
         after = number * part + order.randrange(part // 2)
         lost_after = order.randrange(part // 4, part // 2)
         loser, draw = order.choice(losers), order.randrange(2**32)
+        loser = "hub" if fault is Fault.RECORD else loser
         found.append(Mishap(after, fault, loser, lost_after=lost_after, draw=draw))
     return sorted(found)
