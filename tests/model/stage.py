@@ -6,6 +6,8 @@ own memory holds, nor leave a database's lock behind. That is what `tests/faults
 `tests/faults/test_crash_points.py` and `tests/chaos` kill real processes for.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,8 +17,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from broker import clock
+from broker.errors import BrokerError
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
+from broker.gateway.run import run_worker
 from broker.ledger.intake import GatewayKey, Witnessed
 from broker.ledger.sequencer import Sequencer
 from broker.log.audited import parse_audited
@@ -53,10 +57,10 @@ from schemas.receipt import DecisionReceipt
 from schemas.vocabulary import Status
 from tests.ledger.growing import KEY, ORIGIN, a_log
 from tests.support.envelopes import make
-from tests.support.gateway import Source, announce, receipt, running_gateway, submit
+from tests.support.gateway import Source, announce, nothing_to_try, receipt, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import request, running_node, send
-from tests.support.region import YEAR, TestRegion, make_region, permissive
+from tests.support.region import YEAR, make_region, permissive
 
 MEMBERS = ("SG", "MY", "TH")
 GATEWAY = "gateway"
@@ -82,7 +86,6 @@ class Stage:
     size: int
     source: Source
     directory: DirectoryInForce
-    decider: Decider
     cut: dict[str, tuple[Revocation, ...]] = field(default_factory=dict)
     officers: int = 0  # That were certified later.
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -97,12 +100,35 @@ class Stage:
             return
         stack = AsyncExitStack()
         if name == GATEWAY:
-            gateway = running_gateway(self.hub, directory=self.directory, decider=self.decider)
-            await stack.enter_async_context(gateway)
+            await stack.enter_async_context(self._running_gateway())
         else:
             node = running_node(self.hub, name, self.folder)
             self.nodes[name] = await stack.enter_async_context(node)
         self.stops[name] = stack
+
+    @asynccontextmanager
+    async def _running_gateway(self) -> AsyncIterator[None]:
+        """A worker that is started again whenever it ends, as the hub does it."""
+        work = asyncio.get_running_loop().create_task(self._keep_gateway())
+        try:
+            yield
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+
+    async def _keep_gateway(self) -> None:
+        while True:
+            try:
+                async with self.hub.hub_link() as link:
+                    await link.wait_connected(BOUND_S)
+                    region, trial = self.hub.region, nothing_to_try
+                    decider = Decider(
+                        "gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys
+                    )
+                    await run_worker(link, self.directory, decider, trial=trial, silent=True)
+            except* BrokerError:  # the server was killed as it began; anything else ends the test
+                pass
 
     async def stop(self, name: str) -> None:
         """Stop it at once, wherever it is."""
@@ -222,7 +248,6 @@ class Stage:
             root=old.root, snapshot=old.snapshot + 1, hash=sha256(old.hash, b"gateway")
         )
         self.hub.region = replace(region, gateway_sign_key=new)
-        self.decider = _decider(self.hub.region)
         self._give(replace(region.view, hub=document, version=version))
         await self.start(GATEWAY)
 
@@ -331,10 +356,6 @@ def _from_now(key: SignKey, now: datetime) -> VerificationKey:
     return VerificationKey(key=key.public.raw, not_before=now - YEAR / 365, not_after=now + YEAR)
 
 
-def _decider(region: TestRegion) -> Decider:
-    return Decider("gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys)
-
-
 @asynccontextmanager
 async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
     """A region of three at work; at the end everything stops at once."""
@@ -358,7 +379,6 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
             (await committer.recover()).size,
             source,
             DirectoryInForce.read(source),
-            _decider(region),
         )
         try:
             await stage.start_all()
