@@ -69,7 +69,8 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 Moment = Annotated[datetime, AfterValidator(_in_utc_milliseconds)]
 """A point in time, kept in UTC with millisecond precision."""
 
-MemberCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$|^[A-Z][A-Z0-9-]{2,15}$")]
+MEMBER_CODE: Final = r"^[A-Z]{2}$|^[A-Z][A-Z0-9-]{2,15}$"
+MemberCode = Annotated[str, Field(pattern=MEMBER_CODE)]
 """ISO 3166-1 alpha-2 code of a state, or the registered name of a partner."""
 
 AgencyCode = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9-]{0,23}$")]

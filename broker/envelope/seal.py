@@ -14,7 +14,7 @@ from broker.envelope.chunks import attachments_key
 from broker.envelope.errors import EnvelopeError
 from broker.envelope.officer import RANDOM_BYTES
 from broker.envelope.signed import COMMIT_CONTEXT, SUITE, signed_bytes, stanza_info
-from broker.envelope.slots import SALT_BYTES, Entry, PairSeq, Slot, count_for, to_wire
+from broker.envelope.slots import SALT_BYTES, Entry, PairSeq, Slot, check_name, count_for, to_wire
 from keys.primitives.hashing import DIGEST_BYTES, hmac_sha256, random_bytes, sha256
 from keys.primitives.sealing import SealKey
 from keys.primitives.signing import Signing
@@ -115,6 +115,7 @@ def seal(
 
 
 def _place(recipient: Recipient, key: bytes, label_bytes: bytes) -> tuple[Entry, bytes]:
+    check_name(recipient.member)
     if len(recipient.audience_random) != RANDOM_BYTES:
         raise EnvelopeError("bad-slots", f"an audience opening has {RANDOM_BYTES} bytes")
     info = stanza_info(label_bytes, recipient.member, recipient.kid)

@@ -4,19 +4,21 @@ A slot is `[recipient, kid, [incarnation, counter], SHA-256(stanza), 32 random b
 slots stand dummies, each a bare hash, so that neither number nor names of the recipients show.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
 from broker.envelope.errors import EnvelopeError
 from keys.primitives.hashing import DIGEST_BYTES, sha256
 from schemas import canonical
+from schemas.label import MEMBER_CODE
 
 SLOT_CONTEXT: Final = b"kentong/slot/1\0"
 SLOT_COUNTS: Final = (16, 32)  # the smaller one wherever the recipients fit
 MAX_RECIPIENTS: Final = 32
 KID_BYTES: Final = 16
 SALT_BYTES: Final = 32
-_MAX_MEMBER_CHARS: Final = 16
+_MEMBER: Final = re.compile(MEMBER_CODE)
 _SLOT_TYPES: Final = [str, bytes, list, bytes, bytes]
 _PAIR_TYPES: Final = [int, int]  # a bool is none
 _SlotParts: TypeAlias = tuple[str, bytes, list[int], bytes, bytes]
@@ -77,6 +79,16 @@ def routing_root(entries: tuple[Entry, ...]) -> bytes:
     return sha256(bytes([len(entries)]), *hashes_of(entries))
 
 
+def check_name(recipient: str) -> None:
+    """Return if a member can have this name: where recipients are disclosed, others read it.
+
+    Raises:
+        EnvelopeError: bad-slots.
+    """
+    if not _MEMBER.fullmatch(recipient):
+        raise EnvelopeError("bad-slots", "no member can have the name in a slot")
+
+
 def count_for(recipients: int) -> int:
     """Return the number of entries among which `recipients` slots hide.
 
@@ -119,7 +131,7 @@ def parse_slot(wire: canonical.Value) -> Slot:
         if (
             [*map(type, pair)] == _PAIR_TYPES
             and min(pair) >= 0
-            and 0 < len(recipient) <= _MAX_MEMBER_CHARS
+            and _MEMBER.fullmatch(recipient)
             and len(kid) == KID_BYTES
             and len(stanza_digest) == DIGEST_BYTES
             and len(salt) == SALT_BYTES

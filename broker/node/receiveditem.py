@@ -32,6 +32,15 @@ class Kept(Strict):
     kid: Base64 = b""
 
 
+def kept_of(present: Present, delivery: Delivery, opened: Opened) -> Kept:
+    """Return what is kept of an alert; as `item_of`."""
+    return Kept(
+        item=item_of(present, delivery, opened),
+        original=opened.content.original,
+        kid=delivery.delivered.frame.kid,
+    )
+
+
 def item_of(present: Present, delivery: Delivery, opened: Opened) -> InboxItem:
     """Return an alert as desks see it, but for its position: the inbox numbers its rows.
 

@@ -213,6 +213,8 @@ FORMS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     ),
     "no recipient": (lambda p: _slot(p, 0, ""), "bad-slots"),
     "a recipient too long": (lambda p: _slot(p, 0, "X" * 17), "bad-slots"),
+    "a recipient in small letters": (lambda p: _slot(p, 0, "my"), "bad-slots"),
+    "a recipient with a line end": (lambda p: _slot(p, 0, "MY\n"), "bad-slots"),
     "a recipient of bytes": (lambda p: _slot(p, 0, b"MY"), "bad-slots"),
     "a short key id": (lambda p: _slot(p, 1, bytes(15)), "bad-slots"),
     "one number for two": (lambda p: _slot(p, 2, [1]), "bad-slots"),
