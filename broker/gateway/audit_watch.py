@@ -10,13 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from broker import clock
 from broker.errors import BrokerError
 from broker.log.announcement import stream_id
 from broker.log.errors import LogError
 from broker.log.rebuilt import check_ready
 from broker.logs import get_logger
 from broker.transport.link import Link
-from broker.transport.streams import StreamState, ready_subject, stream_states
+from broker.transport.streams import (
+    AUDIT_PREFIX,
+    StreamState,
+    ready_subject,
+    stream_states,
+    years_at,
+)
 from keys.primitives.signing import VerifyKey
 
 LOOK_S: Final = 1.0
@@ -35,7 +42,7 @@ class AuditWatch:
     Attributes:
         log_key: The sequencer's key as the directory has it; None: there is no log that could put
             anything back, and nothing is held.
-        lost: What the hub noticed, as `StreamMemory.lost`, which says it for ever.
+        lost: What the hub noticed, as `StreamMemory.lost`, which says it long after the repair.
     """
 
     link: Link
@@ -70,13 +77,21 @@ class AuditWatch:
             BrokerError: The server does not answer, or the hub's memory is damaged.
         """
         generation = self.link.generation
-        states = await stream_states(self.link, "audit.>")
-        lost = dict(self.lost())  # after the streams: then it is no older than a mark in them
+        # In a year that is over nothing is looked for, and nobody marks its stream any more.
+        used = {f"{AUDIT_PREFIX}{year}" for year in years_at(clock.now())}
+        found = await stream_states(self.link, "audit.>")
+        states = {name: state for name, state in found.items() if name in used}
+        # After the streams: then it is no older than a mark in them.
+        lost = {name: seq for name, seq in self.lost().items() if name in used}
+        self._known = {name: known for name, known in self._known.items() if name in used}
+        self._behind = {name: seq for name, seq in self._behind.items() if name in used}
         for name, known in self._known.items():
             self._notice(name, known, states.get(name), lost)
         self._known = states
         # What was put right stays so while its mark is read again: else each look would hold all.
         self._held |= {name for name, seq in lost.items() if self._noticed.get(name) != seq}
+        # A loss that the hub's memory names no more holds nobody: it was put back, or is over.
+        self._held &= {*lost, *self._behind}
         for name in {*lost, *self._behind}:
             number = max(lost.get(name, 0), self._behind.get(name, 0))
             if await self._is_ready(name, states.get(name), number):

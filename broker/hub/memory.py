@@ -14,8 +14,8 @@ from pydantic import Field
 
 from broker.hub.erased import Erasures
 from broker.store.digested import read_digested, write_digested
-from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, StreamState
-from schemas.label import Strict
+from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, StreamState, years_at
+from schemas.label import Moment, Strict
 
 NONE_ERASED: Final = Erasures()
 _NEARLY: Final = timedelta(days=1)  # for clocks, and for the server's taking its time
@@ -65,15 +65,23 @@ class StreamMemory(Strict):
         went_back: Streams that were seen behind that, since the operator last looked into it.
         lost: Streams of decisions among them, and the last number of each at that time, or 0 for
             one that is not the same stream any more: gateways judge nothing until the log has
-            marked the stream, by its name and time, behind that number.
+            marked the stream, by its name and time, behind that number. A loss leaves with the
+            decisions that it took: once they had left by age, and the log's mark does too.
+        lost_at: When each of `lost` was noticed; what an older version noticed, when that was read.
     """
 
     streams: dict[str, Known] = Field(default_factory=dict)
     went_back: tuple[str, ...] = ()
     lost: dict[str, int] = Field(default_factory=dict)
+    lost_at: dict[str, Moment] = Field(default_factory=dict)
 
     def seen(
-        self, states: dict[str, StreamState], erased: Erasures = NONE_ERASED, *, now: datetime
+        self,
+        states: dict[str, StreamState],
+        erased: Erasures = NONE_ERASED,
+        *,
+        now: datetime,
+        clock_is_good: bool = True,
     ) -> "StreamMemory":
         """Return the memory after looking at the streams as they are now.
 
@@ -81,12 +89,14 @@ class StreamMemory(Strict):
             states: Of all streams.
             erased: What the operator's erasures took out, read after the streams were looked at.
             now: The server's clock, by which decisions leave after `AUDIT_AGE`.
+            clock_is_good: Whether `now` is believed; else no year and no loss is taken for over.
         """
         found = {name: Known.of(name, state, erased, now) for name, state in states.items()}
         behind = {
             name
             for name, known in self.streams.items()
-            if name not in found or found[name].is_behind(known)
+            if (name not in found or found[name].is_behind(known))
+            and not (clock_is_good and is_over(name, now))
         }
         now_known = {name: each.after(self.streams.get(name)) for name, each in found.items()}
         lost = {
@@ -95,7 +105,13 @@ class StreamMemory(Strict):
             if name.startswith(AUDIT_PREFIX)
         }
         went_back = tuple(sorted({*self.went_back, *behind}))
-        return StreamMemory(streams=now_known, went_back=went_back, lost={**self.lost, **lost})
+        noticed = StreamMemory(
+            streams=now_known,
+            went_back=went_back,
+            lost={**self.lost, **lost},
+            lost_at={**dict.fromkeys(self.lost, now), **self.lost_at, **dict.fromkeys(lost, now)},
+        )
+        return noticed._without_over(now) if clock_is_good else noticed
 
     def before_repair(
         self, states: dict[str, StreamState], erased: Erasures = NONE_ERASED, *, now: datetime
@@ -118,6 +134,7 @@ class StreamMemory(Strict):
             streams={**self.streams, **known},
             went_back=tuple(sorted({*self.went_back, *after.went_back})),
             lost={**self.lost, **after.lost},
+            lost_at={**self.lost_at, **after.lost_at},
         )
 
     def purged(self, names: Iterable[str]) -> "StreamMemory":
@@ -127,6 +144,25 @@ class StreamMemory(Strict):
     def looked_into(self) -> "StreamMemory":
         """Return the memory without its alarms."""
         return self.model_copy(update={"went_back": ()})
+
+    def _without_over(self, now: datetime) -> "StreamMemory":
+        """Return the memory without losses of what would have left by age since."""
+        kept = {
+            name: at
+            for name, at in self.lost_at.items()
+            if now - at <= AUDIT_AGE and not is_over(name, now)
+        }
+        lost = {name: seq for name, seq in self.lost.items() if name in kept}
+        return self.model_copy(update={"lost": lost, "lost_at": kept})
+
+
+def is_over(name: str, now: datetime) -> bool:
+    """Return whether a stream holds decisions of a year that leave no trace any more.
+
+    Nothing is looked for in it, so that nobody is hindered if an operator removes it.
+    """
+    year = name.removeprefix(AUDIT_PREFIX)
+    return year != name and year.isdecimal() and int(year) < years_at(now)[0]
 
 
 def lost_behind(before: Known | StreamState, after: Known | StreamState | None) -> int:

@@ -266,18 +266,19 @@ class Hub:
             generation, looked_at = link.generation, loop.time()
             await self._keep_time(keeper)
             try:
-                await self._remember(queues)
+                await self._remember(queues, clock_is_good=keeper.is_good())
                 self._write_state()
                 self.pulse.looked_at = clock.now()
             except (BrokerError, KeysError) as error:
                 _log.warning("streams-not-seen", error_code=error.code)
 
-    async def _remember(self, queues: QueueWatch) -> None:
+    async def _remember(self, queues: QueueWatch, *, clock_is_good: bool = False) -> None:
         path = self.place.memory_file
         states = self.pulse.streams = await stream_states(queues.link)
         purged, erased = await queues.look(states), queues.erased()
         before = read_memory(path)
-        after = before.seen(states, erased, now=clock.now()).purged(purged)
+        after = before.seen(states, erased, now=clock.now(), clock_is_good=clock_is_good)
+        after = after.purged(purged)
         # `kentong log resume` may have noticed it first; it is this process that says so.
         said = before.went_back if self.pulse.looked_at is None else self.pulse.went_back
         self.pulse.went_back = after.went_back

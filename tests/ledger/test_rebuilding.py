@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,14 @@ from broker.log.announcement import stream_id
 from broker.log.audited import parse_audited
 from broker.log.leaf import LeafKind
 from broker.log.rebuilt import decided_before, is_rebuilt, ready
-from broker.transport.streams import StreamState, ready_subject, stream_states
+from broker.transport.streams import (
+    AUDIT_AGE,
+    AUDIT_PREFIX,
+    StreamState,
+    ready_subject,
+    stream_states,
+    years_at,
+)
 from keys.primitives.signing import SignKey
 from schemas.directory import LogDocument
 from schemas.receipt import DecisionReceipt, TemporaryRefusal
@@ -258,6 +266,31 @@ async def test_what_was_put_right_is_not_held_while_its_mark_is_read_again(stage
         assert watch.may_judge
 
 
+async def test_a_loss_that_the_memory_names_no_more_holds_nobody(stage: Stage) -> None:
+    """An older memory was put back, say: there is nothing that a mark could put right."""
+    lost = {stage.stream: 12}
+    async with watching(stage, SignKey.generate(), lambda: lost) as watch:
+        await watch.look()
+        assert not watch.may_judge
+        lost.clear()
+        await watch.look()
+        assert watch.may_judge
+
+
+async def test_a_year_that_is_over_holds_nobody(stage: Stage) -> None:
+    name = f"AUDIT_{years_at(clock.now())[0] - 1}"
+    config = (await stage.own.api(f"STREAM.INFO.{stage.stream}", {}))["config"]
+    subject = f"audit.{name.removeprefix(AUDIT_PREFIX)}.>"
+    config |= {"name": name, "subjects": [subject]}
+    await stage.own.api(f"STREAM.CREATE.{name}", config)
+    async with watching(stage, SignKey.generate(), lambda: {name: 0}) as watch:
+        await watch.look()
+        assert watch.may_judge
+        await stage.own.api(f"STREAM.DELETE.{name}", {})
+        await watch.look()
+        assert watch.may_judge
+
+
 async def test_a_mark_of_another_stream_puts_nothing_right(stage: Stage) -> None:
     """As in a stream that an operator put back from a copy, marks and all."""
     key, state = stage.sequencer.pen.key, stage.committer.state
@@ -314,6 +347,38 @@ def test_the_hub_remembers_a_loss_until_the_log_put_it_right() -> None:
     assert later.lost == {"AUDIT_2026": 6}  # to know why is not to put it right
     assert later.seen({}, now=now).lost == {"AUDIT_2026": 0}
     assert nothing_lost() == {}
+
+
+def test_a_loss_is_over_once_what_it_took_had_left_by_age() -> None:
+    """By then the log's mark left too: who waited for it would wait for ever."""
+    now, name = datetime(2026, 11, 26, 12, tzinfo=UTC), "AUDIT_2026"
+    state = {name: StreamState("1", 6)}
+    lost = StreamMemory().seen({name: StreamState("1", 9)}, now=now).seen(state, now=now)
+    assert (lost.lost, lost.lost_at) == ({name: 6}, {name: now})
+    last, later = now + AUDIT_AGE, now + AUDIT_AGE + timedelta(seconds=1)
+    assert int(name[-4:]) in years_at(later)  # it is still judged by this stream
+    assert lost.seen(state, now=last).lost == {name: 6}
+    assert lost.seen(state, now=later, clock_is_good=False).lost == {name: 6}
+    over = lost.seen(state, now=later)
+    assert (over.lost, over.lost_at) == ({}, {})
+    again = lost.seen({name: StreamState("1", 5)}, now=last)
+    assert again.seen({name: StreamState("1", 5)}, now=later).lost == {name: 5}
+    older = StreamMemory(streams=lost.streams, lost=lost.lost)  # of a version that kept no time
+    assert older.seen(state, now=now).lost_at == {name: now}
+
+
+def test_the_stream_of_a_year_that_is_over_may_be_removed() -> None:
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    names = ("AUDIT_2024", "AUDIT_2025", "AUDIT_2026")
+    assert years_at(now)[0] == 2025
+    known = StreamMemory().seen({name: StreamState("1", 9) for name in names}, now=now)
+    rest = {name: StreamState("1", 9) for name in names[1:]}
+    after = known.seen(rest, now=now)
+    assert (after.lost, after.went_back) == ({}, ())
+    assert known.seen(rest, now=now, clock_is_good=False).lost == {"AUDIT_2024": 0}
+    assert known.seen({}, now=now).lost == {"AUDIT_2025": 0, "AUDIT_2026": 0}
+    earlier = known.model_copy(update={"lost": {"AUDIT_2024": 0}})
+    assert earlier.seen(rest, now=now).lost == {}
 
 
 def test_a_repair_notices_losses_of_decisions_alone() -> None:
