@@ -34,6 +34,7 @@ MAX_TICKS: Final = 64
 ABANDONED_AFTER_S: Final = 60.0  # without a tick; a worker that begins again is there sooner
 GIVES_UP_AFTER_S: Final = 45.0  # without a tick: sooner than others give its numbers back
 READ_TOGETHER: Final = 64
+DAMAGED: Final = "runs-damaged"
 _MAX_BYTES: Final = 1024 * 1024
 _log = get_logger()
 
@@ -69,6 +70,7 @@ class Boots:
     _ticks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     _since: float = 0.0  # From then on this worker was heard without a break.
     _ticked: float = 0.0
+    _damaged: set[Path] = field(default_factory=set)  # Files of others, said once.
 
     async def begin(self) -> None:
         """Write this run down before it takes a number; to be called once.
@@ -101,12 +103,14 @@ class Boots:
             await self.link.wait_connected()
             self.check_heard()
             try:
+                await (
+                    self._tick()
+                )  # first: what others left must not keep this run from being heard
                 await self._settle_abandoned()
                 for run in self._earlier:
                     voided = await self._void(run, self.decider.gateway)
                     _log.info("run-settled", boot=run.boot, voided=voided)
                     self._earlier = tuple(each for each in self._earlier if each != run)
-                await self._tick()
             except (BrokerError, KeyFileError) as error:
                 _log.warning("runs-not-kept", error_code=error.code)
             await asyncio.sleep(TICK_S)
@@ -137,13 +141,28 @@ class Boots:
         if self._ticked - self._since < ABANDONED_AFTER_S:
             return
         for path in sorted(self.path.parent.glob(f"*{self.path.suffix}")):
-            heard_s = clock.now().timestamp() - path.stat().st_mtime
-            if path == self.path or heard_s < ABANDONED_AFTER_S:
+            if path == self.path or _silent_s(path) < ABANDONED_AFTER_S:
                 continue
-            for run in _read(path):
+            for run in self._of_another(path):
                 voided = await self._void(run, path.stem)
                 _log.info("run-settled", gateway=path.stem, boot=run.boot, voided=voided)
-            path.unlink(missing_ok=True)
+            if path not in self._damaged:
+                path.unlink(missing_ok=True)
+
+    def _of_another(self, path: Path) -> tuple[Run, ...]:
+        """Return the runs in another worker's file; none if it cannot be read, which is said once.
+
+        Then its worker does not begin, and a person must look. Nobody else ends by it.
+        """
+        try:
+            found = _read(path)
+        except (BrokerError, KeyFileError) as error:
+            if path not in self._damaged:
+                _log.error(DAMAGED, gateway=path.stem, error_code=error.code, alarm=DAMAGED)
+            self._damaged.add(path)
+            return ()
+        self._damaged.discard(path)
+        return found
 
     async def _void(self, run: Run, gateway: str) -> int:
         """Void every number of `gateway` between those that stand; return how many."""
@@ -165,6 +184,14 @@ class Boots:
             void = self.decider.void_of(boot, seq, now=clock.now(), gateway=gateway)
             await self.trail.stand(record.void(void.statement), void.to_bytes())
         return len(missing)
+
+
+def _silent_s(path: Path) -> float:
+    """Return how long ago a worker wrote its file; 0 if another has just taken it away."""
+    try:
+        return clock.now().timestamp() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _read(path: Path) -> tuple[Run, ...]:

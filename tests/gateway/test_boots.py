@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker import clock
 from broker.admission.judge import Arrival
@@ -166,6 +167,43 @@ async def test_what_a_worker_left_that_comes_no_more_is_voided_by_another(tmp_pa
         assert (voided.gateway, voided.boot, voided.seq) == ("gw-1", killed.boot, 1)
         there = sorted(path.name for path in await asyncio.to_thread(lambda: [*folder.iterdir()]))
         assert there == ["gw-2.json", "gw-3.json"]  # who was heard of a moment ago lives
+
+
+async def test_a_damaged_file_of_another_worker_ends_nobody(tmp_path: Path) -> None:
+    """Whose it is cannot begin. The others are still heard, and settle what can be read."""
+    region = make_region(("SG", "MY"), now=clock.now())
+    folder, steady = tmp_path / "runs", Steady()
+    make_private_folder(folder)
+    heard = clock.now().timestamp() - 2 * ABANDONED_AFTER_S
+    for name, raw in (("gw-1", b"{"), ("gw-3", b'{"runs": []}')):
+        path = folder / f"{name}.json"
+        write_private(path, raw)
+        os.utime(path, (heard, heard))
+    async with running_hub(region, tmp_path / "hub") as hub, hub.hub_link() as own:
+        await own.wait_connected(BOUND_S)
+        two = replace(decider_of(region), gateway="gw-2")
+        boots = Boots(folder / "gw-2.json", own, two, AuditTrail(own), steady)
+        await boots.begin()
+        for _ in range(2):
+            steady.now_s += GIVES_UP_AFTER_S - 1
+            await boots._tick()
+        steady.now_s += GIVES_UP_AFTER_S - 1
+        with capture_logs() as said:
+            working = asyncio.get_running_loop().create_task(boots.run())
+            async with asyncio.timeout(BOUND_S):
+                while (folder / "gw-3.json").exists():  # noqa: ASYNC110 - a file
+                    await asyncio.sleep(0.01)
+            working.cancel()
+            await boots._settle_abandoned()
+        assert boots._ticked == steady.now_s
+        assert [(each["alarm"], each["gateway"]) for each in said if "alarm" in each] == [
+            ("runs-damaged", "gw-1")
+        ]
+        assert (folder / "gw-1.json").read_bytes() == b"{"
+        write_private(folder / "gw-1.json", b'{"runs": []}')  # put right by a person
+        os.utime(folder / "gw-1.json", (heard, heard))
+        await boots._settle_abandoned()
+        assert not (folder / "gw-1.json").exists()
 
 
 async def test_a_run_that_nobody_heard_of_for_long_uses_no_number_any_more(tmp_path: Path) -> None:
