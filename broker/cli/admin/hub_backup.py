@@ -40,7 +40,14 @@ from schemas.label import Strict
 _ROOT: Final = "region/root.json"
 _DATABASE: Final = "log/log.db"
 _LEFT_OUT: Final = frozenset(  # of this moment, or copied by other means
-    {"hub/metrics", "hub/state.json", "log/log.db", "log/log.db-wal", "log/log.db-shm"}
+    {
+        "hub/metrics",
+        "hub/state.json",
+        "log/log.db",
+        "log/log.db-wal",
+        "log/log.db-shm",
+        "log/log.db.damaged",
+    }
 )
 
 

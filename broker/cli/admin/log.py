@@ -45,7 +45,7 @@ from broker.logs import configure, get_logger
 from broker.monitoring.report import LOG_SEQUENCER, SUFFIX, keep_reporting
 from broker.settings import home, settings
 from broker.store.database import check_url, open_database
-from broker.store.wholeness import keep_whole
+from broker.store.wholeness import check_marked, check_names, keep_whole
 from broker.transport.accounts import user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
@@ -186,10 +186,12 @@ def run(
         return regional_policy(latest.view(), at=clock.now())
 
     async def sequence() -> None:
+        await check_marked(place.database_url)  # first: what it signs now is lost with the file
         async with (
             Link(credentials(), credentials) as link,
             open_database(place.database_url, metadata, sole=True) as database,
         ):
+            check_names(place.database_url, metadata)
             await link.wait_connected()
             committer = place.committer(database)
             cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)

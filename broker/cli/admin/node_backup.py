@@ -38,7 +38,9 @@ from schemas.label import MemberCode, Strict
 
 _DATABASE: Final = "node/node.db"
 _ROOT: Final = "region/root.json"
-_LEFT_OUT: Final = frozenset({"node.db", "node.db-wal", "node.db-shm", "api.sock", "log"})
+_LEFT_OUT: Final = frozenset(
+    {"node.db", "node.db-wal", "node.db-shm", "node.db.damaged", "api.sock", "log"}
+)
 
 
 class About(Strict):

@@ -32,7 +32,7 @@ from broker.node.owner import claim
 from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
 from broker.store.tables import metadata
-from broker.store.wholeness import keep_whole
+from broker.store.wholeness import check_marked, check_names, keep_whole
 from broker.transport.accounts import inbox_prefix, user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
@@ -318,7 +318,10 @@ async def run_node(
         KeysError: A key or the directory held cannot be used.
     """
     config = place.config()
+    url = place.database_url(config)
+    await check_marked(url)  # first: what a damaged database takes now is lost with it
     async with opened_node(place, passphrase, pin) as opened:
+        check_names(url, metadata)
         node = opened.node
         app = create_app(node, TokenBook(node.database), certificates=place.certificates(config))
         async with (
@@ -330,7 +333,7 @@ async def run_node(
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_keys(node.present, opened.store, pin, node.take))
                 group.create_task(node.run())
-                group.create_task(keep_whole(place.database_url(config), metadata))
+                group.create_task(keep_whole(url, metadata))
                 if not config.hub_url:
                     group.create_task(_follow_carried(opened))
 
