@@ -231,12 +231,16 @@ class Losses:
 
     async def _comes_again(self, code: str, lacking: set[str]) -> None:
         assert lacking
+        shown = False
         async with asyncio.timeout(REJOIN_S):
             while lacking - self._has(code):
-                await self._a_quarter_of_an_hour_goes_by(code, lacking)
+                shown |= await self._a_quarter_of_an_hour_goes_by(code, lacking)
+        self.misfortune.sounded["gap"] += shown
 
-    async def _a_quarter_of_an_hour_goes_by(self, code: str, lacking: set[str]) -> None:
+    async def _a_quarter_of_an_hour_goes_by(self, code: str, lacking: set[str]) -> bool:
         """Let peers say what a node must have, and the node a quarter of an hour later ask for it.
+
+        Returns whether the node showed that something is lacking.
 
         The server is killed: it forgets the ids of its window, as it does after two minutes.
         """
@@ -251,14 +255,20 @@ class Losses:
                     await asyncio.sleep(0.1)
         gaps = self._gaps(code)
         long_ago(self.region.home(code))
-        with suppress(BrokerError):  # it was killed this moment
-            shown = (await self.desks[code].client.node_status()).gaps
-            self.misfortune.sounded["gap"] += bool(gaps and shown)
+        shown = bool(gaps and await self._shown_gaps(code))
         await self._started_later(code)
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARD_S):
                 while lacking - self._has(code):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.1)
+        return shown
+
+    async def _shown_gaps(self, code: str) -> int:
+        while True:
+            try:
+                return len((await self.desks[code].client.node_status()).gaps)
+            except BrokerError as error:  # it was killed this moment
+                await again_later(error)
 
     async def _started_later(self, code: str) -> None:
         async with self.misfortune.alone(code):

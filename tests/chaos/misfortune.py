@@ -3,14 +3,16 @@
 import asyncio
 import resource
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from broker.cli.demo.processes import Processes
 from broker.client import Client
 from broker.errors import BrokerError
+from schemas.desk import DraftRequest
 from tests.chaos.plan import WRITERS, Fault, Mishap
+from tests.faults.test_kills import again_later
 from tests.support.line import Line
 from tests.support.preload import WrongClock
 from tests.support.processes import child_of_hub, kill_child
@@ -18,6 +20,7 @@ from tests.support.processes import child_of_hub, kill_child
 SOUND_S = 60.0  # an alarm that should sound does so within this
 ROOM_BYTES = 4096  # no file of the process grows beyond it
 LATE_S = 0.2
+NO_ROOM = frozenset({"disk-full", "disk-failed"})
 
 
 @dataclass
@@ -25,6 +28,8 @@ class Misfortune:
     """The region's processes, and what can be done to them.
 
     Attributes:
+        impatient: Desks that show each refusal.
+        draft: Makes what a desk of a member might send, and never does.
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
         ahead: The nodes whose clock was once ahead.
@@ -35,6 +40,8 @@ class Misfortune:
     clients: dict[str, Client]
     lines: dict[str, Line]
     clocks: dict[str, WrongClock]
+    impatient: Mapping[str, Client]
+    draft: Callable[[str], DraftRequest]
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
     ahead: set[str] = field(default_factory=set)
@@ -90,6 +97,7 @@ class Misfortune:
         """No room for one process; of the hub's, each ends by it and is started again."""
         if mishap.victim not in WRITERS:
             with _no_room(self.processes.pids()[mishap.victim]):
+                await self._told_full(mishap.victim)
                 await asyncio.sleep(mishap.seconds)
             return
         async with self.alone("hub"), asyncio.timeout(SOUND_S):
@@ -98,6 +106,17 @@ class Misfortune:
             with _no_room(pid):
                 while child_of_hub(self.processes, mishap.victim) == pid:  # noqa: ASYNC110 - it tries
                     await asyncio.sleep(0.1)
+
+    async def _told_full(self, victim: str) -> None:
+        """Return once the node told its desk that it cannot keep what is written."""
+        async with asyncio.timeout(SOUND_S):
+            while True:
+                try:
+                    await self.impatient[victim].prepare(self.draft(victim))
+                except BrokerError as error:
+                    if error.code in NO_ROOM:
+                        break
+                    await again_later(error)
 
     async def _wrong_clock(self, mishap: Mishap) -> None:
         await self.processes.kill(mishap.victim)
