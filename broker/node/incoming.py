@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -246,7 +245,7 @@ class Incoming:
         label, digest = opened.label, delivery.delivered.frame.digest
         name = folding.said(opened)
 
-        async def change(connection: AsyncConnection) -> UUID | None:
+        async def change(connection: AsyncConnection) -> str | None:
             """Return under which id it is in the inbox now; None if these bytes came before."""
             if await receiving.is_known(connection, label.id, digest):
                 # It may have been decided anew, by a hub that lost its record.
@@ -254,7 +253,7 @@ class Incoming:
                 return None
             if await receiving.is_taken(connection, label.id):  # by other bytes, perhaps of another
                 raise EnvelopeError("id-reused", "another alert is here under this id")
-            item = await folding.find(connection, self.vault, name, opened.disclosed)
+            item = await folding.find(connection, name)
             await folding.note(connection, label.id, digest, name, item)
             await receiving.note(connection, self.present, delivery)
             if item is None:
@@ -266,15 +265,15 @@ class Incoming:
             await self.controls.say(
                 connection, told, to=about.sender, ref=about.reference, status=about.status
             )
-            return item or label.id
+            return item or str(label.id)
 
         kept_as = await self.database.change(change)
         if kept_as is None:
             return
-        if kept_as == label.id:
+        if kept_as == str(label.id):
             _log.info("received", id=str(label.id), sender=label.sender.member, type=label.type)
         else:
-            _log.info("folded", id=str(label.id), item=str(kept_as), sender=label.sender.member)
+            _log.info("folded", id=str(label.id), item=kept_as, sender=label.sender.member)
         self.mail.happened()
         self.answered.happened()
 

@@ -143,7 +143,7 @@ received = Table(
     Column("id", String(36), primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
     Column("outcome", String(64), nullable=False),
-    Column("said", LargeBinary, index=True),  # names what an alert says; none for an answer
+    Column("said", LargeBinary, index=True),  # names what an item says; none for the rest
     Column("item", String(36), index=True),  # into which item of the inbox it was folded
 )
 numbers = Table(

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from broker import clock
 from broker.gateway import record
 from broker.log.rebuilt import decided_before
-from broker.node import erasure
+from broker.node import erasure, retention
 from broker.node.node import Node
 from broker.node.sealing import hurry
 from broker.store import tables
@@ -150,16 +150,24 @@ async def test_the_same_content_under_another_label_folds_into_nothing(tmp_path:
         ]
 
 
-@pytest.mark.parametrize(("then", "count"), [(("MY",), 1), (("MY", "VN"), 1), (MEMBERS[1:], 1)])
-async def test_recipients_that_were_disclosed_before_are_no_news(
-    tmp_path: Path, then: Sequence[str], count: int
+@pytest.mark.parametrize("then", [("MY", "VN"), ("VN", "MY")])
+async def test_the_same_disclosed_recipients_are_no_news(
+    tmp_path: Path, then: Sequence[str]
 ) -> None:
     region = make_region(MEMBERS, now=clock.now())
     first = make(region, disclose_recipients=True)
     async with lonely_node(region, "MY", tmp_path / "my.db") as my:
-        items = await taken(my, region, first, sealed_again(region, first, to=then))
-        assert len(items) == count
-        assert items[0].recipients == ("MY", "VN")
+        (item,) = await taken(my, region, first, sealed_again(region, first, to=then))
+        assert item.recipients == ("MY", "VN")
+
+
+async def test_fewer_disclosed_recipients_are_another_item(tmp_path: Path) -> None:
+    """To fold them would take a look into the item, which nobody may be made to pay for."""
+    region = make_region(MEMBERS, now=clock.now())
+    first = make(region, disclose_recipients=True)
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        items = await taken(my, region, first, sealed_again(region, first, to=("MY",)))
+        assert [each.recipients for each in items] == [("MY", "VN"), ("MY",)]
 
 
 async def test_a_recipient_that_was_not_disclosed_before_is(tmp_path: Path) -> None:
@@ -171,6 +179,55 @@ async def test_a_recipient_that_was_not_disclosed_before_is(tmp_path: Path) -> N
         assert [each.recipients for each in items] == [("MY",), ("MY", "VN")]
         third = sealed_again(region, whole, tail=3)
         assert len(await taken(my, region, third)) == 2  # into the one that shows them
+
+
+@pytest.mark.usefixtures("databases")
+@pytest.mark.parametrize("disclosed", [True, False])
+async def test_an_item_that_the_disk_changed_stops_nothing_that_says_the_same(
+    tmp_path: Path, *, disclosed: bool
+) -> None:
+    """Nothing is opened to find it: so it is neither a fault, nor dear where there are many."""
+    region = make_region(MEMBERS, now=clock.now())
+    first = make(region, disclose_recipients=disclosed)
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        await taken(my, region, first)
+        spoil = update(tables.inbox).values(sealed=bytes(100))
+        await my.database.change(lambda connection: connection.execute(spoil))
+        for tail, to in ((2, ("MY", "VN")), (3, ("MY",))):
+            again = sealed_again(region, first, tail=tail, to=to)
+            assert await my.incoming.take(delivery(region, again.sealed.raw, "MY"))
+        assert await count_of(my, "inbox") == (2 if disclosed else 1)
+        async with my.database.read() as connection:
+            assert await my.incoming.controls.count(connection) == 3
+
+
+@pytest.mark.usefixtures("databases")
+async def test_what_was_folded_has_no_name_among_which_to_look(tmp_path: Path) -> None:
+    region = make_region(MEMBERS, now=clock.now())
+    first = make(region)
+    more = [sealed_again(region, first, tail=tail) for tail in (2, 3, 4)]
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        (item,) = await taken(my, region, first, *more)
+        table = tables.received
+        async with my.database.read() as connection:
+            named = await connection.execute(select(table.c.id).where(table.c.said.is_not(None)))
+            assert list(named.scalars()) == [str(item.id)]
+
+
+@pytest.mark.usefixtures("databases")
+async def test_all_ids_of_an_item_are_destroyed_together_and_never_again(tmp_path: Path) -> None:
+    region = make_region(MEMBERS, now=clock.now())
+    first = make(region)
+    more = [sealed_again(region, first, tail=tail) for tail in (2, 3, 4)]
+    over = first.label.retention.delete_by
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        await taken(my, region, first, *more)
+        assert await count_of(my, "retention") == 4
+        await erasure.destroy(my.database, more[1].label.id)
+        assert await count_of(my, "inbox") == 0
+        assert await count_of(my, "retention") == 1
+        assert await retention.destroy_due(my.database, None, over) == 1
+        assert await count_of(my, "retention") == 0
 
 
 async def test_other_bytes_under_the_id_of_what_was_folded_are_set_aside(tmp_path: Path) -> None:
