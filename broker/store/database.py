@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from broker import clock
 from broker.logs import get_logger
 from broker.store.alone import Begin, alone, changing
-from broker.store.errors import DAMAGED_CODE, StoreError, as_store_error, store_error
+from broker.store.errors import DAMAGED_CODE, StoreError, as_store_error, damaged, store_error
 from broker.store.postgresql import READING, postgresql_engine
 from broker.store.readers import Readers
 from broker.store.schema import bring_up, schema_of, version_in
@@ -190,6 +190,10 @@ class Database:
             if first is None or error is not first or error.connection_invalidated:
                 raise first or error from None
             refused = store_error(error)
+            self._note_damage(refused)
+            _fail(waiting, refused)
+        except UnicodeDecodeError:  # as in `as_store_error`, which the change's own part is not in
+            refused = damaged()
             self._note_damage(refused)
             _fail(waiting, refused)
         except Exception as error:  # noqa: BLE001 - it is the caller's, who awaits the future

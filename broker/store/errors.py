@@ -21,6 +21,7 @@ class StoreError(BrokerError):
 DAMAGED: Final = "the database is damaged: restore it from a backup"
 DAMAGED_CODE: Final = "database-damaged"
 _REASONS: Final = (  # parts of what a driver says, in the order in which they are looked for
+    ("could not decode to utf-8", DAMAGED_CODE, DAMAGED),  # first: it quotes the text behind it
     ("disk is full", "disk-full", "the disk is full: nothing was kept; make room and try again"),
     ("malformed", DAMAGED_CODE, DAMAGED),
     ("not a database", DAMAGED_CODE, "the file is no database: restore it from a backup"),

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.database import Database, StoreError, open_database, sqlite_url
+from broker.store.statements import Statement
 from broker.store.tables import meta, metadata
 from tests.support.databases import Databases
 
@@ -207,3 +208,49 @@ async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
         async with open_database(sqlite_url(path), metadata):
             pass
     assert caught.value.code == "database-damaged"
+
+
+def change_letters(path: Path, *around: bytes) -> None:
+    """Have the disk change the letter Z, where it stands among these, to what is no letter."""
+    raw = path.read_bytes()
+    for letters in around:
+        assert raw.count(letters) == 1
+        raw = raw.replace(letters, letters.replace(b"Z", b"\xff"))
+    path.write_bytes(raw)
+
+
+async def with_changed_letters(path: Path) -> None:
+    """A database in which the disk changed a letter of a text, and one of a name."""
+    async with open_database(sqlite_url(path), metadata) as database:
+        await put(database, "text", "disk is full: Z")  # what a driver quotes is no reason
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE VIEW named AS SELECT nameZ FROM meta")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    change_letters(path, b"full: Z", b"nameZ ")
+
+
+@pytest.mark.parametrize("asked", ["SELECT value FROM meta", "SELECT * FROM named"])
+@pytest.mark.parametrize("busy", [True, False])
+async def test_what_is_no_text_any_more_is_damage_inside_a_change_too(
+    tmp_path: Path, asked: str, *, busy: bool
+) -> None:
+    """Taken for a fault of whatever asked, it would be held against a good alert."""
+    await with_changed_letters(tmp_path / "node.db")
+    statement = Statement(select(meta.c.value)) if busy else None
+
+    async def look(connection: AsyncConnection) -> None:
+        if statement is not None and "meta" in asked:
+            await statement.rows(connection)
+        await connection.execute(text(asked))
+
+    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+        results = await asyncio.gather(
+            put(database, "a"), database.change(look), put(database, "b"), return_exceptions=True
+        )
+        first, refused, last = results
+        assert (first, last) == (None, None)
+        assert isinstance(refused, StoreError)
+        assert (refused.code, refused.retry) == ("database-damaged", "later")
+        assert database.damaged_at is not None
+        assert await count(database) == 3
