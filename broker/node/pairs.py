@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
@@ -61,34 +61,36 @@ async def compare(
     """Note what a peer says we must have and have not, and forget what it calls void.
 
     A peer in a new incarnation was restored from a backup: it hears at once what it must have.
+
+    Args:
+        connection: Of the change in which the peer's word is taken.
+        peer: Authenticated.
+        state: Not trusted beyond its form: nobody can count to the end of what may stand in it.
+        now: The node's clock.
     """
     if await _begins_anew(connection, peer, state.incarnation):
         await connection.execute(update(peers).where(peers.c.peer == peer).values(told_ms=0))
-    found = await connection.execute(
-        select(numbers.c.number).where(
-            numbers.c.peer == peer,
-            numbers.c.incarnation == state.incarnation,
-            numbers.c.number >= state.since,
-        )
-    )
-    have = set(found.scalars())
-    excused = {
-        number for first, last in (*state.void, *state.pending) for number in range(first, last + 1)
-    }
     wanted = range(state.since, min(state.highest, state.since + _WINDOW) + 1)
-    missing = [number for number in wanted if number not in have and number not in excused]
+    have = await _noted(connection, numbers, peer, state.incarnation, wanted)
+    known = await _noted(connection, gaps, peer, state.incarnation, wanted)
+    excused = {
+        number
+        for first, last in (*state.void, *state.pending)
+        for number in range(first, min(last + 1, wanted.stop))
+    }
     own = (gaps.c.peer == peer) & (gaps.c.incarnation == state.incarnation)
-    known = set((await connection.execute(select(gaps.c.number).where(own))).scalars())
-    for number in missing:
-        if number not in known:
-            await connection.execute(
-                insert(gaps).values(
-                    peer=peer,
-                    incarnation=state.incarnation,
-                    number=number,
-                    noticed_ms=to_ms(now),
-                )
-            )
+    new = [
+        {
+            "peer": peer,
+            "incarnation": state.incarnation,
+            "number": number,
+            "noticed_ms": to_ms(now),
+        }
+        for number in wanted
+        if number not in have and number not in excused and number not in known
+    ]
+    if new:
+        await connection.execute(insert(gaps), new)
     if excused & known:
         await connection.execute(delete(gaps).where(own, gaps.c.number.in_(excused & known)))
     await _heard(connection, peer, now=now)
@@ -185,6 +187,21 @@ async def begin_anew(connection: AsyncConnection, *, now: datetime) -> int:
     await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
     await connection.execute(update(peers).values(told_ms=0))
     return number
+
+
+async def _noted(
+    connection: AsyncConnection, table: Table, peer: str, incarnation: int, within: range
+) -> set[int]:
+    """Return which numbers of a peer a table has in a range."""
+    found = await connection.execute(
+        select(table.c.number).where(
+            table.c.peer == peer,
+            table.c.incarnation == incarnation,
+            table.c.number >= within.start,
+            table.c.number <= within.stop - 1,  # a column holds 63 bits, which `stop` may pass
+        )
+    )
+    return set(found.scalars())
 
 
 async def _begins_anew(connection: AsyncConnection, peer: str, incarnation: int) -> bool:
