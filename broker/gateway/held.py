@@ -16,7 +16,7 @@ from broker.logs import get_logger
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
 from broker.transport.message import Message, leaves_at
-from broker.transport.streams import EXPIRED_STREAM, stream_states
+from broker.transport.streams import EXPIRED_STREAM, streams_seen
 from keys.errors import KeysError
 from schemas.receipt import Where
 
@@ -53,7 +53,7 @@ class HeldDrain:
             while True:
                 busy = {name: task for name, task in busy.items() if not task.done()}
                 try:
-                    held = await stream_states(self.link, "held.>")
+                    held = (await streams_seen(self.link, "held.>")).states
                 except BrokerError as error:
                     _log.warning("held-not-seen", error_code=error.code)
                     held = {}

@@ -119,6 +119,11 @@ class HubMeasures:
             "Streams that not every server of the cluster holds in full",
             sum(state.behind > 0 for state in pulse.streams.values()),
         )
+        yield _gauge(
+            "kentong_hub_streams_silent",
+            "Streams for which no server of the cluster speaks: nothing gets in or out",
+            len(pulse.silent),
+        )
         with suppress(OSError):
             free = shutil.disk_usage(self.place.folder).free
             yield _gauge("kentong_hub_disk_free_bytes", "Free bytes on the hub's disk", free)

@@ -5,7 +5,7 @@ somebody who deleted files. The streams are not the truth, but their going back 
 members must hear of.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -82,20 +82,24 @@ class StreamMemory(Strict):
         *,
         now: datetime,
         clock_is_good: bool = True,
+        silent: Collection[str] = (),
     ) -> "StreamMemory":
         """Return the memory after looking at the streams as they are now.
 
         Args:
-            states: Of all streams.
+            states: Of all streams that are not `silent`.
             erased: What the operator's erasures took out, read after the streams were looked at.
             now: The server's clock, by which decisions leave after `AUDIT_AGE`.
             clock_is_good: Whether `now` is believed; else no year and no loss is taken for over.
+            silent: Streams of which nothing is known now: what was known of them stands.
         """
         found = {name: Known.of(name, state, erased, now) for name, state in states.items()}
+        carried = {name: self.streams[name] for name in self.streams.keys() & {*silent}}
         behind = {
             name
             for name, known in self.streams.items()
-            if (name not in found or found[name].is_behind(known))
+            if name not in carried
+            and (name not in found or found[name].is_behind(known))
             and not (clock_is_good and is_over(name, now))
         }
         now_known = {name: each.after(self.streams.get(name)) for name, each in found.items()}
@@ -106,7 +110,7 @@ class StreamMemory(Strict):
         }
         went_back = tuple(sorted({*self.went_back, *behind}))
         noticed = StreamMemory(
-            streams=now_known,
+            streams={**carried, **now_known},
             went_back=went_back,
             lost={**self.lost, **lost},
             lost_at={**dict.fromkeys(self.lost, now), **self.lost_at, **dict.fromkeys(lost, now)},

@@ -33,6 +33,7 @@ class Pulse:
         link: On the hub's own account; None before the first connection.
         view: The directory as published here.
         streams: As they were when last looked at.
+        silent: Others, for which no server spoke then.
         looked_at: When that was, and the hub's state was written down.
         suspended: Members whose connection is cut.
         went_back: Streams that lost messages.
@@ -43,6 +44,7 @@ class Pulse:
     link: Link | None = None
     view: DirectoryView | None = None
     streams: Mapping[str, StreamState] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
     looked_at: datetime | None = None
     suspended: int = 0
     went_back: tuple[str, ...] = ()

@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.hub.erased import Erasures
+from broker.logs import get_logger
+from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.streams import EXPIRED_STREAM, StreamState, stream_state
 
 QUEUES: Final = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_", EXPIRED_STREAM)
 _SWEPT: Final = ("INBOX_", "HELD_")  # where the hub takes out what is over
 _UNDER_WAY: Final = 1  # stored as expired before this hub began, and erased since
+_log = get_logger()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class QueueWatch:
         """Return the queues that lost messages since the last look.
 
         Args:
-            states: Of all streams, as they are now.
+            states: Of all streams for which a server speaks, as they are now.
 
         Raises:
             TransportError: The server did not answer; look again.
@@ -79,8 +82,18 @@ class QueueWatch:
             self._erasures = {name: erased.count(name) for name in states}
         found = []
         for name, state in states.items():
-            moved = name.startswith(QUEUES) and not self._is_still(name, state)
-            if moved and await self._lost(name):
+            if not name.startswith(QUEUES) or self._is_still(name, state):
+                continue
+            if name.startswith(_SWEPT) and EXPIRED_STREAM not in states:
+                continue  # what was taken out of it as expired cannot be told now
+            try:
+                lost = await self._lost(name)
+            except (
+                Unreachable
+            ):  # the rest at the next look, from the same base; what is found stays
+                _log.warning("queue-not-seen", stream=name)
+                break
+            if lost:
                 found.append(name)
         return tuple(found) if generation == self.link.generation else ()
 
@@ -99,23 +112,28 @@ class QueueWatch:
         state = await stream_state(self.link, name)
         after = await self._handed(name)
         base = self._bases.get(name)
-        self._bases[name] = _Base(state.created, state.gone, before)
+        begun = _Base(state.created, state.gone, before)
         if base is None or base.created != state.created or base.handed.leaders != after.leaders:
+            self._erasures.setdefault(name, self.erased().count(name))
+            self._bases[name] = begun
             return False
         handed = (
             after.count - base.handed.count if after.count >= base.handed.count else after.count
         )
         short = state.gone - base.gone - base.handed.in_hand - handed
-        return short > 0 and await self._unaccounted(name, short)
+        lost = short > 0 and await self._unaccounted(name, short)
+        self._bases[name] = begun
+        return lost
 
     async def _unaccounted(self, name: str, short: int) -> bool:
         """Return whether the hub itself did not take out so many messages of a stream."""
-        erased = self.erased().count(name)
+        swept = name.startswith(_SWEPT)
+        newest = (await stream_state(self.link, EXPIRED_STREAM)).last_seq if swept else 0
+        erased = self.erased().count(name)  # nothing is accounted for before all of it was asked
         short -= erased - self._erasures.get(name, 0)
         self._erasures[name] = erased
-        if short <= 0 or not name.startswith(_SWEPT):
+        if short <= 0 or not swept:
             return short > 0
-        newest = (await stream_state(self.link, EXPIRED_STREAM)).last_seq
         self._taken_out += max(0, newest - (self._expired or 0))
         self._expired = newest
         accounted = min(short, self._taken_out)

@@ -34,7 +34,7 @@ from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import Notice
-from broker.transport.streams import check_disk, check_room, stream_states, years_at
+from broker.transport.streams import check_disk, check_room, streams_seen, years_at
 from keys.directory.repository import OnlineSigners
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.view import DirectoryView
@@ -274,11 +274,22 @@ class Hub:
 
     async def _remember(self, queues: QueueWatch, *, clock_is_good: bool = False) -> None:
         path = self.place.memory_file
-        states = self.pulse.streams = await stream_states(queues.link)
-        purged, erased = await queues.look(states), queues.erased()
+        seen = await streams_seen(queues.link)
+        self.pulse.streams = seen.states
+        for name in sorted(
+            seen.silent & self.pulse.silent
+        ):  # for longer than servers need to agree
+            _log.error("stream-silent", stream=name)
+        self.pulse.silent = seen.silent
+        purged, erased = await queues.look(seen.states), queues.erased()
         before = read_memory(path)
-        after = before.seen(states, erased, now=clock.now(), clock_is_good=clock_is_good)
-        after = after.purged(purged)
+        after = before.seen(
+            seen.states,
+            erased,
+            now=clock.now(),
+            clock_is_good=clock_is_good,
+            silent=seen.silent,
+        ).purged(purged)
         # `kentong log resume` may have noticed it first; it is this process that says so.
         said = before.went_back if self.pulse.looked_at is None else self.pulse.went_back
         self.pulse.went_back = after.went_back

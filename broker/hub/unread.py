@@ -13,7 +13,7 @@ from typing import Final
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.message import Stored, leaves_at
-from broker.transport.streams import StreamState, stream_states
+from broker.transport.streams import StreamState, streams_seen
 from keys.primitives.hashing import sha256
 
 _ALL: Final = ">"
@@ -47,12 +47,14 @@ class UnreadSweep:
     async def sweep(self, now: datetime) -> int:
         """Move every copy whose time is over; return how many.
 
+        Streams for which no server speaks wait for another time, and hinder no other.
+
         Raises:
             BrokerError: The server did not answer, or has no room; call again.
         """
         moved = 0
         for subjects in ("deliver.>", "held.>"):
-            for name, state in (await stream_states(self.link, subjects)).items():
+            for name, state in (await streams_seen(self.link, subjects)).states.items():
                 if not state.messages:
                     self._streams.pop(name, None)
                     continue

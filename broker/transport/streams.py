@@ -205,26 +205,54 @@ async def stream_state(link: Link, name: str) -> StreamState:
     return StreamState.of(await link.api(f"STREAM.INFO.{name}", {}))
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a look at streams found.
+
+    Attributes:
+        states: Of each stream for which a server spoke.
+        silent: Streams that are there, and of which nothing is known at this moment: in a cluster
+            no server speaks for them, as for ten seconds after the one that led them died. To
+            whoever remembers how far they were they are not gone.
+    """
+
+    states: dict[str, StreamState]
+    silent: frozenset[str] = frozenset()
+
+
+async def streams_seen(link: Link, subjects: str = ">") -> Seen:
+    """Return how far each stream is whose subjects overlap `subjects`, as far as servers speak.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    states: dict[str, StreamState] = {}
+    silent: set[str] = set()
+    offset = 0
+    while True:
+        page = await link.api("STREAM.LIST", {"offset": offset, "subject": subjects})
+        # Who is silent may stand among the others too, as if it held nothing.
+        quiet = {*(page.get("missing") or ()), *(page.get("offline") or ())}
+        spoken = {stream["config"]["name"]: stream for stream in page.get("streams") or ()}
+        states |= {name: StreamState.of(spoken[name]) for name in spoken.keys() - quiet}
+        silent |= quiet
+        listed = len(spoken.keys() | quiet)
+        offset += listed
+        if not listed or offset >= page["total"]:
+            return Seen(states, frozenset(silent))
+
+
 async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamState]:
     """Return how far every stream is whose subjects overlap `subjects`.
 
     Raises:
-        TransportError: The server refused, or did not answer; or, in a cluster, no server speaks
-            for some of the streams, as for ten seconds after the one that led them died. A list
-            without them would say that they are gone.
+        TransportError: The server refused, or did not answer; or it did not speak for some of the
+            streams. A list without them would say that they are gone.
     """
-    found: dict[str, StreamState] = {}
-    offset = 0
-    while True:
-        page = await link.api("STREAM.LIST", {"offset": offset, "subject": subjects})
-        if page.get("missing") or page.get("offline"):
-            raise Unreachable("no server of the hub speaks for some of its streams")
-        streams = page.get("streams") or ()
-        for stream in streams:
-            found[stream["config"]["name"]] = StreamState.of(stream)
-        offset += len(streams)
-        if not streams or offset >= page["total"]:
-            return found
+    seen = await streams_seen(link, subjects)
+    if seen.silent:
+        raise Unreachable("no server of the hub speaks for some of its streams")
+    return seen.states
 
 
 async def messages_on(link: Link, stream: str, subjects: str) -> list[Stored]:

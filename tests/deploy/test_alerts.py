@@ -62,6 +62,7 @@ BARE = {
     "kentong_hub_members",
     "kentong_hub_server_up",
     "kentong_hub_streams_behind",
+    "kentong_hub_streams_silent",
     "kentong_hub_streams_went_back",
     "kentong_hub_suspended",
     "kentong_log_signer_up",

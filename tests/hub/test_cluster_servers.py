@@ -6,27 +6,33 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from broker import clock
 from broker.cli.demo.region import found
 from broker.gateway.audit_watch import AuditWatch
+from broker.hub.erased import Erasures
 from broker.hub.founding import config_toml
 from broker.hub.measures import HubMeasures
+from broker.hub.memory import StreamMemory
 from broker.hub.place import HubPlace
 from broker.hub.pulse import Pulse
+from broker.hub.queuewatch import QueueWatch
 from broker.hub.rekeying import (
     shut_out_gateway_user,
     take_up_authority,
     with_next_authority,
 )
 from broker.hub.serverwatch import look_at_servers
-from broker.transport.errors import TransportError, Unreachable
+from broker.hub.unread import UnreadSweep
+from broker.transport.errors import Refused, TransportError, Unreachable
 from broker.transport.greeting import shown_until
 from broker.transport.link import Link
+from broker.transport.message import EXPIRES_HEADER
 from broker.transport.server import Server
-from broker.transport.streams import stream_states
+from broker.transport.streams import stream_states, streams_seen
 from keys.directory.source import PublishedDirectory
 from keys.primitives.certificates import expires_at, issue_server, make_ca
 from tests.support.cluster import BOUND_S, NODES, SERVERS, Servers, running_servers, steady, whole
@@ -141,6 +147,75 @@ async def test_no_stream_is_taken_for_gone_while_a_server_is(tmp_path: Path) -> 
             except Unreachable:
                 unanswered += 1
             assert watch.may_judge
+
+
+@pytest.mark.soak
+async def test_a_stream_for_which_nobody_speaks_hinders_no_other(tmp_path: Path) -> None:
+    """An inbox that only a dead server held; a purge, a copy that is over, one that is held."""
+    silent, purged, sender = "INBOX_SG_normal", "SUBMIT_SG", "HELD_MY_SG"
+    async with (
+        asyncio.timeout(BOUND_S * 2),
+        running_servers(tmp_path / "r") as cluster,
+        Link(cluster.system_at("hub-1")) as system,
+        Link(cluster.hub_at("hub-1")) as hub,
+    ):
+        await cluster.enrolled(system, hub)
+        await asked_of(system, "hub-1")
+        await held_by(hub, "hub-3", silent)
+        for subject in ("submit.SG.normal.1", "deliver.MY.normal.1", "held.MY.SG.normal.1"):
+            ends = {EXPIRES_HEADER: "1"}
+            await steady(
+                lambda subject=subject, ends=ends: hub.publish_acked(
+                    subject, b"x", msg_id=subject, headers=ends
+                )
+            )
+        before = await steady(lambda: stream_states(hub))
+        memory = StreamMemory().seen(before, now=clock.now())
+        await cluster.running["hub-3"].stop(kill=True)
+        while (  # noqa: ASYNC110 - the others notice it
+            seen := await steady(lambda: streams_seen(hub))
+        ).silent != {silent}:
+            await asyncio.sleep(0.2)
+        with pytest.raises(Unreachable):
+            await stream_states(hub)
+        assert seen.states.keys() == before.keys() - {silent}
+        assert seen.states[sender].messages == 1
+        after = memory.seen(seen.states, now=clock.now(), silent=seen.silent)
+        assert after.went_back == ()
+        assert after.streams[silent] == memory.streams[silent]
+        watch = QueueWatch(hub, Erasures)
+        while await purged_again(hub, watch, purged) != (purged,):
+            pass  # until those whose leader died have another
+        assert await UnreadSweep(hub).sweep(clock.now()) == 2
+        await cluster.running["hub-3"].start()
+        while (  # noqa: ASYNC110 - as above
+            seen := await steady(lambda: streams_seen(hub))
+        ).silent:
+            await asyncio.sleep(0.2)
+        assert after.seen(seen.states, now=clock.now()).went_back == ()
+
+
+async def purged_again(hub: Link, watch: QueueWatch, stream: str) -> tuple[str, ...]:
+    """Put something in, purge it, and return what the watch found lost by that."""
+    subject = f"submit.{stream.removeprefix('SUBMIT_')}.normal.2"
+    await steady(lambda: hub.publish_acked(subject, b"x", msg_id=uuid4().hex))
+    seen = await steady(lambda: streams_seen(hub))
+    await watch.look(seen.states)
+    await steady(lambda: hub.api(f"STREAM.PURGE.{stream}", {}))
+    seen = await steady(lambda: streams_seen(hub))
+    return await watch.look(seen.states)
+
+
+async def held_by(hub: Link, name: str, stream: str) -> None:
+    """Have this server alone hold a stream."""
+    config = (await steady(lambda: hub.api(f"STREAM.INFO.{stream}", {})))["config"]
+    alone = {**config, "num_replicas": 1}
+    while True:
+        with contextlib.suppress(Refused):  # it went with an answer that did not come in time
+            await steady(lambda: hub.api(f"STREAM.DELETE.{stream}", {}))
+        made = await steady(lambda: hub.api(f"STREAM.CREATE.{stream}", alone))
+        if made["cluster"].get("leader") == name:
+            return
 
 
 async def asked_of(system: Link, name: str) -> None:

@@ -156,3 +156,16 @@ def test_an_erasure_is_noted_once_however_often_it_is_begun(tmp_path: Path) -> N
     assert read_erased(file).count("AUDIT_2026") == 2
     assert read_erased(file).count("INBOX_MY_normal") == 1
     assert read_erased(file).count("HELD_MY_SG") == 0
+
+
+async def test_a_loss_is_told_later_if_it_cannot_be_told_from_what_expired(stage: Stage) -> None:
+    """Nobody speaks for the stream that says how many copies the hub took out."""
+    await stage.fill("INBOX_MY_normal", 3)
+    await stage.fill("RECEIPT_SG", 3)
+    assert await stage.look() == ()
+    for name in ("INBOX_MY_normal", "RECEIPT_SG"):
+        await stage.link.api(f"STREAM.PURGE.{name}", {})
+    states = await stream_states(stage.link)
+    without = {name: state for name, state in states.items() if name != "EXPIRED"}
+    assert await stage.watch.look(without) == ("RECEIPT_SG",)
+    assert await stage.watch.look(states) == ("INBOX_MY_normal",)

@@ -440,6 +440,11 @@ def test_a_stream_goes_back_by_age_number_or_absence() -> None:
     assert gone.went_back == ("A",)
     assert seen(gone, {"B": StreamState("1", 6)}).went_back == ("A",)  # until somebody looks
     assert seen(gone.looked_into(), {"B": StreamState("1", 6)}).went_back == ()
+    # One for which no server of a cluster speaks is neither gone nor forgotten.
+    silent = known.seen({"B": StreamState("1", 6)}, now=NOW, silent={"A"})
+    assert (silent.went_back, silent.streams["A"].last_seq) == ((), 5)
+    states = {"A": StreamState("1", 4), "B": StreamState("1", 6)}
+    assert seen(silent, states).went_back == ("A",)
 
 
 def test_decisions_that_are_gone_though_nobody_erased_them_are_lost() -> None:

@@ -97,12 +97,14 @@ class HubFigures:
         )
         if servers := self.by("kentong_hub_server_up", "server"):
             behind = say("servers-behind", "streams that not every server holds in full")
+            silent_streams = say("servers-silent", "streams for which no server speaks")
             yield Block(
                 say("hub-servers", "Servers"),
                 (say("head-server", "server"), say("head-answers", "answers")),
                 (
                     *((key[0], _up(value)) for key, value in sorted(servers.items())),
                     (behind, f"{self.one('kentong_hub_streams_behind'):.0f}"),
+                    (silent_streams, f"{self.one('kentong_hub_streams_silent'):.0f}"),
                 ),
             )
         silent = self.by("kentong_process_report_age_seconds", "process")
