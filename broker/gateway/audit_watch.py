@@ -42,7 +42,7 @@ class AuditWatch:
     Attributes:
         log_key: The sequencer's key as the directory has it; None: there is no log that could put
             anything back, and nothing is held.
-        lost: What the hub noticed, as `StreamMemory.lost`, which says it long after the repair.
+        lost: What the hub noticed, as `StreamMemory.held`, which says it long after the repair.
     """
 
     link: Link

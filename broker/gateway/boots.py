@@ -80,7 +80,7 @@ class Boots:
             KeyFileError: The file cannot be written: the worker must not run.
         """
         make_private_folder(self.path.parent)
-        self._earlier = _read(self.path)
+        self._earlier = read_runs(self.path)
         self._since = self._ticked = self.steady()
         await self._tick()
 
@@ -155,7 +155,7 @@ class Boots:
         Then its worker does not begin, and a person must look. Nobody else ends by it.
         """
         try:
-            found = _read(path)
+            found = read_runs(path)
         except (BrokerError, KeyFileError) as error:
             if path not in self._damaged:
                 _log.error(DAMAGED, gateway=path.stem, error_code=error.code, alarm=DAMAGED)
@@ -186,16 +186,22 @@ class Boots:
         return len(missing)
 
 
+def read_runs(path: Path) -> tuple[Run, ...]:
+    """Return what stands in a worker's file; nothing if there is none.
+
+    Raises:
+        BrokerError: `damaged`.
+        KeyFileError: It is open to others, or unreadable.
+    """
+    return (read_digested(path, _Runs, max_bytes=_MAX_BYTES) or _Runs()).runs
+
+
 def _silent_s(path: Path) -> float:
     """Return how long ago a worker wrote its file; 0 if another has just taken it away."""
     try:
         return clock.now().timestamp() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _read(path: Path) -> tuple[Run, ...]:
-    return (read_digested(path, _Runs, max_bytes=_MAX_BYTES) or _Runs()).runs
 
 
 def _said(raw: bytes) -> Statement | None:

@@ -5,6 +5,7 @@ somebody who deleted files. The streams are not the truth, but their going back 
 members must hear of.
 """
 
+import sys
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -68,12 +69,21 @@ class StreamMemory(Strict):
             marked the stream, by its name and time, behind that number. A loss leaves with the
             decisions that it took: once they had left by age, and the log's mark does too.
         lost_at: When each of `lost` was noticed; what an older version noticed, when that was read.
+        begun_anew: What was lost before is not known, since the file was damaged: each stream of
+            decisions counts as lost once it is seen.
     """
 
     streams: dict[str, Known] = Field(default_factory=dict)
     went_back: tuple[str, ...] = ()
     lost: dict[str, int] = Field(default_factory=dict)
     lost_at: dict[str, Moment] = Field(default_factory=dict)
+    begun_anew: bool = False
+
+    def held(self, now: datetime) -> dict[str, int]:
+        """Return `lost` as gateways hear it: until the hub has looked, it may be anything."""
+        if not self.begun_anew:
+            return self.lost
+        return {f"{AUDIT_PREFIX}{year}": sys.maxsize for year in years_at(now)}  # behind any mark
 
     def seen(
         self,
@@ -108,12 +118,19 @@ class StreamMemory(Strict):
             for name in behind
             if name.startswith(AUDIT_PREFIX)
         }
-        went_back = tuple(sorted({*self.went_back, *behind}))
+        if self.begun_anew:
+            lost |= {
+                name: known.last_seq
+                for name, known in found.items()
+                if name.startswith(AUDIT_PREFIX) and name not in self.streams
+            }
+        went_back = tuple(sorted({*self.went_back, *behind, *lost}))
         noticed = StreamMemory(
             streams={**carried, **now_known},
             went_back=went_back,
             lost={**self.lost, **lost},
             lost_at={**dict.fromkeys(self.lost, now), **self.lost_at, **dict.fromkeys(lost, now)},
+            begun_anew=self.begun_anew and any(name.startswith(AUDIT_PREFIX) for name in silent),
         )
         return noticed._without_over(now) if clock_is_good else noticed
 
@@ -139,6 +156,7 @@ class StreamMemory(Strict):
             went_back=tuple(sorted({*self.went_back, *after.went_back})),
             lost={**self.lost, **after.lost},
             lost_at={**self.lost_at, **after.lost_at},
+            begun_anew=self.begun_anew,
         )
 
     def purged(self, names: Iterable[str]) -> "StreamMemory":

@@ -14,6 +14,7 @@ state.json             what a running hub says of itself
 clock.json             when the hub's clock was believed last
 streams.json           how far each stream was
 erased.json            which messages the operator's erasures take out
+runs/                  where each gateway worker is in its numbers
 metrics/               what each process counts, and the socket where all of it is asked for
 """
 
@@ -116,6 +117,11 @@ class HubPlace:
     def clock_file(self) -> Path:
         """When the hub's clock was believed last."""
         return self.folder / "clock.json"
+
+    @property
+    def runs(self) -> Path:
+        """Where each gateway worker keeps its place."""
+        return self.folder / "runs"
 
     @property
     def reports(self) -> Path:

@@ -364,7 +364,7 @@ def test_a_bit_of_what_the_hub_keeps_for_itself_is_damaged(tmp_path: Path, name:
         case _:
             run = boots.Run(boot="0" * 16, low=7, after={"AUDIT_2026": 70})
             write_digested(path, boots._Runs(runs=(run,)))
-            read = boots._read
+            read = boots.read_runs
     before, raw = read(path), path.read_bytes()
     order = random.Random(f"{SEED} {name}")  # noqa: S311 - not for a secret
     for bit in order.sample(range(8 * len(raw)), BITS):

@@ -60,6 +60,7 @@ from schemas.directory import (
     Revocations,
     json_document,
 )
+from tests.support.commands import Machine
 from tests.support.hub import BOUND_S, free_port
 
 pytestmark = pytest.mark.hub
@@ -402,6 +403,24 @@ async def test_a_stream_that_went_back_is_noticed_at_the_next_start(world: World
     shutil.rmtree(world.place.server(world.config).store)  # as a backup put back would do
     async with world.running():
         assert "SUBMIT_SG" in read_memory(world.place.memory_file).went_back
+
+
+async def test_a_hub_with_a_damaged_memory_starts_once_it_was_begun_anew(world: World) -> None:
+    file = world.place.memory_file
+    async with world.running():
+        raw = file.read_bytes()
+    file.write_bytes(raw.replace(b'"last_seq": 0', b'"last_seq": 1', 1))
+    assert file.read_bytes() != raw
+    with pytest.raises(BrokerError) as refused:
+        async with world.running():
+            pass
+    assert refused.value.code == "damaged"
+    await asyncio.to_thread(Machine(world.place.home).good, "hub", "mend")
+    async with world.running():
+        memory = read_memory(file)
+    audits = {name for name in memory.streams if name.startswith("AUDIT_")}
+    assert (memory.begun_anew, memory.lost.keys()) == (False, audits)
+    assert set(memory.went_back) == audits
 
 
 async def test_a_purged_inbox_and_a_deleted_decision_are_noticed(world: World) -> None:

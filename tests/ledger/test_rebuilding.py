@@ -277,6 +277,36 @@ async def test_a_loss_that_the_memory_names_no_more_holds_nobody(stage: Stage) -
         assert watch.may_judge
 
 
+async def test_a_memory_begun_anew_holds_until_the_log_marked_every_stream(stage: Stage) -> None:
+    """What the damaged one knew of losses may have been anything, an older mark or not."""
+    key, state = stage.sequencer.pen.key, stage.committer.state
+    await stage.decide(2)
+    await stage.grow()
+    states = await stream_states(stage.own, AUDIT)
+    mark = ready(stream_id(stage.stream, states[stage.stream].created), key)
+    await stage.own.publish_acked(ready_subject(stage.stream), mark, msg_id="long ago")
+    memory = StreamMemory(begun_anew=True)
+    async with watching(stage, key, lambda: memory.held(clock.now())) as watch:
+        await watch.look()  # the hub has not looked yet
+        assert not watch.may_judge
+        assert memory.before_repair(states, now=clock.now()).begun_anew
+        states = await stream_states(stage.own, AUDIT)
+        half = {name: states[name] for name in states if name != stage.stream}
+        half_seen = memory.seen(half, now=clock.now(), silent={stage.stream})
+        assert half_seen.begun_anew  # nobody spoke for one of them
+        memory = half_seen.seen(states, now=clock.now())
+        assert not memory.begun_anew
+        assert memory.lost == {name: seen.last_seq for name, seen in states.items()}
+        assert set(memory.went_back) == states.keys()
+        await watch.look()
+        assert not watch.may_judge
+        done = await put_right(stage.own, state, key, memory.lost)
+        assert set(done.streams) == states.keys()
+        await watch.look()
+        assert watch.may_judge
+        assert (await seen_again(stage, memory)).lost == memory.lost
+
+
 async def test_a_year_that_is_over_holds_nobody(stage: Stage) -> None:
     name = f"AUDIT_{years_at(clock.now())[0] - 1}"
     config = (await stage.own.api(f"STREAM.INFO.{stage.stream}", {}))["config"]

@@ -64,8 +64,8 @@ def run(
                 decider,
                 trial=child_trial(folder),
                 quotas=Quotas().shared_by(max(1, config.gateways)),
-                runs=place.folder / "runs" / f"{name}.json",
-                lost=lambda: read_memory(place.memory_file).lost,
+                runs=place.runs / f"{name}.json",
+                lost=lambda: read_memory(place.memory_file).held(clock.now()),
                 report=place.reports / f"{name}{SUFFIX}",
                 clock_is_good=lambda: is_believed(place.clock_file, clock.reading()),
             )

@@ -13,6 +13,7 @@ from broker.api.monitoring import exposition_of, monitoring_app
 from broker.api.serving import PlainPort, serving
 from broker.cli import screen
 from broker.cli.admin.hub_backup import backup
+from broker.cli.admin.hub_mend import mend
 from broker.cli.admin.hub_record import rekey_record
 from broker.cli.admin.hub_rekey import rekey
 from broker.cli.admin.hub_restore import restore
@@ -58,6 +59,7 @@ app.command()(status)
 app.command()(rekey)
 app.command("rekey-record")(rekey_record)
 app.command()(backup)
+app.command()(mend)
 app.command()(restore)
 app.command("server-config")(server_config)
 Member = Annotated[str, typer.Argument(help="Code of the member, for example TH.")]
