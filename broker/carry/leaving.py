@@ -79,7 +79,7 @@ async def write_for_hub(node: Node, done: Done, path: Path, progress: Progress) 
     header = Header(To.HUB, present.member, file, to_ms(now), origin=origin, leaves=leaves)
     async with node.database.read() as connection:
         numbers = await _numbers(connection)
-        queued = len(await submissions.queued(connection, limit=1000))
+        waiting, damaged = await submissions.queued(connection, limit=1000)
         with new_file(path, header) as writer:
             for start in range(0, len(hashes), _HASHES):
                 part = hashes[start : start + _HASHES]
@@ -98,7 +98,9 @@ async def write_for_hub(node: Node, done: Done, path: Path, progress: Progress) 
             size = writer.size
     done.told(file)
     done.save()
-    return Left(file, len(numbers), len(hashes), queued, present.hindrance(), size, asks)
+    return Left(
+        file, len(numbers), len(hashes), len(waiting) + damaged, present.hindrance(), size, asks
+    )
 
 
 def compare_clocks(present: Present) -> None:
