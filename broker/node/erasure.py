@@ -53,11 +53,21 @@ async def destroy(database: Database, ident: UUID, files: ChunkFiles | None = No
             emptied by the next call; `disk-failed`: chunks may be left, without their keys. Else
             nothing was destroyed.
     """
+    count = await take_out(database, ident, files)
+    await database.empty_journal()
+    return count
+
+
+async def take_out(database: Database, ident: UUID, files: ChunkFiles | None = None) -> int:
+    """Do as `destroy`, for whoever then empties the journal, once for many.
+
+    Raises:
+        StoreError: As `destroy`.
+    """
     count, ids = await database.change(lambda connection: _destroy_item(connection, str(ident)))
     if files is not None:
         for each in ids:
             await asyncio.to_thread(files.remove, each)
-    await database.empty_journal()
     return count
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node import submissions
-from broker.node.erasure import destroy
+from broker.node.erasure import take_out
 from broker.node.ids import to_ms
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
@@ -53,6 +53,9 @@ async def note(connection: AsyncConnection, ident: UUID, delete_by: datetime) ->
 async def destroy_due(database: Database, files: ChunkFiles | None, now: datetime) -> int:
     """Destroy what is past its time, some of it at one time; return how many envelopes.
 
+    Whoever asks for it empties the journal afterwards, once for all of it, and does so after each
+    start as well: this process may be killed in between.
+
     Args:
         database: The node's.
         files: Where chunks of received files are, if any were.
@@ -65,7 +68,7 @@ async def destroy_due(database: Database, files: ChunkFiles | None, now: datetim
         found = await connection.execute(_DUE, {"by_ms": to_ms(now)})
         due = [UUID(ident) for ident in found.scalars()]
     for ident in due:
-        await destroy(database, ident, files)
+        await take_out(database, ident, files)
         await database.change(partial(_FORGOTTEN.run, of_id=str(ident)))
     return len(due)
 
@@ -74,7 +77,7 @@ async def destroy_drafted(database: Database, now: datetime) -> list[UUID]:
     """Destroy the content of submissions past its time, some of it at one time; return whose.
 
     Recipients for whom it was not sealed yet are refused: there is nothing left to seal. Files
-    that a desk handed over with it are left to whoever keeps them.
+    that a desk handed over with it, and the journal, are left to whoever asks for it.
 
     Args:
         database: The node's.
@@ -88,7 +91,7 @@ async def destroy_drafted(database: Database, now: datetime) -> list[UUID]:
         due = [UUID(ident) for ident in found.scalars()]
     for ident in due:
         await database.change(partial(give_up, ident=ident, now=now))
-        await destroy(database, ident)
+        await take_out(database, ident)
     return due
 
 

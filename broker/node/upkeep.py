@@ -61,6 +61,7 @@ class Upkeep:
     gate: DirectoryGate
     passed: Passed = field(default_factory=Passed)
     _damage_told: datetime | None = None  # The newest `damaged_at` that an alarm stands for.
+    _emptied: bool = False  # The journal, of what was destroyed; at a start nobody knows.
     _silent_since: datetime | None = None  # It answers nothing about the directory.
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
@@ -206,16 +207,22 @@ class Upkeep:
         """Destroy drafts that nobody signed, and what is past its `delete_by` for sure.
 
         Raises:
-            StoreError: Some of it is still there; the next time goes on.
+            StoreError: Some of it is still there, in the journal at least; the next time goes on.
         """
         now_ms = to_ms(self.present.now())
         if await self.database.change(lambda connection: forget_drafts(connection, now_ms)):
+            self._emptied = False
+        if (over := await self._over()) is not None:  # a wrong clock destroys nothing
+            await self._destroy_over(over)
+        if not self._emptied:
             await self.database.empty_journal()
-        if (over := await self._over()) is None:  # a wrong clock destroys nothing
-            return
+            self._emptied = True
+
+    async def _destroy_over(self, over: datetime) -> None:
         await self.staging.forget_idle(over)
         more = True
         while more:
+            before, self._emptied = self._emptied, False  # what fails may have destroyed some of it
             gone = await destroy_due(self.database, self.arrivals.files, over)
             drafted = await destroy_drafted(self.database, over)
             for submission_id in drafted:
@@ -223,6 +230,8 @@ class Upkeep:
             if gone or drafted:
                 _log.info("retention-over", count=gone + len(drafted))
                 self.changes.happened()
+            else:
+                self._emptied = before
             more = TOGETHER in {gone, len(drafted)}
 
     async def _over(self) -> datetime | None:

@@ -26,7 +26,7 @@ from broker.store.errors import DAMAGED_CODE, StoreError, as_store_error, damage
 from broker.store.postgresql import READING, postgresql_engine
 from broker.store.readers import Readers
 from broker.store.schema import bring_up, schema_of, version_in
-from broker.store.sqlite import emptied_journal, part_of_change, sqlite_engine
+from broker.store.sqlite import bring_home, emptied_journal, part_of_change, sqlite_engine
 
 __all__ = [
     "Change",
@@ -40,6 +40,8 @@ __all__ = [
 
 MAX_WAITING: Final = 1000  # changes; a caller beyond that waits for its turn to wait
 MAX_TOGETHER: Final = 128  # changes in one commit
+EMPTYING_S: Final = 5.0  # for how long a journal is tried to be emptied, while others write
+_EMPTYING_AGAIN_S: Final = 0.05
 ResultT = TypeVar("ResultT")
 _AWAY: Final = frozenset({"database-lost", "database-in-use", "database-missing"})
 _DAMAGE_AGAIN: Final = timedelta(hours=1)
@@ -63,6 +65,8 @@ class Database:
     damaged_at: datetime | None = None  # When damage was met in it, to the hour.
     _queue: "asyncio.Queue[_Waiting]" = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
     _away: bool = False
+    # Held by the writer in a change, and while the journal is emptied: neither finds the other.
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Keep connections for readers."""
@@ -111,18 +115,27 @@ class Database:
     async def empty_journal(self) -> None:
         """Bring SQLite's write-ahead log home and empty it: it holds rows as they were.
 
-        Another database keeps its own journals, for as long as its operator says.
+        Another database keeps its own journals, for as long as its operator says. Nobody who writes
+        waits for it: while somebody reads, it is tried again for a few seconds.
 
         Raises:
-            StoreError: `database-locked`: somebody reads at this moment.
+            StoreError: `database-locked`: somebody reads for longer, as a look at all of it does.
         """
         if self.engine.dialect.name != "sqlite":
             return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + EMPTYING_S
         with as_store_error():
             async with self.engine.connect() as connection:
-                emptied = await connection.run_sync(emptied_journal)
-        if not emptied:
-            raise StoreError("database-locked", "somebody reads the database", retry="later")
+                await connection.run_sync(bring_home)
+                while True:
+                    async with self._writing:
+                        if await connection.run_sync(emptied_journal):
+                            return
+                    if loop.time() >= until:
+                        break
+                    await asyncio.sleep(_EMPTYING_AGAIN_S)
+        raise StoreError("database-locked", "somebody reads the database", retry="later")
 
     async def close(self) -> None:
         """Give back the connections kept for readers; the engine is its owner's."""
@@ -140,7 +153,7 @@ class Database:
         done: list[tuple[_Waiting, Any]] = []
         try:
             with as_store_error():
-                async with self.begin() as connection:
+                async with self._writing, self.begin() as connection:
                     for waiting in batch:
                         await self._apply(connection, waiting, done)
         except StoreError as error:

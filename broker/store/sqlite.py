@@ -135,14 +135,26 @@ def as_dbapi_error(error: sqlite3.Error, sql: str) -> DBAPIError:
     return raised if isinstance(raised, DBAPIError) else DBAPIError(sql, None, error)
 
 
+def bring_home(connection: Connection) -> None:
+    """Bring of the write-ahead log what nobody reads any more home, without any writer's lock."""
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
 def emptied_journal(connection: Connection) -> bool:
-    """Return whether the write-ahead log was brought home and emptied: nobody was in the way."""
-    cursor = connection.connection.cursor()  # the driver's own: no transaction may be open
-    try:
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        told = cursor.fetchone()
-    finally:
-        cursor.close()
+    """Return whether the write-ahead log was brought home and emptied: nobody was in the way.
+
+    It waits for nobody: while SQLite waits here for a reader, which may look at a whole database,
+    it holds the lock that every writer needs.
+    """
+    # The driver's own cursor: no transaction may be open.
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            told = cursor.fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     return told is not None and not told[0]  # the first is whether somebody was in the way
 
 

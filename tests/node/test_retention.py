@@ -3,15 +3,19 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
 from broker.node.errors import NodeError
 from broker.node.node import Node
+from broker.node.retention import TOGETHER
 from broker.store import tables
+from broker.store.errors import StoreError
 from schemas.desk import DraftRequest
 from schemas.label import Retention
 from tests.support.gateway import running_gateway
@@ -108,3 +112,47 @@ async def test_what_waits_for_its_verdict_is_kept(hub: RunningHub, tmp_path: Pat
         await sg.upkeep.forget()
         assert await noted(sg) == [ident]
         assert await contents(sg, ident) == before > 0
+
+
+async def test_whoever_reads_for_long_keeps_nothing_that_is_over(
+    hub: RunningHub, tmp_path: Path
+) -> None:
+    """As the look at a whole database does; only the journal is emptied after that."""
+    idents, mark = [str(UUID(int=each)) for each in range(TOGETHER + 10)], b"quokka" * 100
+
+    async def fill(connection: AsyncConnection) -> None:
+        over = [{"id": ident, "delete_ms": 1} for ident in idents]
+        await connection.execute(insert(tables.retention), over)
+        rows = [
+            {
+                "id": ident,
+                "digest": ident.encode(),
+                "alert_id": ident,
+                "rev": 1,
+                "type": "cyber",
+                "exercise": 0,
+                "sealed": mark,
+            }
+            for ident in idents
+        ]
+        await connection.execute(insert(tables.inbox), rows)
+
+    async with opened_node(hub, "SG", tmp_path) as sg:
+        sg.present.skew = timedelta(0)
+        await sg.upkeep.destroy_over()
+        await sg.database.change(fill)
+        async with sg.database.read() as connection:
+            await connection.execute(select(tables.inbox))
+            with pytest.raises(StoreError) as caught:
+                await sg.upkeep.destroy_over()
+            assert caught.value.code == "database-locked"
+            assert await noted(sg) == []
+            for ident in idents:
+                assert await contents(sg, ident) == 0
+        assert mark in journal(tmp_path)
+        await sg.upkeep.destroy_over()
+        assert mark not in journal(tmp_path)
+
+
+def journal(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("SG.db*") if path.is_file())

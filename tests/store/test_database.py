@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -75,6 +75,36 @@ async def test_a_reader_sees_one_point_in_time(url: str) -> None:
             await put(database, "meanwhile")
             assert (await connection.execute(query)).scalar_one() == 1
         assert await count(database) == 2
+
+
+async def test_nobody_who_writes_waits_for_a_journal_that_cannot_be_emptied(
+    tmp_path: Path,
+) -> None:
+    """Somebody reads all of the database, and what was destroyed stands in the journal."""
+    path = tmp_path / "node.db"
+    async with open_database(sqlite_url(path), metadata) as database:
+        await put(database, "before")
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM meta").fetchall()
+            await put(database, "destroyed")
+            async with asyncio.TaskGroup() as group:
+                emptying = group.create_task(outcome(database.empty_journal()))
+                for number in range(50):
+                    await put(database, str(number))
+                assert not emptying.done()
+            assert emptying.result() == "database-locked"
+        await database.empty_journal()
+        assert not path.with_name("node.db-wal").stat().st_size
+
+
+async def outcome(doing: Awaitable[None]) -> str:
+    """The code of what it raised."""
+    try:
+        await doing
+    except StoreError as error:
+        return error.code
+    return ""
 
 
 async def test_changes_of_two_processes_go_one_after_the_other(url: str) -> None:
