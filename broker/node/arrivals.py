@@ -7,13 +7,12 @@ key wraps. How far a file is shows on the disk, so a killed node goes on where i
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import SEALED_CHUNK_BYTES, open_chunk
@@ -50,21 +49,32 @@ FIRST_AGAIN: Final = timedelta(seconds=30)  # a sender begins to hand in seconds
 LAST_AGAIN: Final = timedelta(hours=12)
 TOLD_TOGETHER: Final = 16  # between two windows of chunks
 DAMAGED: Final = "bad-chunk"
-# Asked at each alert that is stored, while desks wait to be given it.
-_arriving: Final = table.c.state == str(ArrivalState.ARRIVING)
-_DUE: Final = Statement(select(table).where(_arriving, table.c.due_ms <= bindparam("by_ms")))
+# Asked at each window, and at each alert that is stored, while desks wait to be given it: so both
+# are answered by an index, whatever else is here.
+_other = table.alias()
+_OVER: Final = tuple(each for each in ArrivalState if each is not ArrivalState.ARRIVING)
 _TO_TELL: Final = Statement(
     select(table.c.envelope_id, table.c.sender)
     .where(
         table.c.told == 0,
+        or_(*(table.c.state == str(each) for each in _OVER)),
         table.c.chunks > 0,
-        table.c.envelope_id.not_in(select(table.c.envelope_id).where(_arriving)),
+        ~exists().where(
+            _other.c.envelope_id == table.c.envelope_id,
+            _other.c.number >= 0,  # every one is; by both SQLite finds them by their key
+            _other.c.state == str(ArrivalState.ARRIVING),
+        ),
     )
     .distinct()
 )
 _UNWANTED: Final = Statement(
     select(table)
-    .where(table.c.chunks == 0, table.c.due_ms <= bindparam("by_ms"))
+    .where(
+        table.c.told == 0,
+        table.c.state == str(ArrivalState.REFUSED),
+        table.c.chunks == 0,
+        table.c.due_ms <= bindparam("by_ms"),
+    )
     .order_by(table.c.due_ms)
     .limit(TOLD_TOGETHER)
 )
@@ -98,11 +108,7 @@ class Arrivals:
     quota_bytes: int
     _watched: dict[tuple[str, int], _Watched] = field(default_factory=dict)  # Of one task alone.
     _window: int = 1
-    _turns: Turns = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Join the parts."""
-        self._turns = Turns(self.database, self.vault)
+    _turns: Turns = field(default_factory=Turns)
 
     async def fetch_for_ever(self) -> None:
         """Fetch whatever is awaited, whenever it is there."""
@@ -124,13 +130,13 @@ class Arrivals:
         None only if nothing that is due now can go on.
         """
         by_ms, came = to_ms(self.present.now()), 0
-        while not came and (rows := await self._due(by_ms)):
-            came = await self._step(await self._turns.next(rows))
+        while not came and (row := await self._next(by_ms)) is not None:
+            came = await self._step(row)
         return came
 
-    async def _due(self, by_ms: int) -> Sequence[Any]:
+    async def _next(self, by_ms: int) -> Any:  # noqa: ANN401 - a row or None
         async with self.database.read() as connection:
-            return await _DUE.rows(connection, by_ms=by_ms)
+            return await self._turns.next(connection, by_ms=by_ms)
 
     async def _step(self, row: Any) -> int:  # noqa: ANN401 - a row
         """Go on with one file; a fault of its own delays no other."""
@@ -256,17 +262,22 @@ class Arrivals:
                 await self.database.change(_values(_same(row), due_ms=to_ms(now + wait)))
 
     async def forget_unknown(self) -> None:
-        """Remove chunks of envelopes that nobody knows, once no peer can hand those in again.
+        """Forget what is no more: of files that were destroyed here, and chunks that nobody knows.
+
+        The chunks go once no peer can hand their envelopes in again.
 
         After the database alone was restored from a backup, the alert comes again and its chunks
         are here; without a key in the database they are noise until then.
         """
-        if not self.present.clock_is_good:
-            return
-        before = self.present.now() - repeats.KEPT
-        shelves = await asyncio.to_thread(self.files.shelves, untouched_since=before)
+        shelves: tuple[str, ...] = ()
+        if self.present.clock_is_good:
+            before = self.present.now() - repeats.KEPT
+            shelves = await asyncio.to_thread(self.files.shelves, untouched_since=before)
         async with self.database.read() as connection:
-            known = set((await connection.execute(select(table.c.envelope_id))).scalars())
+            rows = (await connection.execute(select(table.c.envelope_id, table.c.state))).all()
+        known = {row.envelope_id for row in rows}
+        coming = {row.envelope_id for row in rows if row.state == str(ArrivalState.ARRIVING)}
+        self._watched = {at: each for at, each in self._watched.items() if at[0] in coming}
         for shelf in shelves:
             if shelf not in known:
                 await asyncio.to_thread(self.files.remove, shelf)
@@ -332,7 +343,6 @@ class Arrivals:
 
         await self.database.change(change)
         self._watched.pop((row.envelope_id, row.number), None)
-        self._turns.forget((row.envelope_id, row.number))
         if not have:
             await asyncio.to_thread(self.files.empty, row.envelope_id, row.number)
         self.mail.happened()

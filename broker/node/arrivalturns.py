@@ -1,82 +1,102 @@
 """Whose turn it is among the files of received alerts.
 
 Files of urgent alerts and all others have every second turn, as long as both wait; within either,
-who had none for longest is next. So a photograph gets half of the line however many films wait; and
-since every sender says itself how urgent its alert is, that is no more than half.
+the sender that had none for longest is next, with its files in rounds. So a photograph gets half of
+the line however many films wait; since every sender says itself how urgent its alert is, that is no
+more than half; and whoever sends a thousand files divides its own turns, and nobody else's.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.node.errors import NodeError
-from broker.node.receiveditem import Kept
-from broker.node.vault import Vault
-from broker.store.database import Database
+from broker.node.rounds import AFTER_ID, AFTER_MS, AFTER_NUMBER, BY_MS, Round, next_in
 from broker.store.statements import Statement
-from broker.store.tables import inbox
-from schemas.label import lane_of
-from schemas.vocabulary import Kind, Lane
+from broker.store.tables import arrivals as table
+from schemas.desk import ArrivalState
 
-Place = tuple[str, int]
-_SEALED: Final = Statement(select(inbox.c.sealed).where(inbox.c.id == bindparam("of_id")))
+_arriving = table.c.state == str(ArrivalState.ARRIVING)
+_Line = tuple[bool, str]  # Whether of urgent alerts, and of whom.
+
+
+def _senders() -> Select[Any]:
+    """Every sender of files on their way, and whether any of its urgent, of its others are due.
+
+    Each is found from the one before it, by the index: no more rows are read than there are.
+    """
+    least = select(func.min(table.c.sender).label("sender")).where(_arriving)
+    found = least.cte("found", recursive=True)
+    after = least.where(table.c.sender > found.c.sender).correlate(found).scalar_subquery()
+    found = found.union_all(select(after).where(found.c.sender.is_not(None)))
+
+    def has_due(urgent: int) -> ColumnElement[int]:
+        mine = (table.c.sender == found.c.sender) & (table.c.urgent == urgent)
+        due = exists().where(_arriving, mine, table.c.due_ms <= BY_MS).correlate(found)
+        return case((due, 1), else_=0)
+
+    return select(found.c.sender, has_due(1).label("urgent"), has_due(0).label("other")).where(
+        found.c.sender.is_not(None)
+    )
+
+
+_SENDERS: Final = Statement(_senders())
+_place = tuple_(table.c.due_ms, table.c.envelope_id, table.c.number)
+_NEXT: Final = Statement(
+    select(table)
+    .where(
+        _arriving,
+        table.c.sender == bindparam("of_sender"),
+        table.c.urgent == bindparam("of_urgent"),
+        table.c.due_ms <= BY_MS,
+        _place > tuple_(AFTER_MS, AFTER_ID, AFTER_NUMBER),
+    )
+    .order_by(table.c.due_ms, table.c.envelope_id, table.c.number)
+    .limit(1)
+)
 
 
 @dataclass
 class _Turn:
-    """What is known of one file here.
+    """A sender's turns in one half of the line.
 
     Attributes:
-        last: When it last had its turn; 0 if never.
+        last: When it last had one; 0 if never.
     """
 
-    urgent: bool
     last: int = 0
+    round: Round = field(default_factory=Round)
 
 
 @dataclass
 class Turns:
-    """The turns of one node's files, of one task alone."""
+    """The turns of one node's files, of one task alone. What it keeps is bounded by the senders."""
 
-    database: Database
-    vault: Vault
-    _turns: dict[Place, _Turn] = field(default_factory=dict)
+    _lines: dict[_Line, _Turn] = field(default_factory=dict)
     _count: int = 0
     _was_urgent: bool = False
 
-    async def next(self, rows: Sequence[Any]) -> Any:  # noqa: ANN401 - rows
-        """Return which of these files comes now; at least one is due."""
-        for row in rows:
-            if _place(row) not in self._turns:
-                self._turns[_place(row)] = _Turn(await self._is_urgent(row.envelope_id))
-        row = min(rows, key=self._order)
-        turn = self._turns[_place(row)]
+    async def next(self, connection: AsyncConnection, *, by_ms: int) -> Any:  # noqa: ANN401 - a row
+        """Return the file that comes now, or None if none is due.
+
+        Args:
+            connection: To read from.
+            by_ms: What is due later is left out.
+        """
+        found = await _SENDERS.rows(connection, by_ms=by_ms)
+        waiting = [(True, row.sender) for row in found if row.urgent]
+        waiting += [(False, row.sender) for row in found if row.other]
+        if not waiting:
+            return None
+        line = min(waiting, key=self._order)
+        turn = self._lines.setdefault(line, _Turn())
         self._count += 1
-        self._was_urgent, turn.last = turn.urgent, self._count
+        self._was_urgent, turn.last = line[0], self._count
+        which = {"of_urgent": int(line[0]), "of_sender": line[1]}
+        row, turn.round = await next_in(connection, _NEXT, turn.round, by_ms=by_ms, **which)
         return row
 
-    def forget(self, place: Place) -> None:
-        """Forget a file that is over."""
-        self._turns.pop(place, None)
-
-    def _order(self, row: Any) -> tuple[bool, int, Place]:  # noqa: ANN401 - a row
-        turn = self._turns[_place(row)]
-        return turn.urgent is self._was_urgent, turn.last, _place(row)
-
-    async def _is_urgent(self, ident: str) -> bool:
-        """Whether an alert is urgent by its label; what does not open keeps no other waiting."""
-        async with self.database.read() as connection:
-            sealed = await _SEALED.value(connection, of_id=ident)
-        if sealed is None:
-            return False
-        try:
-            item = Kept.model_validate_json(self.vault.open(sealed, name=f"inbox/{ident}")).item
-        except NodeError:
-            return False
-        return lane_of(Kind.ALERT, item.status, item.precedence) is Lane.URGENT
-
-
-def _place(row: Any) -> Place:  # noqa: ANN401 - a row
-    return row.envelope_id, row.number
+    def _order(self, line: _Line) -> tuple[bool, int, str]:
+        turn = self._lines.get(line)
+        return line[0] is self._was_urgent, 0 if turn is None else turn.last, line[1]

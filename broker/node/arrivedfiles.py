@@ -105,6 +105,7 @@ async def expect_files(  # noqa: PLR0917 - all that is kept of them
     manifests: Sequence[Manifest],
     *,
     expires_ms: int,
+    urgent: bool,
 ) -> None:
     """Note, in the change that keeps an alert, which files belong to it."""
     if manifests:
@@ -124,6 +125,7 @@ async def expect_files(  # noqa: PLR0917 - all that is kept of them
                 due_ms=0,
                 told=0,
                 sealed=vault.seal(plain, name=_name(str(ident), number)),
+                urgent=int(urgent),
             )
         )
 

@@ -310,6 +310,7 @@ class Incoming:
                 opened.attachments_key,
                 manifests,
                 expires_ms=expires_ms,
+                urgent=label.lane is Lane.URGENT,
             )
         else:
             await want_none(connection, str(label.id), label.sender.member, expires_ms=expires_ms)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from broker.store.schema import SCHEMA, Schema
 
-SCHEMA_OF_NODE: Final = Schema("node", "0005", (Path(__file__).parent / "migrations" / "node",))
+SCHEMA_OF_NODE: Final = Schema("node", "0006", (Path(__file__).parent / "migrations" / "node",))
 metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
@@ -296,6 +296,7 @@ uploads = Table(  # envelopes whose files are to go to the hub
     Column("expires_ms", BigInteger, nullable=False),
     Column("due_ms", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("urgency", Integer, nullable=False, server_default="1"),  # place of the alert's lane
 )
 arrivals = Table(  # files of received alerts
     "arrivals",
@@ -305,12 +306,13 @@ arrivals = Table(  # files of received alerts
     Column("sender", String(16), nullable=False),
     Column("chunks", Integer, nullable=False),
     Column("have", Integer, nullable=False),
-    Column("state", String(12), nullable=False, index=True),
+    Column("state", String(12), nullable=False),
     Column("code", String(64), nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("due_ms", BigInteger, nullable=False),
     Column("told", Integer, nullable=False),  # whether the hub knows that all of it is here
     Column("sealed", LargeBinary, nullable=False),
+    Column("urgent", Integer, nullable=False, server_default="0"),  # whether its alert is
 )
 api_tokens = Table(  # of desks; the hash of a token's secret, never the secret
     "api_tokens",
@@ -326,3 +328,14 @@ api_tokens = Table(  # of desks; the hash of a token's secret, never the secret
 )
 Index("proofs_open", proofs.c.number)
 Index("inbox_by_type", inbox.c.type, inbox.c.position)
+Index("uploads_due", uploads.c.decided, uploads.c.urgency, uploads.c.due_ms, uploads.c.envelope_id)
+Index(
+    "arrivals_due",
+    arrivals.c.state,
+    arrivals.c.sender,
+    arrivals.c.urgent,
+    arrivals.c.due_ms,
+    arrivals.c.envelope_id,
+    arrivals.c.number,
+)
+Index("arrivals_untold", arrivals.c.told, arrivals.c.state, arrivals.c.chunks, arrivals.c.due_ms)

@@ -454,6 +454,9 @@ async def test_what_is_destroyed_before_it_was_fetched_leaves_the_hub_too(stage:
         assert (await fetched(my, ident_of(sent))).state is ArrivalState.ARRIVING
         assert await erasure.destroy(my.database, ident_of(sent), my.arrivals.files) >= 2
         assert await erasure.destroy(my.database, ident_of(sent), my.arrivals.files) == 0
+        assert [place[0] for place in my.arrivals._watched] == [str(sent.id)]
+        await my.arrivals.forget_unknown()
+        assert my.arrivals._watched == {}
         await my.arrivals.tell_due()
         assert_gone(stage, sent)
 

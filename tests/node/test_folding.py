@@ -62,9 +62,14 @@ def sealed_again(
     )
 
 
-def with_files(region: TestRegion, number: int = 1) -> Made:
+def with_files(
+    region: TestRegion,
+    number: int = 1,
+    **changes: Any,  # noqa: ANN401 - any field of the label
+) -> Made:
     """An alert to MY with files, whose chunks are nowhere."""
-    label = label_for(region, an_alert(), facts=make(region).label.facts.model_copy(update=ALL))
+    facts = make(region).label.facts.model_copy(update=ALL)
+    label = label_for(region, an_alert(), facts=facts, **changes)
     manifest = Manifest("film.bin", "application/x-test", 1000, bytes(32))
     manifests = (manifest,) * number
     content, audience = signed_content(region, label, an_alert(), ("MY",), manifests=manifests)
@@ -264,6 +269,20 @@ async def test_by_either_id_all_of_it_is_destroyed_and_stays_so(tmp_path: Path, 
             told = select(table.c.envelope_id).where(table.c.chunks == 0)
             assert str(third.label.id) in (await connection.execute(told)).scalars().all()
             assert await my.incoming.controls.count(connection) == 3
+
+
+@pytest.mark.usefixtures("databases")
+@pytest.mark.parametrize("precedence", [Precedence.FLASH, Precedence.ROUTINE])
+async def test_its_files_are_as_urgent_under_either_id(
+    tmp_path: Path, precedence: Precedence
+) -> None:
+    region = make_region(MEMBERS, now=clock.now())
+    first = with_files(region, precedence=precedence)
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        await taken(my, region, first, sealed_again(region, first))
+        async with my.database.read() as connection:
+            found = (await connection.execute(select(tables.arrivals.c.urgent))).scalars().all()
+    assert found == [int(precedence is Precedence.FLASH)] * 2
 
 
 async def refused_as_reused(own: Link, ident: UUID) -> None:
