@@ -42,7 +42,6 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.node.ids.new_id": "random bytes made here",
     "broker.node.receiveditem.item_of": "a hash in an alert that was validated",
     "broker.node.drafts.Drafts._draft": _OWN,
-    "broker.node.arrivalturns.Turns._is_urgent": _OWN,
     "broker.node.inbox.Inbox._kept": _OWN,
     "broker.node.outgoing.read_prepared": _OWN,
     "broker.node.submissions._read": _OWN,
