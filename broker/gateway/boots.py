@@ -24,7 +24,7 @@ from broker.log.leaf import Statement, parse_signed
 from broker.logs import get_logger
 from broker.store.digested import read_digested, write_digested
 from broker.transport.link import Link
-from broker.transport.streams import stream_states
+from broker.transport.streams import stream_states, streams_seen
 from keys.errors import KeyFileError
 from keys.files import make_private_folder
 from schemas.label import Strict
@@ -117,10 +117,12 @@ class Boots:
 
     async def _tick(self) -> None:
         # First the number, then the streams: what is taken from now on stands behind them.
-        states = await stream_states(self.link, "audit.>")
-        self._ticks.append(
-            (self.decider.next_number, {name: state.last_seq for name, state in states.items()})
-        )
+        seen = await streams_seen(self.link, "audit.>")
+        before = self._ticks[-1][1] if self._ticks else {}
+        # Of a stream for which no server speaks, what was known last: that is only more to read.
+        silent = {name: seq for name, seq in before.items() if name in seen.silent}
+        spoken = {name: state.last_seq for name, state in seen.states.items()}
+        self._ticks.append((self.decider.next_number, silent | spoken))
         low = self.decider.settled_below
         while len(self._ticks) > 1 and self._ticks[1][0] <= low:
             del self._ticks[0]

@@ -13,6 +13,9 @@ import pytest
 from broker import clock
 from broker.cli.demo.region import found
 from broker.gateway.audit_watch import AuditWatch
+from broker.gateway.boots import Boots, read_runs
+from broker.gateway.decide import Decider
+from broker.gateway.record import AuditTrail
 from broker.hub.erased import Erasures
 from broker.hub.founding import config_toml
 from broker.hub.measures import HubMeasures
@@ -151,8 +154,9 @@ async def test_no_stream_is_taken_for_gone_while_a_server_is(tmp_path: Path) -> 
 
 @pytest.mark.soak
 async def test_a_stream_for_which_nobody_speaks_hinders_no_other(tmp_path: Path) -> None:
-    """An inbox that only a dead server held; a purge, a copy that is over, one that is held."""
-    silent, purged, sender = "INBOX_SG_normal", "SUBMIT_SG", "HELD_MY_SG"
+    """An inbox and last year's decisions that only a dead server held: the hub and a worker."""
+    inbox, decisions = "INBOX_SG_normal", f"AUDIT_{clock.now().year - 1}"
+    silent, purged, sender = {inbox, decisions}, "SUBMIT_SG", "HELD_MY_SG"
     async with (
         asyncio.timeout(BOUND_S * 2),
         running_servers(tmp_path / "r") as cluster,
@@ -161,7 +165,8 @@ async def test_a_stream_for_which_nobody_speaks_hinders_no_other(tmp_path: Path)
     ):
         await cluster.enrolled(system, hub)
         await asked_of(system, "hub-1")
-        await held_by(hub, "hub-3", silent)
+        for name in silent:
+            await held_by(hub, "hub-3", name)
         for subject in ("submit.SG.normal.1", "deliver.MY.normal.1", "held.MY.SG.normal.1"):
             ends = {EXPIRES_HEADER: "1"}
             await steady(
@@ -171,18 +176,28 @@ async def test_a_stream_for_which_nobody_speaks_hinders_no_other(tmp_path: Path)
             )
         before = await steady(lambda: stream_states(hub))
         memory = StreamMemory().seen(before, now=clock.now())
+        gateway = cluster.place.open_gateway(cluster.region.passphrase)
+        decider = Decider("gw-1", gateway.kid, gateway.key, gateway.records)
+        boots = Boots(tmp_path / "runs" / "gw-1.json", hub, decider, AuditTrail(hub))
+        await steady(boots.begin)
         await cluster.running["hub-3"].stop(kill=True)
         while (  # noqa: ASYNC110 - the others notice it
             seen := await steady(lambda: streams_seen(hub))
-        ).silent != {silent}:
+        ).silent != silent:
             await asyncio.sleep(0.2)
         with pytest.raises(Unreachable):
             await stream_states(hub)
-        assert seen.states.keys() == before.keys() - {silent}
+        assert seen.states.keys() == before.keys() - silent
         assert seen.states[sender].messages == 1
         after = memory.seen(seen.states, now=clock.now(), silent=seen.silent)
         assert after.went_back == ()
-        assert after.streams[silent] == memory.streams[silent]
+        assert {name: after.streams[name] for name in silent} == {
+            name: memory.streams[name] for name in silent
+        }
+        await boots._tick()  # this worker is heard
+        (run,) = read_runs(boots.path)
+        assert run.after.keys() == {name for name in before if name.startswith("AUDIT_")}
+        assert boots._ticks[-1][1].keys() == run.after.keys()
         watch = QueueWatch(hub, Erasures)
         while await purged_again(hub, watch, purged) != (purged,):
             pass  # until those whose leader died have another
