@@ -24,6 +24,7 @@ from broker.node import submissions
 from broker.node.ids import from_ms, to_ms
 from broker.node.node import Node
 from broker.node.sealing import hurry
+from broker.store.errors import StoreError
 from broker.store.tables import arrivals, uploads
 from broker.transport.attaching import Attaching, AttachmentServices, Done, Get, Opened, Put
 from broker.transport.errors import Unreachable
@@ -109,8 +110,11 @@ class FileRequests:
         """Return how many chunks of each file the hub said that it has."""
         counted = select(func.count()).where(uploads.c.submission_id == str(submission_id))
         async with self.node.database.read() as connection:
-            submission = await submissions.find(connection, submission_id)
             envelopes = int((await connection.execute(counted)).scalar_one())
+            try:
+                submission = await submissions.find(connection, submission_id)
+            except StoreError:  # the disk changed it: all of its chunks go once more
+                return {}
         if envelopes != 1:  # sealed again for somebody: the hub has several, told as one
             return {}
         return {each.number - 1: each.uploaded for each in submission.attachments}

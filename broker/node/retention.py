@@ -17,6 +17,7 @@ from broker.node.erasure import take_out
 from broker.node.ids import to_ms
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database
+from broker.store.errors import StoreError
 from broker.store.statements import Statement
 from broker.store.tables import envelopes, outbox, retention
 from broker.store.tables import submissions as queued
@@ -96,8 +97,14 @@ async def destroy_drafted(database: Database, now: datetime) -> list[UUID]:
 
 
 async def give_up(connection: AsyncConnection, ident: UUID, now: datetime) -> None:
-    """Note that a submission's content is gone or goes, in the change of whoever finds it."""
-    submission = await submissions.find(connection, ident)
+    """Note that a submission's content is gone or goes, in the change of whoever finds it.
+
+    In one that the disk changed nothing can be noted; its content goes all the same.
+    """
+    try:
+        submission = await submissions.find(connection, ident)
+    except StoreError:
+        return
     over = submissions.given_up(submission, OVER, now=now)
     if over != submission:
         await submissions.save(connection, over)

@@ -5,19 +5,20 @@ it or nothing.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy import Integer, bindparam, desc, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.store import tables
-from broker.store.errors import StoreError, damaged
+from broker.store.errors import DAMAGED_CODE, StoreError, damaged, store_error
 from broker.store.statements import Statement
 from schemas.desk import (
     EqualAlert,
@@ -59,13 +60,13 @@ _SEALED: Final = Statement(
     select(_table.c.sealed, _table.c.resealed).where(_table.c.id == bindparam("of_id"))
 )
 _QUEUED: Final = Statement(
-    select(_table.c.document)
+    select(_table.c.id)
     .where(_table.c.state == str(SubmissionState.QUEUED))
     .order_by(_table.c.number)
     .limit(bindparam("at_most"))
 )
 _EQUAL: Final = Statement(
-    select(_table.c.document)
+    select(_table.c.id)
     .where(
         _table.c.content_digest == bindparam("of_digest"),
         _table.c.queued_ms > bindparam("since_ms"),
@@ -128,12 +129,11 @@ async def find(connection: AsyncConnection, reference: UUID) -> Submission:
         NodeError: `not-found`.
         StoreError: `database-damaged`.
     """
-    document = await _OWN.value(connection, of_id=str(reference))
-    if document is None:
-        document = await _FOUND.value(connection, of_id=str(reference))
-    if document is None:
-        raise NodeError("not-found", "no submission is known by this id", kind="not-found")
-    return _read(document)
+    for statement in (_OWN, _FOUND):
+        found = await _found(connection, statement, str(reference))
+        if found is not None:
+            return found
+    raise NodeError("not-found", "no submission is known by this id", kind="not-found")
 
 
 async def sealed_of(connection: AsyncConnection, submission_id: UUID) -> tuple[bytes, int]:
@@ -148,25 +148,26 @@ async def page(
     states: Collection[SubmissionState],
     before: UUID | None,
     limit: int,
-) -> SubmissionPage:
-    """Return submissions, newest first."""
+) -> tuple[SubmissionPage, int]:
+    """Return submissions, newest first, and how many more of them are damaged."""
     table = tables.submissions
-    query = select(table.c.document).order_by(desc(table.c.number)).limit(limit + 1)
+    query = select(table.c.id).order_by(desc(table.c.number)).limit(limit + 1)
     if states:
         query = query.where(table.c.state.in_([str(state) for state in states]))
     if before is not None:
         number = select(table.c.number).where(table.c.id == str(before)).scalar_subquery()
         query = query.where(table.c.number < number)
-    documents = (await connection.execute(query)).scalars().all()
-    items = tuple(_read(each) for each in documents[:limit])
-    more = len(documents) > limit
-    return SubmissionPage(items=items, next=items[-1].submission_id if more else None)
+    ids = (await connection.execute(query)).scalars().all()
+    shown = ids[:limit]
+    items = tuple(await _readable(connection, shown))
+    following = UUID(shown[-1]) if len(ids) > limit else None
+    return SubmissionPage(items=items, next=following), len(shown) - len(items)
 
 
 async def queued(connection: AsyncConnection, *, limit: int) -> tuple[list[Submission], int]:
     """Return the oldest submissions that wait to be sealed, and how many more are damaged."""
     rows = await _QUEUED.rows(connection, at_most=limit)
-    found = list(_readable(row.document for row in rows))
+    found = await _readable(connection, (row.id for row in rows))
     return found, len(rows) - len(found)
 
 
@@ -176,7 +177,7 @@ async def equal(
     """Return what was sent within 24 hours with equal content, newest first."""
     since_ms = to_ms(now - EQUAL_WITHIN)
     rows = await _EQUAL.rows(connection, of_digest=digest, since_ms=since_ms)
-    known = _readable(each.document for each in rows)
+    known = await _readable(connection, (row.id for row in rows))
     return tuple(
         EqualAlert(
             submission_id=each.submission_id,
@@ -233,23 +234,37 @@ def waiting_recipients(submission: Submission) -> tuple[str, ...]:
     )
 
 
-def _readable(documents: Iterable[str]) -> Iterator[Submission]:
-    """Yield those that are as this node wrote them: one that the disk changed holds up no other."""
-    for document in documents:
+async def _readable(connection: AsyncConnection, ids: Iterable[str]) -> list[Submission]:
+    """Return those that are as this node wrote them: one that the disk changed holds up no other.
+
+    Each is read by itself: a text that is none any more fails the whole statement that reads it.
+    """
+    readable = []
+    for ident in ids:
         with contextlib.suppress(StoreError):
-            yield _read(document)
+            found = await _found(connection, _OWN, ident)
+            if found is not None:
+                readable.append(found)
+    return readable
 
 
-def _read(document: str) -> Submission:
-    """Return what this node wrote.
+async def _found(
+    connection: AsyncConnection, statement: Statement, ident: str
+) -> Submission | None:
+    """Return what this node wrote, or None if it did not.
 
     Raises:
         StoreError: `database-damaged`.
     """
     try:
-        return Submission.model_validate_json(document)
+        document = await statement.value(connection, of_id=ident)
+        return None if document is None else Submission.model_validate_json(document)
     except ValidationError:
         raise damaged() from None
+    except DBAPIError as error:
+        if store_error(error).code == DAMAGED_CODE:
+            raise damaged() from None
+        raise
 
 
 def _state(outcomes: Iterable[RecipientOutcome], *, before: SubmissionState) -> SubmissionState:

@@ -37,9 +37,17 @@ class Tracking:
         before: UUID | None = None,
         limit: int = 50,
     ) -> SubmissionPage:
-        """Return submissions, newest first; all states if none is named."""
+        """Return submissions, newest first; all states if none is named.
+
+        One that the disk changed is left out, and said by the alarm `database-damaged`.
+        """
         async with self.database.read() as connection:
-            return await submissions.page(connection, states=states, before=before, limit=limit)
+            page, damaged = await submissions.page(
+                connection, states=states, before=before, limit=limit
+            )
+        if damaged:
+            self.database.met_damage()
+        return page
 
     async def cancel(self, submission_id: UUID) -> Submission:
         """Withdraw what was not handed to the hub yet, as `NodeService.cancel` says."""

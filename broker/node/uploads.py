@@ -22,12 +22,14 @@ from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, submissions
 from broker.node.changes import Changes, wait_for_change
+from broker.node.errors import NodeError
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.node.staging import Staging
 from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.errors import StoreError
 from broker.store.statements import Statement
 from broker.store.tables import uploads as table
 from broker.transport.attaching import AttachmentServices, Opened, Put
@@ -129,10 +131,20 @@ class Uploads:
             rows = await _DUE.rows(connection, by_ms=by_ms)
             self._ways = {
                 row.envelope_id: self._ways.get(row.envelope_id)
-                or _Way((await submissions.find(connection, UUID(row.submission_id))).lane)
+                or _Way(await self._lane(connection, UUID(row.submission_id)))
                 for row in rows
             }
         return sorted(rows, key=self._place)
+
+    async def _lane(self, connection: AsyncConnection, submission_id: UUID) -> Lane:
+        """Return how urgent a submission is; one that cannot be read goes between the others."""
+        try:
+            return (await submissions.find(connection, submission_id)).lane
+        except StoreError:
+            self.database.met_damage()
+        except NodeError:
+            pass
+        return Lane.NORMAL
 
     def _place(self, row: Any) -> tuple[int, int, str]:  # noqa: ANN401 - a row
         way = self._ways[row.envelope_id]
@@ -305,7 +317,9 @@ async def _progress(
     *,
     number: int | None = None,
 ) -> None:
-    submission = await submissions.find(connection, submission_id)
+    submission = await _known(connection, submission_id)
+    if submission is None:
+        return
     moved = tuple(
         each.model_copy(update=change) if number in (None, each.number) else each
         for each in submission.attachments
@@ -314,10 +328,18 @@ async def _progress(
         await submissions.save(connection, submission.model_copy(update={"attachments": moved}))
 
 
+async def _known(connection: AsyncConnection, submission_id: UUID) -> Submission | None:
+    """Return a submission, or None if the disk changed it: its files go, and nothing tells so."""
+    try:
+        return await submissions.find(connection, submission_id)
+    except (StoreError, NodeError):
+        return None
+
+
 def _dropped(submission_id: UUID) -> Any:  # noqa: ANN401 - a change
     async def change(connection: AsyncConnection) -> None:
-        submission = await submissions.find(connection, submission_id)
-        for each in submission.attachments:
+        submission = await _known(connection, submission_id)
+        for each in () if submission is None else submission.attachments:
             if not each.state.final:
                 gone = {"state": SendingState.DROPPED, "code": ""}
                 await _progress(connection, submission_id, gone, number=each.number)

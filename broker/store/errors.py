@@ -24,6 +24,7 @@ _REASONS: Final = (  # parts of what a driver says, in the order in which they a
     ("could not decode to utf-8", DAMAGED_CODE, DAMAGED),  # first: it quotes the text behind it
     ("disk is full", "disk-full", "the disk is full: nothing was kept; make room and try again"),
     ("malformed", DAMAGED_CODE, DAMAGED),
+    ("could not decode to utf-8", DAMAGED_CODE, DAMAGED),
     ("not a database", DAMAGED_CODE, "the file is no database: restore it from a backup"),
     ("locked", "database-locked", "another process holds the database"),
     ("disk i/o error", "disk-full", "the disk does not take it: nothing was kept"),

@@ -35,7 +35,7 @@ from broker.node.vault import Vault
 from broker.store import tables
 from broker.store.database import StoreError, open_database, sqlite_url
 from broker.store.digested import write_digested
-from broker.store.errors import DAMAGED_CODE
+from broker.store.errors import DAMAGED_CODE, damaged
 from broker.store.wholeness import check_whole, keep_whole
 from keys.errors import KeysError
 from tests.ledger.growing import ORIGIN
@@ -202,6 +202,8 @@ async def read_all(node: Node) -> list[str]:
     await node.status()
     items = [await node.item(item.id) for item in (await node.inbox(limit=100)).items]
     outbox = await node.outbox(limit=100)
+    if DAMAGED_CODE in await alarms_of(node):  # a submission is left out, and that is told so
+        raise damaged()
     sent = [(await node.submission(each.submission_id)).alert_id for each in outbox.items]
     vault = Vault(node.identity.storage_key)
     async with node.database.read() as connection:
@@ -334,9 +336,8 @@ async def test_one_damaged_submission_ends_no_node_and_holds_up_no_other(
         assert await node.outgoing.seal_due() == 1
         assert (await node.submission(whole.submission_id)).state == "submitted"
         assert DAMAGED_CODE in await alarms_of(node)
-        with pytest.raises(StoreError) as caught:
-            await node.outbox()
-        assert caught.value.code == DAMAGED_CODE
+        shown = (await node.outbox()).items
+        assert [each.submission_id for each in shown] == [whole.submission_id]
 
 
 # --- files ---

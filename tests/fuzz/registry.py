@@ -44,7 +44,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.node.drafts.Drafts._draft": _OWN,
     "broker.node.inbox.Inbox._kept": _OWN,
     "broker.node.outgoing.read_prepared": _OWN,
-    "broker.node.submissions._read": _OWN,
+    "broker.node.submissions._found": _OWN,
     "broker.store.archive.write_archive": "it writes a tar",
     "broker.transport.answers.stored": _HUB,
     "keys.directory.signers.TokenSigner.from_priv_key_uri": "a key parsed already",

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
@@ -128,6 +128,19 @@ async def test_its_bytes_are_gone_from_every_file_and_it_says_so(
     assert (await node.submission(submission.submission_id)).revision == revision
     with pytest.raises(NodeError):
         await node.proceed(submission.submission_id)
+
+
+async def test_a_submission_that_the_disk_changed_goes_like_all_others(place: Place) -> None:
+    damaged, other = await place.queued(), await place.queued()
+    blobs = [await place.blob(damaged), await place.blob(other)]
+    mine = table.c.id == str(damaged.submission_id)
+    spoiled = update(table).where(mine).values(document="{")
+    await place.node.database.change(lambda connection: connection.execute(spoiled))
+    place.times.go_by(KEPT_FOR + MINUTE)
+    await place.node.upkeep.forget()
+    assert not any(place.on_the_disk(blob) for blob in blobs)
+    (outcome,) = (await place.node.submission(other.submission_id)).recipients
+    assert (outcome.state, outcome.code) == (RecipientState.REFUSED, "retention-over")
 
 
 async def test_a_node_at_work_without_a_link_does_it_by_itself(place: Place) -> None:

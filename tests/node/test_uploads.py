@@ -1,6 +1,7 @@
 """In which order files go to the hub, and what ends those that never can."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, LargeBinary, Text, cast, literal, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
@@ -22,7 +23,7 @@ from broker.node.sealing import hurry
 from broker.node.uploads import WINDOW, Uploads
 from broker.store import tables
 from keys.primitives.signing import SignKey
-from schemas.desk import AttachmentSent, SendingState, Submission
+from schemas.desk import AttachmentSent, SendingState, Submission, SubmissionState
 from schemas.vocabulary import Precedence
 from tests.support.attachments import a_file, handed, serving_attachments
 from tests.support.gateway import running_gateway
@@ -104,6 +105,36 @@ async def test_an_urgent_alerts_file_goes_before_all_others(stage: Stage) -> Non
     assert stage.put == [photograph.id] * PHOTOGRAPH + [film.id] * FILM
     for each in (film, photograph):
         assert (await stage.file(each)).state is SendingState.UPLOADED
+
+
+@pytest.mark.parametrize("document", [b"{", b"\xff"])
+async def test_a_damaged_submission_holds_up_no_other_upload_nor_its_own_nor_the_outbox(
+    stage: Stage, document: bytes
+) -> None:
+    """The disk may have left a text that is no document any more, or no text."""
+    damaged = await stage.accepted(PHOTOGRAPH, Precedence.ROUTINE)
+    whole = await stage.accepted(PHOTOGRAPH, Precedence.ROUTINE)
+    mine = tables.submissions.c.id == str(damaged.submission_id)
+    spoiled = update(tables.submissions).where(mine).values(document=_text(document))
+    await stage.sg.database.change(lambda connection: connection.execute(spoiled))
+    await stage.uploads.upload_due()
+    assert Counter(stage.put) == {damaged.id: PHOTOGRAPH, whole.id: PHOTOGRAPH}
+    assert (await stage.file(whole)).state is SendingState.UPLOADED
+    over = update(tables.submissions).values(state=str(SubmissionState.DECIDED))
+    await stage.sg.database.change(lambda connection: connection.execute(over))
+    await stage.uploads.forget_over()
+    for each in (damaged, whole):
+        assert not await stage.uploads.staging.of_submission(each.submission_id)
+    page = await stage.sg.outbox(limit=1)
+    assert [each.submission_id for each in page.items] == [whole.submission_id]
+    last = await stage.sg.outbox(limit=1, before=page.next)
+    assert (last.items, last.next) == ((), None)
+    assert "database-damaged" in {alarm.code for alarm in (await stage.sg.status()).alarms}
+
+
+def _text(raw: bytes) -> ColumnElement[str]:
+    """A text with these bytes, which only SQLite takes for one; PostgreSQL keeps its own whole."""
+    return cast(literal(raw, LargeBinary), Text)
 
 
 async def test_an_urgent_file_that_comes_later_waits_for_a_window_at_most(stage: Stage) -> None:
