@@ -16,7 +16,7 @@ from broker import clock
 from broker.admission.quota import Bucket
 from broker.envelope.decision import verify_decision
 from broker.errors import BrokerError
-from broker.hub.chunkstore import ChunkStore, Head
+from broker.hub.chunkstore import DAMAGED, ChunkStore, Head
 from broker.log.audited import parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError
@@ -104,6 +104,8 @@ class AttachmentService:
             if raw is not None and is_erasure(raw):
                 await self.store.remove(sender, ident)
                 _log.info("chunks-erased", sender=sender, id=str(ident))
+            elif raw is not None and self.store.is_damaged(sender, ident):
+                await self._mend(sender, ident, raw)
 
     async def _answer(self, subject: str, payload: bytes) -> bytes:
         member, now = asked_by(subject), self.now()
@@ -127,15 +129,18 @@ class AttachmentService:
                 head = await self._promised(member, opened, now)
                 return next_answer(await self.store.open(member, opened.id, head))
             case Put(id=ident, number=number, chunk=chunk, data=data):
+                await self._mended(member, ident)
                 if self.store.head(member, ident, now=now) is None:
                     raise refused("not-open")
                 await self.store.keep(member, ident, number, chunk, data)
                 return kept_answer()
             case Get(sender=sender, id=ident, number=number, chunk=chunk):
+                await self._mended(sender, ident)
                 if not self._may_have(member, sender, ident, now):
                     return error_answer(MISSING)
                 return data_answer(await self.store.chunk(sender, ident, number, chunk))
             case Done(sender=sender, id=ident):
+                await self._mended(sender, ident)
                 if not self._may_have(member, sender, ident, now):
                     return error_answer(MISSING)
                 if await self.store.done(sender, ident, member):
@@ -165,18 +170,42 @@ class AttachmentService:
             known = self.store.head(sender, opened.id, now=now)
             if known is None:
                 raise refused("decision-lost")
-            return replace(known, counts=opened.counts)
+            return replace(known, counts=opened.counts, promised=True)
+        accepted, decided_at = self._accepted(sender, opened.id, raw)
+        expires = min(opened.expires, decided_at + UNREAD_AT_MOST)
+        if expires <= now:
+            raise refused("expired")
+        return Head(accepted, opened.counts, expires)
+
+    def _accepted(self, sender: str, ident: UUID, raw: bytes) -> tuple[tuple[str, ...], datetime]:
+        """Return for whom a standing decision let a copy through, and when it was taken.
+
+        Raises:
+            BrokerError: `not-decided` or `nobody-accepted`.
+        """
         decision = self._verified(raw)
         header = decision.header
-        if (header.sender, header.id) != (sender, opened.id):
+        if (header.sender, header.id) != (sender, ident):
             raise refused("not-decided")
         accepted = tuple(each.recipient for each in decision.records if each.accepted)
         if header.code or header.kind is not Kind.ALERT or not accepted:
             raise refused("nobody-accepted")
-        expires = min(opened.expires, header.decided_at + UNREAD_AT_MOST)
-        if expires <= now:
-            raise refused("expired")
-        return Head(accepted, opened.counts, expires)
+        return accepted, header.decided_at
+
+    async def _mended(self, sender: str, ident: UUID) -> None:
+        """Make a head anew that the disk changed, before somebody asks by it."""
+        if self.store.is_damaged(sender, ident):
+            raw = await self._standing(sender, ident)
+            if raw is not None and not is_erasure(raw):
+                await self._mend(sender, ident, raw)
+
+    async def _mend(self, sender: str, ident: UUID, raw: bytes) -> None:
+        try:
+            accepted, decided_at = self._accepted(sender, ident, raw)
+        except BrokerError as error:  # its chunks stay: somebody must look
+            _log.error(DAMAGED, id=str(ident), error_code=error.code, alarm=DAMAGED)
+            return
+        await self.store.mend(sender, ident, Head(accepted, (), decided_at + UNREAD_AT_MOST))
 
     def _verified(self, raw: bytes) -> Decision:
         try:

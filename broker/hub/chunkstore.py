@@ -6,6 +6,9 @@
 The hub can open none of them. A chunk never changes. Once every accepted recipient has all, the
 chunks go and the head stays until the alert's time is over, so that a sender that missed an answer
 does not begin anew.
+
+A head that the disk changed takes no chunk with it: the sender has deleted its file, and recipients
+still wait. What the standing decision says is put in its place, and what lies there is counted.
 """
 
 import asyncio
@@ -20,12 +23,15 @@ from broker.logs import get_logger
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import StoreError
 from broker.transport.attaching import refused
+from keys.primitives.hashing import sha256
 from schemas import canonical
 from schemas.errors import SchemaError
 from schemas.moments import milliseconds, moment
 
-HEAD_VERSION = 1
+HEAD_VERSION = 2
+_UNDIGESTED = 1  # as heads were written before a digest was in them
 MAX_HEAD_BYTES = 4096
+DAMAGED = "chunks-damaged"
 _log = get_logger()
 
 
@@ -38,12 +44,17 @@ class Head:
         counts: How many chunks each file has, as its sender promised.
         expires: When everything goes, fetched or not.
         done: Recipients that have all.
+        promised: Whether `counts` is the sender's word, and not what lay there when the head was
+            made anew.
+        form: The version in which it is written.
     """
 
     recipients: tuple[str, ...]
     counts: tuple[int, ...]
     expires: datetime
     done: tuple[str, ...] = ()
+    promised: bool = True
+    form: int = HEAD_VERSION
 
     @property
     def over(self) -> bool:
@@ -56,16 +67,17 @@ class Head:
         return 0 if self.over else sum(self.counts) * SEALED_CHUNK_BYTES
 
     def to_bytes(self) -> bytes:
-        """Return the canonical encoding."""
-        return canonical.encode(
-            [
-                HEAD_VERSION,
-                list(self.recipients),
-                list(self.counts),
-                milliseconds(self.expires),
-                list(self.done),
-            ]
-        )
+        """Return the canonical encoding, with a digest: any changed bit shows."""
+        known: list[canonical.Value] = [
+            list(self.recipients),
+            list(self.counts),
+            milliseconds(self.expires),
+            list(self.done),
+        ]
+        if self.form == _UNDIGESTED:
+            return canonical.encode([_UNDIGESTED, *known])
+        known = [HEAD_VERSION, *known, self.promised]
+        return canonical.encode([*known, sha256(canonical.encode(known))])
 
 
 def parse_head(raw: bytes) -> Head:
@@ -75,14 +87,16 @@ def parse_head(raw: bytes) -> Head:
         SchemaError: It did not, or the disk changed it.
     """
     match canonical.decode(raw, max_bytes=MAX_HEAD_BYTES):
-        case [1, list(recipients), list(counts), int(expires), list(done)]:
+        case [int(form), list(recipients), list(counts), int(expires), list(done), *more]:
             head = Head(
                 tuple(str(each) for each in recipients),
                 tuple(count for count in counts if isinstance(count, int)),
                 moment(expires),
                 tuple(str(each) for each in done),
+                promised=not more or more[0] is True,
+                form=form,
             )
-            if head.to_bytes() == raw:  # else a part of it was of another kind
+            if head.to_bytes() == raw:  # else a part of it was of another kind, or changed
                 return head
         case _:
             pass
@@ -102,6 +116,7 @@ class ChunkStore:
     _heads: dict[str, Head] = field(default_factory=dict)  # Changed by `_know` alone,
     _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sum beside them,
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while this is held.
+    _damaged: set[str] = field(default_factory=set)  # Shelves whose head the disk changed.
 
     async def load(self) -> None:
         """Read what is there, and remove what a killed process left half done.
@@ -113,20 +128,22 @@ class ChunkStore:
         async with self._changing:
             self._heads.clear()
             self._reserved.clear()
+            self._damaged = {shelf for shelf, head in found if head is None}
             for shelf, head in found:
                 self._know(shelf, head)
 
-    def _read(self) -> Iterator[tuple[str, Head]]:
+    def _read(self) -> Iterator[tuple[str, Head | None]]:
         for sender in self.files.shelves():
             for shelf in self.files.shelves(sender):
                 raw = self.files.head(shelf)
-                try:
-                    head = None if raw is None else parse_head(raw)
-                except SchemaError:
-                    _log.error("chunks-damaged", id=shelf.rpartition("/")[2])
-                    head = None
-                if head is None:  # never told anybody that it was open
+                if raw is None:  # never told anybody that it was open
                     self.files.remove(shelf)
+                    continue
+                try:
+                    head = parse_head(raw)
+                except SchemaError:
+                    _log.error(DAMAGED, id=shelf.rpartition("/")[2], alarm=DAMAGED)
+                    yield shelf, None
                     continue
                 if head.over:
                     self.files.empty(shelf)
@@ -140,8 +157,34 @@ class ChunkStore:
 
     def open_ids(self) -> list[tuple[str, UUID]]:
         """Return sender and id of every envelope whose chunks are here or awaited."""
-        places = (shelf.split("/", 1) for shelf, head in self._heads.items() if not head.over)
+        wanted = [shelf for shelf, head in self._heads.items() if not head.over]
+        places = (shelf.split("/", 1) for shelf in (*wanted, *self._damaged))
         return [(sender, UUID(ident)) for sender, ident in places]
+
+    def is_damaged(self, sender: str, ident: UUID) -> bool:
+        """Return whether chunks lie here of which nothing is known: the disk changed their head."""
+        return shelf_of(sender, ident) in self._damaged
+
+    async def mend(self, sender: str, ident: UUID, head: Head) -> None:
+        """Put down, for chunks whose head the disk changed, what the standing decision says.
+
+        How many there are the sender's next `open` says; until then it is what lies here.
+
+        Args:
+            sender: Whose.
+            ident: Of which envelope.
+            head: For whom and until when.
+
+        Raises:
+            StoreError: The disk does not take it.
+        """
+        shelf = shelf_of(sender, ident)
+        async with self._changing:
+            if shelf not in self._damaged:
+                return
+            counts = await asyncio.to_thread(self.files.counts, shelf)
+            await self._put_down(shelf, replace(head, counts=counts, promised=False))
+            _log.warning("chunks-mended", sender=sender, id=str(ident))
 
     async def open(self, sender: str, ident: UUID, head: Head) -> tuple[int, ...]:
         """Reserve room for an envelope's chunks; return each file's first missing one.
@@ -156,9 +199,9 @@ class ChunkStore:
             if known is None:
                 if self.reserved(sender) + head.reserved_bytes > self.quota_bytes:
                     raise refused("attachment-quota")
-                await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
-                self._know(shelf, head)
-                known = head
+                known = await self._put_down(shelf, head)
+            elif not known.promised:
+                known = await self._put_down(shelf, replace(head, done=known.done))
         if known.counts != head.counts:
             raise refused("counts-differ")
         if known.over:
@@ -174,7 +217,7 @@ class ChunkStore:
         """
         shelf = shelf_of(sender, ident)
         head = self._heads.get(shelf)
-        if head is None:
+        if head is None or not head.promised:  # its sender says anew how many there are
             raise refused("not-open")
         if (
             number >= len(head.counts)
@@ -207,9 +250,8 @@ class ChunkStore:
             before = self._heads.get(shelf)
             if before is None or recipient in before.done:
                 return False
-            head = replace(before, done=(*before.done, recipient))
-            await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
-            self._know(shelf, head)
+            done = (*before.done, recipient)
+            head = await self._put_down(shelf, replace(before, done=done, form=HEAD_VERSION))
             if head.over:
                 try:
                     await asyncio.to_thread(self.files.empty, shelf)
@@ -233,6 +275,7 @@ class ChunkStore:
             except StoreError:
                 self._know(shelf, before)
                 raise
+            self._damaged.discard(shelf)
 
     async def expire(self, now: datetime) -> int:
         """Remove everything whose time is over; return of how many envelopes.
@@ -271,6 +314,13 @@ class ChunkStore:
                 raise refused("not-open")
             if head.over:
                 await asyncio.to_thread(self.files.empty, shelf)
+
+    async def _put_down(self, shelf: str, head: Head) -> Head:
+        """Write a head and remember it, while `_changing` is held."""
+        await asyncio.to_thread(self.files.write_head, shelf, head.to_bytes())
+        self._know(shelf, head)
+        self._damaged.discard(shelf)
+        return head
 
     def _know(self, shelf: str, head: Head | None) -> None:
         """Remember, or forget, what is known of an envelope."""

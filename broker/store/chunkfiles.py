@@ -8,6 +8,7 @@ left half written begins with a dot, and is removed when the folder is next tidi
 
 import errno
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from keys.files import add_file, replace_file, sync_folder
 
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
+_CHUNK: Final = re.compile(r"[0-9]+-[0-9]+")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -80,6 +82,18 @@ class ChunkFiles:
         """Return the first of `count` chunks that is not here, or `count`."""
         here = self._names(shelf)
         return next((i for i in range(count) if _name(number, i) not in here), count)
+
+    def counts(self, shelf: str) -> tuple[int, ...]:
+        """Return of each file one more than the last chunk that is here; nothing beyond the last.
+
+        Raises:
+            StoreError: `disk-failed`.
+        """
+        places = [name.split("-") for name in self._names(shelf) if _CHUNK.fullmatch(name)]
+        found: dict[int, int] = {}
+        for number, index in places:
+            found[int(number)] = max(found.get(int(number), 0), int(index) + 1)
+        return tuple(found.get(number, 0) for number in range(max(found, default=-1) + 1))
 
     def write_head(self, shelf: str, raw: bytes) -> None:
         """Put down, or replace, what is to be known of a shelf.

@@ -222,7 +222,9 @@ def of_wire() -> Samples:
     yield "service", canonical.encode({"offset": 0})
     yield "service", canonical.encode({"suspended": [["MY", "a reason", 1, 2]]})
     yield "manifests", encode_manifests((Manifest("a.pdf", "application/pdf", 9, bytes(32)),))
-    yield "chunks-head", Head(("MY", "VN"), (4, 1), kept.NOW, ("MY",)).to_bytes()
+    for form in (1, 2):
+        head = Head(("MY", "VN"), (4, 1), kept.NOW, ("MY",), form=form)
+        yield "chunks-head", head.to_bytes()
     yield from (("offset", canonical.encode({"offset": each})) for each in (0, 21))
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from broker import clock
+from broker import clock, logs
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.envelope.decision import sign_decision, verdict_hash
 from broker.errors import BrokerError
@@ -167,11 +167,74 @@ async def test_a_hub_that_was_killed_goes_on_with_what_it_answered_for(stage: St
         assert await stage.get(0) == CHUNK
 
 
+def flip(stage: Stage, bit: int = 100) -> None:
+    """Change a bit of the head."""
+    path = stage.folder / "SG" / str(stage.ident) / "head"
+    raw = bytearray(path.read_bytes())
+    raw[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(raw)
+
+
 async def test_a_head_that_the_disk_changed_is_not_believed(stage: Stage) -> None:
     await stage.open(2)
     (stage.folder / "SG" / str(stage.ident) / "head").write_bytes(b"\x00")
     async with serving_attachments(stage.hub, stage.folder) as again:
         assert again.store.head("SG", stage.ident, now=clock.now()) is None
+        assert stage.kept == ["head"]
+
+
+async def test_a_head_that_the_disk_changed_takes_no_chunk_with_it(
+    stage: Stage, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its sender has deleted the file, and nobody but the decision says for whom it was."""
+    await stage.open(2)
+    await stage.put(0)
+    await stage.put(1, OTHER)
+    before = stage.service.store.head("SG", stage.ident, now=clock.now())
+    assert before is not None
+    flip(stage)
+    logs.configure("test")
+    for alarms in (1, 0):  # the second time it is whole again
+        async with serving_attachments(stage.hub, stage.folder) as again:
+            stage.service.store = again.store
+            assert stage.kept == ["0-00000", "0-00001", "head"]
+            assert capfd.readouterr().err.count('"alarm": "chunks-damaged"') == alarms
+            assert await stage.get(0, code="TH") is None
+            assert await stage.get(0) == CHUNK
+            assert await stage.get(1) == OTHER
+            made = again.store.head("SG", stage.ident, now=clock.now())
+            assert made is not None
+            assert (made.recipients, made.counts) == (before.recipients, before.counts)
+            assert again.store.reserved("SG") == before.reserved_bytes
+    await stage.asks["MY"].done(Done("SG", stage.ident))
+    assert stage.kept == ["head"]
+
+
+async def test_a_sender_goes_on_under_a_head_that_was_made_anew(stage: Stage) -> None:
+    await stage.open(3)
+    await stage.put(0)
+    flip(stage)
+    async with serving_attachments(stage.hub, stage.folder) as again:
+        stage.service.store = again.store
+        error = await refusal(stage.put(1))
+        assert (error.code, error.retry) == ("not-open", "later")  # what it promised is not known
+        assert await stage.open(3) == (1,)
+        await stage.put(1)
+        assert await stage.get(1) == CHUNK
+        assert (await refusal(stage.open(2))).code == "counts-differ"
+
+
+async def test_a_sweep_makes_heads_anew_and_removes_what_was_erased(stage: Stage) -> None:
+    await stage.open(1)
+    await stage.put(0)
+    flip(stage)
+    async with serving_attachments(stage.hub, stage.folder) as again:
+        await again.sweep()
+        assert again.store.head("SG", stage.ident, now=clock.now()) is not None
+    flip(stage)
+    await erase(stage)
+    async with serving_attachments(stage.hub, stage.folder) as again:
+        await again.sweep()
         assert stage.kept == []
 
 
@@ -258,15 +321,20 @@ async def test_a_decision_under_a_newer_record_key_is_read_once_the_key_is_here(
     assert await stage.open(1) == (0,)
 
 
-async def test_an_erased_decision_takes_its_chunks_with_it(stage: Stage) -> None:
-    await stage.open(1)
-    await stage.put()
+async def erase(stage: Stage) -> None:
+    """Let what erases the decision stand in its place."""
     subject = record.decided("SG", stage.ident)
     async with stage.hub.hub_link() as link:
         await link.wait_connected(BOUND_S)
         pen = Witnessed(SignKey.generate())
         erasure = pen.state(LeafKind.ERASURE, now=clock.now(), ref=bytes([1]) * 32)
         await link.publish_acked(subject, erasure.to_bytes(), msg_id="erased")
+
+
+async def test_an_erased_decision_takes_its_chunks_with_it(stage: Stage) -> None:
+    await stage.open(1)
+    await stage.put()
+    await erase(stage)
     await stage.service.sweep()
     assert stage.kept == []
     assert await stage.get() is None
