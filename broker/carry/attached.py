@@ -90,7 +90,7 @@ class FileRequests:
     async def _hand_in(self, hub: AttachmentServices) -> None:
         """Ask for each accepted alert of ours how far the hub is, and hand in the rest."""
         own = self.node.uploads
-        for row in await own.due():
+        for row in await own.accepted():
             ident, submission_id = UUID(row.envelope_id), UUID(row.submission_id)
             key = own.vault.open(row.sealed, name=f"upload/{ident}")
             files = await self.node.staging.of_submission(submission_id)

@@ -2,9 +2,9 @@
 
 An alert never waits for its files: they go by a task of their own, few chunks at a time on a slow
 line. Those of urgent alerts go before all others, and of alerts that are as urgent as each other in
-turn, a window each: so no film keeps a photograph waiting. The hub says where to go on, so nothing
-is kept of how far this is; and the chunks of one envelope are always sealed to the same bytes,
-since a place in it determines key and nonce.
+turn, a window each: so no film keeps a photograph waiting. The hub says where to go on, and in the
+end that it has all, so nothing is kept of how far this is; and the chunks of one envelope are
+always sealed to the same bytes, since a place in it determines key and nonce.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, case, delete, exists, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import file_key, seal_chunk
@@ -25,6 +25,7 @@ from broker.node.changes import Changes, wait_for_change
 from broker.node.errors import NodeError
 from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
+from broker.node.rounds import AFTER_ID, AFTER_MS, BY_MS, Round, next_in
 from broker.node.staging import Staging
 from broker.node.vault import Vault
 from broker.store import tables
@@ -46,11 +47,23 @@ SOON: Final = timedelta(seconds=2)  # after it did not answer
 _SOON: Final = frozenset({"unreachable", "busy"})
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 _OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
-_EVER_MS: Final = 2**62
 _files, _sent = tables.attachments, tables.submissions
-# Asked at each change of a submission, while an alert is on its way to the hub.
-_DUE: Final = Statement(
-    select(table).where(table.c.decided == 1, table.c.due_ms <= bindparam("by_ms"))
+_LANES: Final = tuple(Lane)  # the most urgent first
+# Asked at each change of a submission, while an alert is on its way to the hub, and at each window:
+# so an index answers both, whatever else waits.
+_due = (table.c.decided == 1) & (table.c.due_ms <= BY_MS)
+_URGENCY: Final = Statement(
+    select(case(*((exists().where(_due, table.c.urgency == n), n) for n in range(len(_LANES)))))
+)
+_NEXT: Final = Statement(
+    select(table)
+    .where(
+        _due,
+        table.c.urgency == bindparam("of_urgency"),
+        tuple_(table.c.due_ms, table.c.envelope_id) > tuple_(AFTER_MS, AFTER_ID),
+    )
+    .order_by(table.c.due_ms, table.c.envelope_id)
+    .limit(1)
 )
 _TO_FORGET: Final = Statement(
     select(_files.c.submission_id)
@@ -67,7 +80,6 @@ _DROPPED: Final = Statement(delete(table).where(_mine))
 
 
 _EXPIRED: Final = "expired"  # as the hub calls it
-_URGENCY: Final = {lane: place for place, lane in enumerate(Lane)}
 _log = get_logger()
 
 
@@ -76,13 +88,10 @@ class _Way:
     """How far one envelope's files are, while this process brings them.
 
     Attributes:
-        turn: When it last had one; 0 if never.
         following: Of each file the next chunk; empty until the hub said it.
         noted: Of each file how far desks were told.
     """
 
-    lane: Lane
-    turn: int = 0
     following: list[int] = field(default_factory=list)
     noted: list[int] = field(default_factory=list)
 
@@ -98,8 +107,9 @@ class Uploads:
     link: Link
     changes: Changes  # Of submissions: wakes this task, and those who watch.
     _window: int = 1
-    _turn: int = 0
-    _ways: dict[str, _Way] = field(default_factory=dict)  # Of what is due; of one task alone.
+    _settled: bool = False  # Whether anything was since the last look for what is over.
+    _rounds: dict[int, Round] = field(default_factory=dict)  # By urgency; of one task alone,
+    _ways: dict[str, _Way] = field(default_factory=dict)  # as this is: of what is under way.
 
     async def upload_for_ever(self) -> None:
         """Bring whatever is accepted to the hub, whenever it is there."""
@@ -108,7 +118,9 @@ class Uploads:
             try:
                 await self.link.wait_connected()
                 moved = await self._upload_next(self.present.now())
-                await self.forget_over()
+                if self._settled or not moved:  # it looks at every file here
+                    await self.forget_over()
+                    self._settled = False
             except BrokerError as error:
                 _log.info("uploading-paused", error_code=error.code)
             if not moved:
@@ -120,46 +132,33 @@ class Uploads:
         while await self._upload_next(now):
             pass
 
-    async def due(self, by: datetime | None = None) -> list[Any]:
-        """Return the rows of accepted envelopes whose files go next, the most urgent first.
-
-        Args:
-            by: Leave out those that wait for a later time; None for none.
-        """
-        by_ms = _EVER_MS if by is None else to_ms(by)
+    async def accepted(self) -> list[Any]:
+        """Return the rows of all envelopes whose files are to go, the most urgent first."""
+        waiting = select(table).where(table.c.decided == 1)
+        in_order = waiting.order_by(table.c.urgency, table.c.envelope_id)  # it begins with its time
         async with self.database.read() as connection:
-            rows = await _DUE.rows(connection, by_ms=by_ms)
-            self._ways = {
-                row.envelope_id: self._ways.get(row.envelope_id)
-                or _Way(await self._lane(connection, UUID(row.submission_id)))
-                for row in rows
-            }
-        return sorted(rows, key=self._place)
-
-    async def _lane(self, connection: AsyncConnection, submission_id: UUID) -> Lane:
-        """Return how urgent a submission is; one that cannot be read goes between the others."""
-        try:
-            return (await submissions.find(connection, submission_id)).lane
-        except StoreError:
-            self.database.met_damage()
-        except NodeError:
-            pass
-        return Lane.NORMAL
-
-    def _place(self, row: Any) -> tuple[int, int, str]:  # noqa: ANN401 - a row
-        way = self._ways[row.envelope_id]
-        return _URGENCY[way.lane], way.turn, row.envelope_id  # an id begins with its time
+            return list((await connection.execute(in_order)).all())
 
     async def _upload_next(self, by: datetime) -> bool:
         """Give the next envelope that is due its turn; return whether there was one."""
-        rows = await self.due(by)
-        if not rows:
+        async with self.database.read() as connection:
+            row = await self._next(connection, to_ms(by))
+        if row is None:
+            self._ways.clear()  # whatever was under way is settled, put off or destroyed
             return False
-        row, self._turn = rows[0], self._turn + 1
-        way = self._ways[row.envelope_id]
-        way.turn = self._turn
-        await self._upload(row, way)
+        await self._upload(row, self._ways.setdefault(row.envelope_id, _Way()))
         return True
+
+    async def _next(self, connection: AsyncConnection, by_ms: int) -> Any:  # noqa: ANN401 - a row
+        """Return the row of the envelope that comes now, or None if none is due."""
+        urgency = await _URGENCY.value(connection, by_ms=by_ms)
+        if urgency is None:
+            return None
+        now = self._rounds.get(urgency, Round())
+        row, self._rounds[urgency] = await next_in(
+            connection, _NEXT, now, by_ms=by_ms, of_urgency=urgency
+        )
+        return row
 
     async def _upload(self, row: Any, way: _Way) -> None:  # noqa: ANN401 - a row
         """Bring an envelope's next chunks, or settle it; a fault of its own delays no other."""
@@ -270,6 +269,8 @@ class Uploads:
                 )
 
         await self.database.change(change)
+        self._ways.pop(row.envelope_id, None)
+        self._settled = True
         self.changes.happened()
 
     async def forget_over(self) -> None:
@@ -301,6 +302,7 @@ async def expect_upload(
                 expires_ms=expires_ms,
                 due_ms=0,
                 sealed=vault.seal(key, name=f"upload/{ident}"),
+                urgency=_LANES.index(submission.lane),
             )
         )
 

@@ -12,12 +12,11 @@ from sqlalchemy import insert, update
 from broker.node import arrivals
 from broker.node.arrivalturns import Turns
 from broker.store.database import Database, open_database
-from broker.store.sqlite import driver_of
-from broker.store.statements import Statement
 from broker.store.tables import arrivals as table
 from broker.store.tables import metadata
 from schemas.desk import ArrivalState
 from tests.support.databases import Databases
+from tests.support.steps import steps_of
 
 NOW_MS = 1_000
 
@@ -146,28 +145,6 @@ async def test_nothing_is_kept_of_files_but_their_senders(database: Database) ->
 # --- what it costs ---
 
 
-async def steps_of(database: Database, asked: Statement | Turns) -> int:
-    """How many steps SQLite takes for it, ten at a time."""
-    steps = 0
-
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    async with database.read() as connection:
-        driver = driver_of(connection)
-        driver.set_progress_handler(count, 10)
-        try:
-            if isinstance(asked, Turns):
-                assert await asked.next(connection, by_ms=NOW_MS) is not None
-            else:
-                await asked.rows(connection, by_ms=NOW_MS)
-        finally:
-            driver.set_progress_handler(None, 0)
-    return steps
-
-
 async def filled(folder: Path, count: int) -> dict[str, int]:
     """The steps of what is asked at each window, with so many files of every kind here."""
     files = list[dict[str, Any]]()
@@ -181,14 +158,19 @@ async def filled(folder: Path, count: int) -> dict[str, int]:
     async with open_database(f"sqlite+aiosqlite:///{folder / f'{count}.db'}", metadata) as here:
         await await_files(here, *files, a_file(10 * count, state="complete"))
         turns = Turns()
-        first = await steps_of(here, turns)
-        await turns_of(here, 7, turns=turns)
-        return {
-            "first turn": first,
-            "further turn": await steps_of(here, turns),
-            "told": await steps_of(here, arrivals._TO_TELL),
-            "unwanted": await steps_of(here, arrivals._UNWANTED),
-        }
+        async with here.read() as connection:
+            first = await steps_of(connection, turns.next(connection, by_ms=NOW_MS))
+            for _ in range(7):
+                await turns.next(connection, by_ms=NOW_MS)
+            further = turns.next(connection, by_ms=NOW_MS)
+            return {
+                "first turn": first,
+                "further turn": await steps_of(connection, further),
+                "told": await steps_of(connection, arrivals._TO_TELL.rows(connection)),
+                "unwanted": await steps_of(
+                    connection, arrivals._UNWANTED.rows(connection, by_ms=NOW_MS)
+                ),
+            }
 
 
 async def test_no_window_reads_more_however_many_files_wait(tmp_path: Path) -> None:

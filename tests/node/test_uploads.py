@@ -57,7 +57,7 @@ class Stage:
         while True:
             ticket = self.sg.changes.ticket()
             submission = await self.sg.submission(submission.submission_id)
-            if str(submission.id) in {row.envelope_id for row in await self.uploads.due()}:
+            if str(submission.id) in {row.envelope_id for row in await self.uploads.accepted()}:
                 return submission
             await ticket.wait()
 
@@ -201,7 +201,7 @@ async def lose_record(hub: RunningHub, ident: UUID) -> None:
 async def assert_given_up(stage: Stage, alert: Submission, code: str) -> None:
     sent = await stage.file(alert)
     assert (sent.state, sent.code) == (SendingState.REFUSED, code)
-    assert await stage.uploads.due() == []
+    assert await stage.uploads.accepted() == []
     alarms = {alarm.code: alarm for alarm in (await stage.sg.status()).alarms}
     assert alarms["attachment-not-sent"].detail == code
     await stage.uploads.forget_over()
