@@ -2,7 +2,8 @@
 
 Half of it belongs to the other members in equal shares. The other half is for whoever needs more
 than a share, and no one member gets more than half of that. So whoever floods a node fills what
-it has itself, a quarter of the whole at most beside its share, and keeps nobody's file waiting.
+it has itself, a quarter of the whole at most beside its share, and keeps nobody's file waiting; but
+the first file of all may be as large as the whole.
 """
 
 from collections.abc import Mapping
@@ -40,8 +41,10 @@ class Room:
     def hindrance(self, sender: str, more: int) -> str:
         """Return why `more` of a sender has to wait, or an empty string if it need not.
 
-        Whoever sends alone, or finds all of it empty, may fill it: nobody is kept out by that, and
-        a file that is larger than a share of a small room could never come otherwise.
+        Whoever sends alone, or finds all of it empty, may fill it, for a file that is larger than
+        what its sender may have of a small room could never come otherwise. In a room that holds
+        little more than that one file it keeps the others out until it is destroyed here: so the
+        room is to be large enough that no one file fills it.
         """
         here = sum(self.taken.values())
         free_for_all = here == 0 or len(self.senders) == 1
