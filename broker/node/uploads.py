@@ -184,7 +184,9 @@ class Uploads:
                 await self._settle(row, SendingState.UPLOADED, "")
 
     async def _bring(self, row: Any, way: _Way) -> bool:  # noqa: ANN401 - a row
-        """Bring the next chunks that the hub has not; return whether it has all.
+        """Bring the next chunks that the hub has not; return whether it has all, as it says itself.
+
+        What it took may be lost there since, so it is asked once more after the last chunk.
 
         Raises:
             BrokerError: The hub refused, or did not answer.
@@ -200,6 +202,8 @@ class Uploads:
             way.noted = list(way.following)
             for number, start in enumerate(way.following):
                 await self._note(submission_id, number, start)
+            if way.following == counts:
+                return True
         for number, (staged, manifest) in enumerate(files):
             start = way.following[number]
             if start < manifest.chunks:
@@ -210,7 +214,9 @@ class Uploads:
                     await self._note(submission_id, number, stop)
                     way.noted[number] = stop
                 break
-        return way.following == counts
+        if way.following == counts:
+            way.following = []
+        return False
 
     async def _put(  # noqa: PLR0917 - all that a chunk is
         self,

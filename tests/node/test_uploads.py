@@ -181,6 +181,24 @@ async def test_a_file_past_its_time_is_given_up_unless_the_clock_is_in_doubt(
     await assert_given_up(stage, alert, "expired")
 
 
+async def test_chunks_that_the_hub_lost_meanwhile_are_brought_again_before_the_file_goes(
+    stage: Stage,
+) -> None:
+    """As after its disk came back from a copy of an hour ago."""
+    film = await stage.accepted(FILM, Precedence.ROUTINE)
+    keep, files, shelf = stage.service.store.keep, stage.service.store.files, f"SG/{film.id}"
+
+    async def losing(sender: str, ident: UUID, number: int, index: int, raw: bytes) -> None:
+        await keep(sender, ident, number, index, raw)
+        if len(stage.put) == FILM - 1:
+            files.drop(shelf, 0, 2)
+
+    stage.service.store.keep = losing  # type: ignore[method-assign]
+    await stage.uploads.upload_due()
+    assert (await stage.file(film)).state is SendingState.UPLOADED
+    assert files.first_missing(shelf, 0, FILM) == FILM
+
+
 async def test_a_file_whose_decision_was_lost_is_given_up_and_said(stage: Stage) -> None:
     alert = await stage.accepted(PHOTOGRAPH, Precedence.ROUTINE)
     assert alert.id is not None
