@@ -23,11 +23,12 @@ from keys.identity import MemberIdentity
 from keys.primitives.signing import SignKey
 from schemas.decision import Decision, parse_decision
 from schemas.label import Sender
-from schemas.receipt import DecisionReceipt, TemporaryRefusal
+from schemas.receipt import DecisionReceipt, Receipt, TemporaryRefusal
 from schemas.vocabulary import TLP
 from tests.support.alerts import every_alert
 from tests.support.envelopes import Made, make
 from tests.support.gateway import receipt, submit
+from tests.support.hub import BOUND_S
 from tests.support.region import TestMember, TestRegion
 
 MEMBER = "BN"
@@ -71,7 +72,7 @@ class Rogue:
         """Read a decision on each, and see that it says what it must."""
         waiting, attempt = dict(self._made), 1
         while waiting:
-            match await receipt(self.link, MEMBER):
+            match await self._receipt():
                 case DecisionReceipt(raw):
                     decision = parse_decision(raw)
                     alert_id, _ = waiting.pop(decision.header.id, (None, None))
@@ -83,6 +84,13 @@ class Rogue:
                     await self._hand_in(waiting[ident][1], attempt=attempt)
                 case _:
                     pass
+
+    async def _receipt(self) -> Receipt:
+        while True:
+            try:
+                return await receipt(self.link, MEMBER)
+            except TransportError:  # the server was killed a moment ago
+                await self.link.wait_connected(BOUND_S)
 
     def _sealed(self, number: int, alert_id: UUID, *, secret: bool) -> Made:
         officer = self.region.officer(MEMBER)
