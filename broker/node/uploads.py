@@ -89,10 +89,12 @@ class _Way:
 
     Attributes:
         following: Of each file the next chunk; empty until the hub said it.
+        brought: Whether the hub took the last of them; it has not said yet that all are there.
         noted: Of each file how far desks were told.
     """
 
     following: list[int] = field(default_factory=list)
+    brought: bool = False
     noted: list[int] = field(default_factory=list)
 
 
@@ -204,6 +206,11 @@ class Uploads:
                 await self._note(submission_id, number, start)
             if way.following == counts:
                 return True
+            if way.brought:  # a hub that loses what it took keeps no other file waiting for this
+                way.brought = False
+                _log.warning("chunks-lost-at-hub", id=row.envelope_id)
+                await self.database.change(lambda c: self._later(c, row, ""))
+                return False
         for number, (staged, manifest) in enumerate(files):
             start = way.following[number]
             if start < manifest.chunks:
@@ -215,7 +222,7 @@ class Uploads:
                     way.noted[number] = stop
                 break
         if way.following == counts:
-            way.following = []
+            way.following, way.brought = [], True
         return False
 
     async def _put(  # noqa: PLR0917 - all that a chunk is

@@ -195,6 +195,10 @@ async def test_chunks_that_the_hub_lost_meanwhile_are_brought_again_before_the_f
 
     stage.service.store.keep = losing  # type: ignore[method-assign]
     await stage.uploads.upload_due()
+    assert (await stage.file(film)).state is SendingState.UPLOADING
+    assert len(stage.put) == FILM  # no more for now: others have their turns
+    await stage.sg.database.change(hurry)
+    await stage.uploads.upload_due()
     assert (await stage.file(film)).state is SendingState.UPLOADED
     assert files.first_missing(shelf, 0, FILM) == FILM
 
