@@ -23,6 +23,7 @@ from schemas.attachment import Manifest
 from schemas.desk import ArrivalState, InboxItem, RecipientState
 from schemas.label import Label, Sender
 from schemas.vocabulary import Precedence, Status
+from tests.faults.test_reused_id import shorten_window
 from tests.support.attachments import (
     a_file,
     handed,
@@ -285,6 +286,10 @@ async def test_its_files_are_as_urgent_under_either_id(
     assert found == [int(precedence is Precedence.FLASH)] * 2
 
 
+# What is said once more after a loss is news to a server that forgets within a moment.
+FORGETFUL = ("SUBMIT_SG", "RECEIPT_SG", "INBOX_SG_control", "INBOX_MY_normal", "SUBMIT_MY")
+
+
 async def refused_as_reused(own: Link, ident: UUID) -> None:
     """What a hub remembers of an id whose record it lost, once the log put it back."""
     subject = record.decided("SG", ident)
@@ -307,6 +312,8 @@ async def test_its_sender_is_told_and_its_files_come_under_the_second_id(tmp_pat
         serving_attachments(hub, tmp_path / "chunks"),
         running_node(hub, "MY", tmp_path) as my,
     ):
+        for stream in FORGETFUL:
+            await shorten_window(own, stream)
         async with opened_node(hub, "SG", tmp_path) as sg:  # reads no receipt, nor MY's answer
             await sg.link.wait_connected(BOUND_S)
             file = await handed(sg, film)
