@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.envelope.chunks import file_key, open_chunk
@@ -195,16 +195,14 @@ async def forget_files(connection: AsyncConnection, ident: str) -> int:
 
 async def _best(connection: AsyncConnection, items: Sequence[str]) -> dict[tuple[str, int], Any]:
     """Return of each item's files, by number, the row that is furthest of all its ids."""
-    item = func.coalesce(received.c.item, table.c.envelope_id)
-    folded = (received.c.id == table.c.envelope_id) & received.c.item.is_not(None)
-    rows = await connection.execute(
-        select(table, item.label("item"))
-        .select_from(table.outerjoin(received, folded))
-        .where(item.in_(items), table.c.chunks > 0)
-    )
+    folded = select(received.c.id, received.c.item).where(received.c.item.in_(items))
+    item_of = {row.id: row.item for row in await connection.execute(folded)}
+    item_of |= {item: item for item in items}
+    here = select(table).where(table.c.envelope_id.in_(item_of), table.c.chunks > 0)
+    rows = (await connection.execute(here)).all()
     found: dict[tuple[str, int], Any] = {}
     for row in sorted(rows, key=lambda row: (_FURTHEST.index(row.state), row.have)):
-        found[row.item, row.number] = row
+        found[item_of[row.envelope_id], row.number] = row
     return found
 
 
