@@ -48,6 +48,7 @@ from schemas.vocabulary import Kind, Lane, Status
 
 PULL_TIMEOUT_S: Final = 3.0
 PAUSE_S: Final = 1.0
+POLICY: Final = "policy-"  # begins the code of what a policy forbids
 RETRIED: Final = frozenset(  # a newer directory or key may come; the hub keeps the copy meanwhile
     {"unknown-key", "unknown-member", "unknown-officer", "no-open-key", "suite-mismatch"}
 )
@@ -187,16 +188,7 @@ class Incoming:
             code = error.code
         await alarms.say_split(self.database, self.present)
         if delivery is None or opened is None or code:
-            if code in RETRIED and not final:
-                return False
-            if delivery is not None and self.present.waits_for(delivery.decision.header.dir):
-                return False
-            if delivery is not None and view is None and self._may_be_proved(code):
-                now = self.present.now()
-                await self.database.change(lambda c: hold(c, delivery, raw, now=now))
-                return True
-            await self._quarantine.put_aside(raw, delivery, code)
-            return True
+            return await self._not_kept(raw, delivery, code, final=final, proved=view is not None)
         if opened.control is not None:
             await self._control(delivery, opened, opened.control)
             return True
@@ -205,6 +197,34 @@ class Incoming:
         except EnvelopeError as error:
             await self._quarantine.put_aside(raw, delivery, error.code)
         return True
+
+    async def _not_kept(
+        self, raw: bytes, delivery: Delivery | None, code: str, *, final: bool, proved: bool
+    ) -> bool:
+        """Let what failed wait, hold it, or set it aside; return whether it is done with."""
+        if delivery is not None and await self._came_before(delivery, code):
+            return True
+        if code in RETRIED and not final:
+            return False
+        if delivery is not None and self.present.waits_for(delivery.decision.header.dir):
+            return False
+        if delivery is not None and not proved and self._may_be_proved(code):
+            now = self.present.now()
+            await self.database.change(lambda c: hold(c, delivery, raw, now=now))
+            return True
+        await self._quarantine.put_aside(raw, delivery, code)
+        return True
+
+    async def _came_before(self, delivery: Delivery, code: str) -> bool:
+        """Return whether it is a copy of what is here, which policies forbid by now.
+
+        They are asked last: so the hub did decide that this copy be delivered, as it was then.
+        """
+        ident, digest = delivery.decision.header.id, delivery.delivered.frame.digest
+        if ident is None or not code.startswith(POLICY):
+            return False
+        async with self.database.read() as connection:
+            return await receiving.is_known(connection, ident, digest)
 
     def _may_be_proved(self, code: str) -> bool:
         """Return whether the log can tell that it was decided before its key was stolen."""

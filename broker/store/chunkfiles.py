@@ -21,6 +21,8 @@ from keys.files import add_file, replace_file, sync_folder
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 _CHUNK: Final = re.compile(r"[0-9]+-[0-9]+")
+_MEANWHILE: Final = frozenset({errno.ENOENT, errno.ENOTEMPTY})
+_AT_MOST_BUSY: Final = 100  # looks at a shelf on which somebody writes all the time
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -139,12 +141,15 @@ class ChunkFiles:
         Raises:
             StoreError: `disk-failed`: some of it may be left.
         """
-        try:
-            shutil.rmtree(self.folder / shelf)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _failed(error) from error
+        path, busy = self.folder / shelf, 0
+        while path.exists():
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                # A chunk that is being written comes or goes between a look and the end.
+                busy += 1
+                if error.errno not in _MEANWHILE or busy == _AT_MOST_BUSY:
+                    raise _failed(error) from error
 
     def shelves(
         self, under: str = "", *, untouched_since: datetime | None = None

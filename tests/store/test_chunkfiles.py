@@ -1,16 +1,19 @@
 """Chunks in a folder: each written once, whichever of several comes first."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
 from broker.store.chunkfiles import ChunkFiles
+from broker.store.errors import StoreError
 from keys.files import add_file
 
 PLACES = 20
 TOGETHER = 4
+REMOVALS = 500
 
 
 def test_of_chunks_that_come_for_one_place_at_once_one_is_kept(tmp_path: Path) -> None:
@@ -35,3 +38,26 @@ def test_what_stands_at_a_place_is_not_replaced(tmp_path: Path) -> None:
         add_file(tmp_path / "a", b"second", mode=0o600)
     assert (tmp_path / "a").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_shelf_is_removed_while_somebody_writes_to_it(tmp_path: Path) -> None:
+    files, over = ChunkFiles(tmp_path / "chunks"), Event()
+
+    def write(number: int) -> None:
+        index = 0
+        while not over.is_set():
+            index += 1
+            with suppress(StoreError):  # its shelf went
+                files.keep("shelf", number, index, b"chunk")
+
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        writing = [threads.submit(write, number) for number in range(TOGETHER)]
+        try:
+            for _ in range(REMOVALS):
+                files.remove("shelf")
+        finally:
+            over.set()
+        for each in writing:
+            each.result()
+    files.remove("shelf")
+    assert not (tmp_path / "chunks" / "shelf").exists()
