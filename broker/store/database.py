@@ -23,8 +23,8 @@ from broker import clock
 from broker.logs import get_logger
 from broker.store.alone import Begin, alone, changing
 from broker.store.errors import DAMAGED_CODE, StoreError, as_store_error, damaged, store_error
-from broker.store.postgresql import READING, postgresql_engine
-from broker.store.readers import Readers
+from broker.store.postgresql import postgresql_engine
+from broker.store.readers import Readers, close_late
 from broker.store.schema import bring_up, schema_of, version_in
 from broker.store.sqlite import bring_home, emptied_journal, part_of_change, sqlite_engine
 
@@ -70,9 +70,7 @@ class Database:
 
     def __post_init__(self) -> None:
         """Keep connections for readers."""
-        postgresql = self.engine.dialect.name == "postgresql"
-        reading = self.engine.execution_options(**READING if postgresql else {})
-        self._readers = Readers(reading)
+        self._readers = Readers(self.engine)
 
     async def change(self, change: Change[ResultT]) -> ResultT:
         """Return what `change` returned, once it is on the disk.
@@ -231,6 +229,7 @@ async def open_database(
             and `bring_up`.
     """
     engine, name = _engine(url, tables), schema_of(tables).name
+    close_late(engine)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         with as_store_error():

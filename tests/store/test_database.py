@@ -1,15 +1,17 @@
 """Committed means kept: group commit, failed changes, kill -9, a full disk, a damaged file."""
 
 import asyncio
+import itertools
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, closing
+import types
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.database import Database, StoreError, open_database, sqlite_url
@@ -75,6 +77,66 @@ async def test_a_reader_sees_one_point_in_time(url: str) -> None:
             await put(database, "meanwhile")
             assert (await connection.execute(query)).scalar_one() == 1
         assert await count(database) == 2
+
+
+async def test_a_reader_who_is_later_than_the_end_leaves_no_connection_open(
+    url: str,
+) -> None:
+    closed: list[object] = []
+    async with AsyncExitStack() as late:
+        async with open_database(url, metadata) as database:
+            pool = database.engine.sync_engine.pool
+            event.listen(pool, "close", lambda connection, _: closed.append(connection))
+            connection = await late.enter_async_context(database.read())
+            await connection.execute(select(meta))
+            driver = (await connection.get_raw_connection()).dbapi_connection
+            assert driver is not None
+        assert driver not in closed, "it is taken from a reader at work"
+    assert driver in closed
+
+
+async def test_a_reader_cancelled_wherever_it_waits_leaves_no_connection_open(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is not given back is one of a server's few, until it is garbage."""
+    # The driver lets others go first wherever it may: else only while the machine is busy.
+    monkeypatch.setattr("psycopg.waiting.MAX_BUSY_TIME", 0.0)
+
+    async def read(database: Database) -> None:
+        async with database.read() as connection:
+            await connection.execute(select(meta))
+
+    finished = False
+    for waits in itertools.count():
+        opened: list[object] = []
+        closed: list[object] = []
+        async with open_database(url, metadata) as database, database.read() as other:
+            await other.execute(select(meta))  # so that the next one needs a new connection
+            pool = database.engine.sync_engine.pool
+            event.listen(pool, "connect", lambda each, _, to=opened: to.append(each))
+            event.listen(pool, "close", lambda each, _, to=closed: to.append(each))
+            with suppress(asyncio.CancelledError):
+                await _cancelled_after(waits, read(database))
+                finished = True
+        assert [each for each in opened if each not in closed] == [], f"after {waits} waits"
+        if finished:
+            break
+    assert waits > 1
+
+
+@types.coroutine
+def _cancelled_after(
+    waits: int, work: Coroutine[object, object, None]
+) -> Generator[object, object, None]:
+    """Cancel `work` where it waits for that many times and once more; or let it end before."""
+    with suppress(StopIteration):
+        for _ in range(waits):
+            yield work.send(None)
+        work.send(None)
+        waiting_for = work.throw(asyncio.CancelledError())
+        while True:
+            yield waiting_for
+            waiting_for = work.send(None)
 
 
 async def test_nobody_who_writes_waits_for_a_journal_that_cannot_be_emptied(
