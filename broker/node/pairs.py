@@ -41,6 +41,12 @@ _HEARD: Final = Statement(
     update(peers).where(peers.c.peer == bindparam("of_peer")).values(heard_ms=bindparam("heard_ms"))
 )
 _WINDOW: Final = 5000  # numbers spoken of in one state; older ones were settled by earlier ones
+KEPT_OF_PEER: Final = _WINDOW + 1
+"""Gaps noted of one peer: all that one state can name. A peer that numbers anew with each state, or
+names other numbers each time, says nothing more by it; what it lacks besides comes in when the
+first ones are filled or void."""
+SHOWN_OF_PEER: Final = 50  # gaps: a screen; a person telephones about the first as about the last
+_ASKED_OF_PEER: Final = 500  # gaps looked at to ask for them; the rest follows in later states
 
 
 async def arrived(
@@ -79,6 +85,8 @@ async def compare(
         for number in range(first, min(last + 1, wanted.stop))
     }
     own = (gaps.c.peer == peer) & (gaps.c.incarnation == state.incarnation)
+    if excused & known:
+        await connection.execute(delete(gaps).where(own, gaps.c.number.in_(excused & known)))
     new = [
         {
             "peer": peer,
@@ -89,30 +97,19 @@ async def compare(
         for number in wanted
         if number not in have and number not in excused and number not in known
     ]
-    if new:
-        await connection.execute(insert(gaps), new)
-    if excused & known:
-        await connection.execute(delete(gaps).where(own, gaps.c.number.in_(excused & known)))
+    if new and (fitting := new[: await _room(connection, peer)]):
+        await connection.execute(insert(gaps), fitting)
     await _heard(connection, peer, now=now)
 
 
 async def open_gaps(connection: AsyncConnection, *, now: datetime) -> tuple[Gap, ...]:
-    """Return the gaps that are older than fifteen minutes."""
-    rows = await connection.execute(
-        select(gaps)
-        .where(gaps.c.noticed_ms <= to_ms(now - GAP_AFTER))
-        .order_by(gaps.c.peer, gaps.c.incarnation, gaps.c.number)
-        .limit(500)
-    )
-    return tuple(
-        Gap(
-            peer=row.peer,
-            incarnation=row.incarnation,
-            number=row.number,
-            noticed_at=from_ms(row.noticed_ms),
-        )
-        for row in rows
-    )
+    """Return the first gaps of each peer that are older than fifteen minutes.
+
+    However many one peer speaks of, the others' are among them.
+    """
+    known = (await connection.execute(select(peers.c.peer).order_by(peers.c.peer))).scalars()
+    found = [await _gaps_of(connection, peer, now=now, limit=SHOWN_OF_PEER) for peer in list(known)]
+    return tuple(gap for each in found for gap in each)
 
 
 async def silent_peers(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
@@ -131,7 +128,8 @@ async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
     told = {row.peer: row.told_ms for row in await connection.execute(select(peers))}
     written = set((await connection.execute(select(sent.c.peer).distinct())).scalars())
     busy = set((await connection.execute(open_mail)).scalars())
-    lacking = {gap.peer for gap in await open_gaps(connection, now=now)}
+    old = gaps.c.noticed_ms <= to_ms(now - GAP_AFTER)
+    lacking = set((await connection.execute(select(gaps.c.peer).where(old).distinct())).scalars())
 
     def pause(peer: str) -> timedelta:
         if peer in lacking:
@@ -171,7 +169,7 @@ async def state_for(connection: AsyncConnection, peer: str, *, now: datetime) ->
         highest=max(highest, since - 1),
         void=_ranges(n for n, state in states.items() if state == "void"),
         pending=_ranges(n for n, state in states.items() if state == "pending"),
-        missing=_missing(await open_gaps(connection, now=now), peer),
+        missing=_missing(await _gaps_of(connection, peer, now=now, limit=_ASKED_OF_PEER)),
     )
 
 
@@ -187,6 +185,34 @@ async def begin_anew(connection: AsyncConnection, *, now: datetime) -> int:
     await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
     await connection.execute(update(peers).values(told_ms=0))
     return number
+
+
+async def _gaps_of(
+    connection: AsyncConnection, peer: str, *, now: datetime, limit: int
+) -> tuple[Gap, ...]:
+    """Return a peer's first gaps that are older than fifteen minutes, in order."""
+    rows = await connection.execute(
+        select(gaps)
+        .where(gaps.c.peer == peer, gaps.c.noticed_ms <= to_ms(now - GAP_AFTER))
+        .order_by(gaps.c.incarnation, gaps.c.number)
+        .limit(limit)
+    )
+    return tuple(
+        Gap(
+            peer=row.peer,
+            incarnation=row.incarnation,
+            number=row.number,
+            noticed_at=from_ms(row.noticed_ms),
+        )
+        for row in rows
+    )
+
+
+async def _room(connection: AsyncConnection, peer: str) -> int:
+    """Return how many more gaps of a peer are noted."""
+    count = select(func.count()).select_from(gaps).where(gaps.c.peer == peer)
+    noted = (await connection.execute(count)).scalar_one()
+    return max(0, KEPT_OF_PEER - noted)
 
 
 async def _noted(
@@ -236,12 +262,10 @@ def _ranges(found: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return _newest(ranges)
 
 
-def _missing(found: Iterable[Gap], peer: str) -> tuple[Missing, ...]:
-    """Return the first gaps towards `peer` as ranges; they are in order."""
+def _missing(found: Iterable[Gap]) -> tuple[Missing, ...]:
+    """Return the first gaps of a peer as ranges; they are in order."""
     ranges: list[Missing] = []
     for gap in found:
-        if gap.peer != peer:
-            continue
         if ranges and ranges[-1][0] == gap.incarnation and ranges[-1][2] == gap.number - 1:
             ranges[-1] = (*ranges[-1][:2], gap.number)
         else:

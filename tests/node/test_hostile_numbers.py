@@ -4,10 +4,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from broker import clock
 from broker.envelope.officer import make_audience
 from broker.node import pairs
+from broker.store.tables import gaps
 from schemas.canonical import MAX_INT
 from schemas.content import Content
 from schemas.control import PairState, control_intent, encode_control
@@ -52,6 +54,39 @@ async def test_a_range_without_an_end_is_not_counted_to_it(tmp_path: Path) -> No
         assert await my.incoming.take(delivery(region, good.sealed.raw, "MY"))
         status = await my.status()
         assert (len((await my.inbox()).items), status.quarantined) == (1, 0)
+
+
+@pytest.mark.usefixtures("databases")
+async def test_a_peer_that_speaks_of_ever_more_numbers_hides_no_gap_of_another(
+    tmp_path: Path,
+) -> None:
+    region = make_region(("SG", "MY", "VN"), now=clock.now())
+    later = region.now + pairs.GAP_AFTER
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+
+        async def hear(peer: str, state: PairState) -> None:
+            await my.database.change(lambda c: pairs.compare(c, peer, state, now=region.now))
+
+        async def kept(peer: str) -> int:
+            async with my.database.read() as connection:
+                mine = select(func.count()).select_from(gaps).where(gaps.c.peer == peer)
+                return int((await connection.execute(mine)).scalar_one())
+
+        for incarnation in range(1, 4):  # each would note 5,001 more
+            await hear("SG", PairState(region.now, incarnation, 1, MAX_INT))
+        await hear("VN", PairState(region.now, 1, 1, 2))
+        assert (await kept("SG"), await kept("VN")) == (pairs.KEPT_OF_PEER, 2)
+
+        async with my.database.read() as connection:
+            shown = await pairs.open_gaps(connection, now=later)
+        assert [gap.peer for gap in shown] == ["SG"] * pairs.SHOWN_OF_PEER + ["VN"] * 2
+        told = await my.database.change(lambda c: pairs.state_for(c, "VN", now=later))
+        assert told.missing == ((1, 1, 2),), "VN is not asked for what it says it sent"
+
+        await hear("SG", PairState(region.now, 1, 1, MAX_INT, void=((1, MAX_INT),)))
+        assert await kept("SG") == 0, "what is void is no gap, whatever was full"
+        await hear("SG", PairState(region.now, 3, 1, 2))
+        assert await kept("SG") == 2
 
 
 async def test_what_is_missing_or_void_shows_as_ever_where_it_is_looked_at(tmp_path: Path) -> None:
