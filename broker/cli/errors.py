@@ -119,6 +119,10 @@ _FILES: Final = (
     phrase("error-attachment-missing", "the node does not have the file any more; attach it again"),
     phrase("error-attachment-repeated", "a file is attached twice"),
     phrase("error-attachment-too-large", "the file is too large; 1 GiB is the most"),
+    phrase(
+        "error-attachments-never-fit",
+        "the files are more together than the hub ever holds; send them with several alerts",
+    ),
     phrase("error-attachment-used", "this file went with another alert; attach it again"),
     phrase("error-beyond-the-end", "the file is not that long"),
     phrase("error-no-such-attachment", "the alert has no such attachment"),

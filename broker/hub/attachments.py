@@ -28,6 +28,7 @@ from broker.transport.attaching import (
     Get,
     Opened,
     Put,
+    Room,
     data_answer,
     done_answer,
     error_answer,
@@ -35,6 +36,7 @@ from broker.transport.attaching import (
     next_answer,
     read_asked,
     refused,
+    room_answer,
 )
 from broker.transport.errors import Refused
 from broker.transport.link import Link
@@ -134,18 +136,22 @@ class AttachmentService:
                     raise refused("not-open")
                 await self.store.keep(member, ident, number, chunk, data)
                 return kept_answer()
-            case Get(sender=sender, id=ident, number=number, chunk=chunk):
-                await self._mended(sender, ident)
-                if not self._may_have(member, sender, ident, now):
+            case Room():
+                return room_answer(self.store.quota_bytes)
+            case (Get() | Done()) as asked:
+                await self._mended(asked.sender, asked.id)
+                if not self._may_have(member, asked.sender, asked.id, now):
                     return error_answer(MISSING)
-                return data_answer(await self.store.chunk(sender, ident, number, chunk))
-            case Done(sender=sender, id=ident):
-                await self._mended(sender, ident)
-                if not self._may_have(member, sender, ident, now):
-                    return error_answer(MISSING)
-                if await self.store.done(sender, ident, member):
-                    _log.info("chunks-taken", sender=sender, id=str(ident))
-                return done_answer()
+                return await self._given(member, asked)
+
+    async def _given(self, member: str, asked: Get | Done) -> bytes:
+        """Answer a recipient to whom a copy went."""
+        sender, ident = asked.sender, asked.id
+        if isinstance(asked, Get):
+            return data_answer(await self.store.chunk(sender, ident, asked.number, asked.chunk))
+        if await self.store.done(sender, ident, member):
+            _log.info("chunks-taken", sender=sender, id=str(ident))
+        return done_answer()
 
     def _may_have(self, member: str, sender: str, ident: UUID, now: datetime) -> bool:
         """Return whether the decision accepted a copy for `member`.

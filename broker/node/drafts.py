@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.node import drafting, submissions
+from broker.node import drafting, hubroom, submissions
 from broker.node.changes import Changes
 from broker.node.drafting import Prepared
 from broker.node.errors import NodeError
@@ -118,6 +118,7 @@ class Drafts:
     async def _shown(self, request: DraftRequest, composed: drafting.Composed) -> Preview:
         digest = drafting.content_digest(composed.content.alert_bytes)
         async with self.database.read() as connection:
+            await hubroom.check_fit(connection, request.attachments)
             equal = await submissions.equal(connection, digest, now=self.present.now())
         return preview(request, composed, self.present, equal)
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node import alarms, notices, pairs, repeats
+from broker.node import alarms, hubroom, notices, pairs, repeats
 from broker.node.arrivals import Arrivals
 from broker.node.changes import Changes
 from broker.node.controls import Controls
@@ -135,6 +135,10 @@ class Upkeep:
         """Hear which connections the hub's operator suspended."""
         await notices.read_notices(self.present, self.database, self.link)
 
+    async def learn_room(self) -> None:
+        """Hear how much the hub holds of this member's files."""
+        await hubroom.learn(self.database, self.link, self.present.member)
+
     async def ask_time_first(self) -> None:
         """Return once the hub is there and was asked for its time, whatever it answered.
 
@@ -250,6 +254,7 @@ class Upkeep:
             group.create_task(self._every(DIRECTORY_EVERY_S, self.refresh_directory))
             group.create_task(self._every(CLOCK_EVERY_S, self.ask_time))
             group.create_task(self._every(notices.EVERY_S, self.read_notices))
+            group.create_task(self._every(hubroom.EVERY_S, self.learn_room))
             group.create_task(self._every(PAIRS_EVERY_S, self.tell_pairs))
             group.create_task(self._every(PAIRS_EVERY_S, self.forget))
             group.create_task(self._every(PAIRS_EVERY_S, self.destroy_over, linked=False))

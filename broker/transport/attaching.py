@@ -4,6 +4,7 @@
     put   {id, number, chunk, data}      -> {kept}     the sender hands in a sealed chunk
     get   {sender, id, number, chunk}    -> {data}     a recipient fetches one
     done  {sender, id}                   -> {done}     a recipient has all of them, or wants none
+    room  {}                             -> {room}     the most that the hub holds of a member
 
 Who asks is known from the subject, which the account fixes; `id` is the envelope's. Canonical
 MessagePack; an answer may be {error: code} instead. Nothing in it is trusted by either side.
@@ -58,6 +59,7 @@ class Attaching(StrEnum):
     PUT = "put"
     GET = "get"
     DONE = "done"
+    ROOM = "room"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ class Done:
     id: UUID
 
 
-Asked = Opened | Put | Get | Done
+@dataclass(frozen=True)
+class Room:
+    """A sender asks how many bytes of its chunks the hub holds at the most, all its files told."""
+
+
+Asked = Opened | Put | Get | Done | Room
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,14 @@ class AttachmentServices:
                 return True
             case {"error": "missing"}:
                 return False
+            case _:
+                raise _strange()
+
+    async def room(self) -> int:
+        """Return how many bytes of this member's sealed chunks the hub ever holds at one time."""
+        match dict(await self._ask(Attaching.ROOM, {})):
+            case {"room": int(room)} if not isinstance(room, bool) and room >= 0:
+                return room
             case _:
                 raise _strange()
 
@@ -242,11 +257,18 @@ def _read_done(fields: Fields) -> Done:
             raise _bad()
 
 
+def _read_room(fields: Fields) -> Room:
+    if fields:
+        raise _bad()
+    return Room()
+
+
 _READERS: Final[Mapping[str, Callable[[Fields], Asked]]] = {
     Attaching.OPEN: _read_opened,
     Attaching.PUT: _read_put,
     Attaching.GET: _read_get,
     Attaching.DONE: _read_done,
+    Attaching.ROOM: _read_room,
 }
 
 
@@ -268,6 +290,11 @@ def data_answer(chunk: bytes | None) -> bytes:
 def done_answer() -> bytes:
     """Return the answer to `done`."""
     return canonical.encode({"done": True})
+
+
+def room_answer(room_bytes: int) -> bytes:
+    """Return the answer to `room`."""
+    return canonical.encode({"room": room_bytes})
 
 
 def error_answer(code: str) -> bytes:

@@ -8,18 +8,29 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
 from broker import clock
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.node.errors import NodeError
 from broker.node.node import Node
 from broker.node.staging import KEPT
+from broker.store.tables import drafts
 from keys.primitives.hashing import sha256
 from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES
 from schemas.desk import AttachedFile, AttachmentRequest, AttachmentUpload, SendingState
 from schemas.label import Facts
 from tests.support.alerts import trafficking_alert
-from tests.support.attachments import DESK, a_file, code_of, cut, handed, named
-from tests.support.hub import RunningHub, running_hub
+from tests.support.attachments import (
+    DESK,
+    a_file,
+    code_of,
+    cut,
+    handed,
+    named,
+    serving_attachments,
+)
+from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, send, sign, until_over
 from tests.support.region import make_region
 
@@ -133,6 +144,34 @@ async def test_too_large_a_file_names_both_sizes(sg: Node, hub: RunningHub) -> N
     file = AttachedFile(name="x", media_type="a/b", bytes=huge, sha256=bytes(32))
     asked = request(hub.region, ("MY",), attachments=(file,))
     assert await code_of(sg.preview(asked)) == "attachment-too-large"
+
+
+async def test_files_that_never_fit_at_the_hub_are_refused_at_the_draft(
+    sg: Node, hub: RunningHub, tmp_path: Path
+) -> None:
+    await sg.link.wait_connected(BOUND_S)
+    room = 2 * SEALED_CHUNK_BYTES
+    files = (await handed(sg, a_file(1), "a"), await handed(sg, a_file(2), "b"))
+    asked = request(hub.region, ("MY",), attachments=files)
+    await sg.preview(asked)  # a hub that was not asked yet hinders nothing
+    async with serving_attachments(hub, tmp_path / "chunks", quota=room) as service:
+        await sg.upkeep.learn_room()
+        with pytest.raises(NodeError, match=f"{3 * SEALED_CHUNK_BYTES}.*{room}") as caught:
+            await sg.preview(asked)
+        assert caught.value.code == "attachments-never-fit"
+        assert caught.value.retry == "never"
+        assert await code_of(sg.create_draft(asked)) == "attachments-never-fit"
+        async with sg.database.read() as connection:
+            kept = (await connection.execute(select(drafts.c.id))).all()
+        assert kept == []
+        await sg.create_draft(request(hub.region, ("MY",), attachments=files[1:]))
+        service.store.quota_bytes = 3 * SEALED_CHUNK_BYTES
+        await sg.upkeep.learn_room()
+        await sg.create_draft(asked)
+        service.store.quota_bytes = room
+        await sg.upkeep.learn_room()
+    await sg.upkeep.learn_room()  # nobody answers: what it said counts on
+    assert await code_of(sg.create_draft(asked)) == "attachments-never-fit"
 
 
 async def test_a_node_keeps_only_so_much_for_the_hub(sg: Node) -> None:
