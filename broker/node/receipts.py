@@ -15,8 +15,10 @@ from broker.logs import get_logger
 from broker.node import alarms, outcomes, repeats, submissions
 from broker.node.changes import Changes
 from broker.node.controls import Controls
+from broker.node.errors import NodeError
 from broker.node.evidence import named_by_gateway
 from broker.node.ids import from_ms, to_ms
+from broker.node.incoming import MAX_FAULTS
 from broker.node.outcomes import MAX_RESEALED
 from broker.node.outgoing import IDLE_S
 from broker.node.pacing import together
@@ -26,13 +28,14 @@ from broker.node.sealing import forget, settle_numbers
 from broker.node.uploads import decided_upload
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.errors import DAMAGED_CODE, StoreError
 from broker.store.statements import Statement
 from broker.transport.link import Link
 from broker.transport.message import Message
 from keys.errors import KeysError
 from keys.primitives.hashing import sha256
 from schemas.decision import Decision, DecisionHeader, parse_decision
-from schemas.desk import RecipientState
+from schemas.desk import RecipientState, Submission
 from schemas.errors import SchemaError
 from schemas.receipt import (
     NOTICE_CONTEXT,
@@ -55,6 +58,7 @@ _WAITING: Final = Statement(
 _SENT_TO: Final = Statement(
     select(tables.sent.c.peer).where(tables.sent.c.id == bindparam("of_id"))
 )
+_UNREADABLE: Final = frozenset({DAMAGED_CODE, "not-found"})  # the latter by a changed id
 _log = get_logger()
 
 
@@ -93,8 +97,9 @@ class Receipts:
             _log.info("receipt-not-acked", error_code=error.code)
 
     async def _take_whole(self, message: Message) -> None:
+        final = message.attempts > MAX_FAULTS
         try:
-            await self.take(message.payload, about=_about(message.subject))
+            await self.take(message.payload, about=_about(message.subject), final=final)
         except (SchemaError, EnvelopeError, KeysError) as error:
             _log.error("receipt-not-believed", error_code=error.code)
             # A newer directory may name the gateway's key; one that is not proved yet surely may.
@@ -102,18 +107,24 @@ class Receipts:
                 await message.nak(delay_s=IDLE_S * 5)
                 return
         except BrokerError as error:  # the database, most likely: nothing was kept, so come again
-            _log.error("receipt-not-kept", error_code=error.code)
-            await message.nak(delay_s=IDLE_S * 5)
-            return
+            if not final or error.code != DAMAGED_CODE:
+                _log.error("receipt-not-kept", error_code=error.code)
+                await message.nak(delay_s=IDLE_S * 5)
+                return
+            # Nothing mends what the disk changed, and the hub says it again when it is asked.
+            _log.error("receipt-put-aside", error_code=error.code)
+            self.database.met_damage()
         await message.ack()
 
-    async def take(self, raw: bytes, *, about: UUID | None = None) -> None:
+    async def take(self, raw: bytes, *, about: UUID | None = None, final: bool = False) -> None:
         """Believe and store one receipt.
 
         Args:
             raw: Not trusted.
             about: The envelope it is said to speak of, a hint: the hub may refuse bytes unread,
                 and then it can name only their hash.
+            final: Whether to do without a submission that the disk changed: what the receipt says
+                of its envelope is stored, and the alarm says that a desk will not hear of it.
 
         Raises:
             SchemaError: Not a receipt of a known form.
@@ -131,15 +142,15 @@ class Receipts:
                     self.present.stop_sealing()
                 await alarms.say_split(self.database, self.present)
                 await self.database.change(
-                    lambda c: self._decided(c, decision, dict(copies), about)
+                    lambda c: self._decided(c, decision, dict(copies), about, final=final)
                 )
             case TemporaryRefusal() as refusal:
-                await self.database.change(lambda c: self._later(c, refusal))
+                await self.database.change(lambda c: self._later(c, refusal, final=final))
             case NoticeReceipt(notice=notice_bytes, kid=kid, signature=signature):
                 notice = parse_notice(notice_bytes)
                 key = self.present.view.gateway_key(kid, at=from_ms(notice.at_ms))
                 key.verify(signature, NOTICE_CONTEXT + notice_bytes)
-                await self.database.change(lambda c: self._noticed(c, notice))
+                await self.database.change(lambda c: self._noticed(c, notice, final=final))
         self.changes.happened()
 
     async def _decided(
@@ -148,6 +159,8 @@ class Receipts:
         decision: Decision,
         copies: dict[str, Where],
         about: UUID | None,
+        *,
+        final: bool,
     ) -> None:
         header = decision.header
         if header.sender != self.present.member:
@@ -159,7 +172,7 @@ class Receipts:
         if row is None or row.decided:
             if row is not None:
                 await self._decided_again(connection, row, decision)
-                await self._moved(connection, row.submission_id, copies)
+                await self._moved(connection, row.submission_id, copies, final=final)
             return
         ident = UUID(row.id)
         if self.present.view.hub.log is not None:
@@ -176,7 +189,9 @@ class Receipts:
         await forget(connection, ident)
         await decided_upload(connection, ident, accepted=bool(accepted))
         if row.submission_id is not None:
-            await self._outcomes(connection, UUID(row.submission_id), decision, copies)
+            found = await self._submission(connection, UUID(row.submission_id), final=final)
+            if found is not None:
+                await self._outcomes(connection, found, decision, copies)
         elif not accepted:
             code = header.code or next((record.code for record in decision.records), "")
             await self.controls.decided(connection, ident, code)
@@ -205,24 +220,30 @@ class Receipts:
     async def _outcomes(
         self,
         connection: AsyncConnection,
-        submission_id: UUID,
+        submission: Submission,
         decision: Decision,
         copies: dict[str, Where],
     ) -> None:
-        submission = await submissions.find(connection, submission_id)
-        _, resealed = await submissions.sealed_of(connection, submission_id)
+        _, resealed = await submissions.sealed_of(connection, submission.submission_id)
         moved, counted = outcomes.decided(
             submission, decision, copies, resealed=resealed, present=self.present
         )
         await submissions.save(connection, moved, resealed=resealed + counted)
 
     async def _moved(
-        self, connection: AsyncConnection, submission_id: str | None, copies: dict[str, Where]
+        self,
+        connection: AsyncConnection,
+        submission_id: str | None,
+        copies: dict[str, Where],
+        *,
+        final: bool,
     ) -> None:
         """A receipt told again: what was held may be stored by now."""
         if submission_id is None:
             return
-        submission = await submissions.find(connection, UUID(submission_id))
+        submission = await self._submission(connection, UUID(submission_id), final=final)
+        if submission is None:
+            return
         changes = {
             outcome.recipient: {"state": outcomes.STATES[copies[outcome.recipient]]}
             for outcome in submission.recipients
@@ -232,7 +253,9 @@ class Receipts:
             moved = submissions.with_outcomes(submission, changes, now=self.present.now())
             await submissions.save(connection, moved)
 
-    async def _later(self, connection: AsyncConnection, refusal: TemporaryRefusal) -> None:
+    async def _later(
+        self, connection: AsyncConnection, refusal: TemporaryRefusal, *, final: bool
+    ) -> None:
         due_ms = to_ms(self.present.now()) + refusal.retry_after_s * 1000
         table = tables.outbox
         changed = await connection.execute(
@@ -241,18 +264,22 @@ class Receipts:
             .values(next_ms=due_ms)
         )
         if changed.rowcount and (ident := await _undecided_of(connection, refusal.id)):
-            submission = await submissions.find(connection, ident)
+            submission = await self._submission(connection, ident, final=final)
+            if submission is None:
+                return
             told = {"waiting_for": refusal.code, "retry_at": from_ms(due_ms)}
             await submissions.save(connection, submission.model_copy(update=told))
 
-    async def _noticed(self, connection: AsyncConnection, notice: Notice) -> None:
+    async def _noticed(self, connection: AsyncConnection, notice: Notice, *, final: bool) -> None:
         if notice.sender != self.present.member:
             return
         await settle_numbers(connection, notice.id, [], [notice.recipient])
         ident = await _submission_of(connection, notice.id)
         if ident is None:
             return
-        submission = await submissions.find(connection, ident)
+        submission = await self._submission(connection, ident, final=final)
+        if submission is None:
+            return
         changes = {
             outcome.recipient: {"state": outcomes.STATES[notice.where], "code": str(notice.where)}
             for outcome in submission.recipients
@@ -260,6 +287,24 @@ class Receipts:
         }
         moved = submissions.with_outcomes(submission, changes, now=self.present.now())
         await submissions.save(connection, moved)
+
+    async def _submission(
+        self, connection: AsyncConnection, ident: UUID, *, final: bool
+    ) -> Submission | None:
+        """Return a submission; None, and an alarm, if the disk changed it and this is for good.
+
+        Raises:
+            StoreError: `database-damaged`, while it may still be read another time.
+            NodeError: `not-found`, meanwhile.
+        """
+        try:
+            return await submissions.find(connection, ident)
+        except (StoreError, NodeError) as error:
+            if not final or error.code not in _UNREADABLE:
+                raise
+        now = self.present.now()
+        await alarms.raise_alarm(connection, DAMAGED_CODE, now=now, ident=str(ident))
+        return None
 
 
 def _about(subject: str) -> UUID | None:
