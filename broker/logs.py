@@ -9,6 +9,9 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -98,6 +101,8 @@ ALLOWED: Final = frozenset(
 )
 _ENCODER: Final = json.JSONEncoder(sort_keys=True)  # `dumps` makes one for each line
 _PLAIN: Final = (bool, int, float, type(None))
+MAX_ALARMS: Final = 256  # words remembered; there are some fifty
+_said: Final[dict[str, float]] = {}  # As the log itself, of the process; `_note_alarm` writes it.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_.:/+@-]{0,159}")
 
 
@@ -111,6 +116,7 @@ def configure(process: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _name_errors,
             _only_allowed,
+            _note_alarm,
             structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -119,6 +125,11 @@ def configure(process: str) -> None:
     structlog.contextvars.bind_contextvars(process=process)
     # Libraries quote what they were given; their level and place are all that may pass.
     logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+
+
+def alarms_said() -> Mapping[str, float]:
+    """Return when this process last logged each alarm, in seconds since 1970, by its word."""
+    return MappingProxyType(_said)
 
 
 def get_logger() -> FilteringBoundLogger:
@@ -151,6 +162,13 @@ def _name_errors(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if isinstance(error, BaseException):
         event["error"] = type(error).__name__
         event["error_code"] = str(getattr(error, "code", ""))
+    return event
+
+
+def _note_alarm(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    alarm = event.get("alarm")
+    if isinstance(alarm, str) and (alarm in _said or len(_said) < MAX_ALARMS):
+        _said[alarm] = datetime.fromisoformat(event["timestamp"]).timestamp()
     return event
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from broker.monitoring.alarmlines import OF_NODE, AlarmLines
 from keys.errors import KeyFileError
 from keys.primitives.certificates import expires_at
 from schemas.desk import NodeStatus, SubmissionState
@@ -25,6 +26,7 @@ class Metrics:
         """Take the PEM files whose expiry is told, by a name for each."""
         self._certificates = certificates or {}
         self._registry = CollectorRegistry()
+        self._registry.register(AlarmLines(OF_NODE))
         self._requests = Counter(
             "kentong_api_requests",
             "Requests answered, by route and status",

@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from broker.hub.place import HubPlace
 from broker.hub.pulse import Pulse
 from broker.hub.settings import HubConfig
+from broker.monitoring.alarmlines import OF_HUB, AlarmLines
 from broker.monitoring.joined import JoinedReports
 from broker.monitoring.report import LOG_SEQUENCER
 from broker.transport.streams import StreamState
@@ -75,6 +76,7 @@ class HubMeasures:
         yield from self._hub(now)
         yield from _queues(self.pulse, now)
         yield from self._expiries(now)
+        yield from AlarmLines(OF_HUB).collect()
         yield from self.reports.families(now, expected=self._expected())
 
     def _expected(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from broker.logs import get_logger
+from broker.monitoring.alarmlines import OF_PROCESS, AlarmLines
 from keys.files import make_private_folder
 
 REPORT_S: Final = 5.0
@@ -32,6 +33,7 @@ async def keep_reporting(registry: CollectorRegistry, path: Path) -> None:
         KeyFileError: The folder cannot be made, or others may enter it.
     """
     make_private_folder(path.parent)
+    registry.register(AlarmLines(OF_PROCESS))
     while True:
         try:
             write_report(registry, path)
