@@ -1,6 +1,8 @@
 """Files that nobody else on the machine may read, and that are never half written."""
 
+import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -13,6 +15,8 @@ from keys.errors import KeyFileError
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 _OTHERS: Final = 0o077
+_RANDOM_BYTES: Final = 6
+_HALF: Final = re.compile(rf"\.(.+)\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
 def make_private_folder(folder: Path) -> None:
@@ -116,9 +120,12 @@ def write_private(path: Path, raw: bytes, *, erase_old: bool = False) -> None:
 def replace_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `raw` at once: new file, fsync, rename, fsync of the folder.
 
+    What a killed process left half written of it goes first: see `erase_halves`.
+
     Raises:
         OSError: Nothing was replaced.
     """
+    erase_halves(path)
     with _written_beside(path, raw, mode) as whole:
         whole.rename(path)
     sync_folder(path.parent)
@@ -139,20 +146,74 @@ def add_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def is_half(name: str) -> bool:
+    """Return whether a file of this name is one that was not yet put in its place."""
+    return _HALF.fullmatch(name) is not None
+
+
+def erase_halves(path: Path) -> None:
+    """Overwrite and remove what processes that were killed left half written of `path`.
+
+    A whole key store may be in one, with keys that are destroyed by now. What another process
+    writes at this moment stays.
+
+    Raises:
+        OSError: Some may be left.
+    """
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        half = _HALF.fullmatch(name)
+        if half is not None and half[1] == path.name:
+            _erase_half(path.with_name(name))
+
+
 @contextmanager
 def _written_beside(path: Path, raw: bytes, mode: int) -> Iterator[Path]:
     """Give a file of another name that holds `raw`, on the disk; if the block fails it goes."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    temporary, handle = _new_half(path, mode)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:  # locked until it has its name
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        yield temporary
+            yield temporary
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _new_half(path: Path, mode: int) -> tuple[Path, int]:
+    """Return a new file's name and handle, locked: so others see that it is being written."""
+    while True:
+        half = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
+        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return half, handle
+        except OSError:
+            os.close(handle)
+            half.unlink(missing_ok=True)
+            raise
+        os.close(handle)  # another took it for one that a crash left, just before it was locked
+
+
+def _erase_half(half: Path) -> None:
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        handle = os.open(half, flags)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        half.unlink()
+        if not os.fstat(handle).st_nlink:  # first without a name: no file in its place is erased
+            _erase(handle)
+    except (BlockingIOError, FileNotFoundError):
+        return  # it is being written, or got its name meanwhile
+    finally:
+        os.close(handle)
 
 
 @contextmanager

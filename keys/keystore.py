@@ -20,7 +20,13 @@ from typing import Final, Literal, TypeAlias, get_args
 from typing_extensions import override
 
 from keys.errors import DecryptionError, KeyFileError
-from keys.files import check_private_folder, make_private_folder, read_private, write_private
+from keys.files import (
+    check_private_folder,
+    erase_halves,
+    make_private_folder,
+    read_private,
+    write_private,
+)
 from keys.passphrase import check_passphrase
 from keys.primitives.hashing import equal, hmac_sha256, random_bytes
 from keys.primitives.symmetric import NONCE_BYTES, gcm_open, gcm_seal, scrypt
@@ -197,6 +203,7 @@ class KeyStore:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    """Hold the store at `path`, rid of what a killed process left beside it."""
     lock = path.with_name(f".{path.name}.lock")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -205,9 +212,18 @@ def _locked(path: Path) -> Iterator[None]:
         raise KeyFileError("cannot-write", f"{lock} cannot be opened") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        _erase_halves(path)
         yield
     finally:
         os.close(handle)
+
+
+def _erase_halves(path: Path) -> None:
+    try:
+        erase_halves(path)
+    except OSError as error:
+        text = f"what a killed process left beside {path} cannot be removed"
+        raise KeyFileError("cannot-write", text) from error
 
 
 def _new_header(passphrase: bytes, *, log2n: int) -> tuple[bytes, canonical.Value]:

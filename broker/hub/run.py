@@ -30,6 +30,7 @@ from broker.hub.unread import UnreadSweep
 from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
 from broker.store.chunkfiles import ChunkFiles
+from broker.store.scratch import remove_unused
 from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
 from broker.transport.server import Server
@@ -98,6 +99,7 @@ class Hub:
             KeysError: The directory or a key does not verify.
         """
         with self.place.locked():
+            await asyncio.to_thread(remove_unused, self.place.home)
             await self._run()
 
     async def _run(self) -> None:

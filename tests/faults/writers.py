@@ -34,8 +34,10 @@ from broker.node.logevidence import LogEvidence
 from broker.node.node import Node
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, open_database, sqlite_url
+from broker.store.scratch import BACKUP, RESTORE
 from broker.store.tables import metadata
-from keys.keystore import FLOOR_LOG2N, Entry, KeyStore
+from keys.files import is_half
+from keys.keystore import FLOOR_LOG2N, MAGIC, Entry, KeyStore
 from keys.primitives.hashing import sha256
 from schemas.attachment import CHUNK_BYTES
 from schemas.desk import AttachmentRequest
@@ -75,13 +77,21 @@ def _make_store(folder: Path) -> None:
 def _has_new(folder: Path) -> bool:
     names = set(_store(folder).entries)
     assert names in ({"old"}, {"old", "new"})
+    assert _stores(folder) == 1  # what else there is would keep a key that is destroyed later
     return "new" in names
 
 
 def _without_old(folder: Path) -> bool:
     names = set(_store(folder).entries)
     assert names in ({"old"}, {"new"})
+    assert _stores(folder) == 1
     return "new" in names
+
+
+def _stores(folder: Path) -> int:
+    """Of all files there, whatever their names, how many are key stores."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(path.read_bytes().startswith(MAGIC) for path in files)
 
 
 def _profiles(folder: Path) -> Profiles:
@@ -310,6 +320,7 @@ def _keep_chunk(folder: Path) -> None:
 
 
 def _has_chunk(folder: Path) -> bool:
+    _chunks(folder).tidy("SG")  # as at a start
     found = _chunks(folder).read("SG/a", 0, 0)
     assert found in {None, CHUNK}
     assert _chunks(folder).first_missing("SG/a", 0, 1) == (found is not None)
@@ -462,6 +473,16 @@ WRITERS = {
 }
 
 
+def _left_over(folder: Path) -> list[str]:
+    """Everything below a folder that is whole nowhere, though nobody writes it any more."""
+    names = [path.name for path in folder.rglob(".*")]
+    return [
+        name
+        for name in names
+        if is_half(name) or name.startswith((BACKUP, RESTORE)) or name.endswith(".part")
+    ]
+
+
 def main() -> None:
     """Do it, one child a step."""
     writer, folder = WRITERS[sys.argv[1]], Path(sys.argv[2])
@@ -488,6 +509,7 @@ def main() -> None:
                 writer.change(copy)
         print(number, ended, "new" if held else "old", flush=True)  # noqa: T201 - to the test
         assert writer.look(copy), f"after step {number} it cannot be done again"
+        assert not (left := _left_over(copy)), f"after step {number} there is left: {left}"
         shutil.rmtree(copy)
         if ended == 0:
             return

@@ -213,6 +213,14 @@ async def test_a_member_reads_the_directory_the_time_and_no_notices(
     assert copy.view.members() == tuple(sorted(CODES))
 
 
+async def test_a_hub_that_starts_removes_what_killed_backups_left(world: World) -> None:
+    left = world.place.home / ".backup-k3j2h1"
+    left.mkdir()
+    (left / "log.db").write_bytes(b"keys of records that are erased by now")
+    async with world.running():
+        assert not left.exists()
+
+
 @pytest.mark.usefixtures("ready")
 async def test_a_member_that_two_others_suspend_is_cut_off_at_once(world: World) -> None:
     now = clock.now()

@@ -1,5 +1,6 @@
 """Key stores: round trips, loose modes, wrong passphrases, damage, crashes while writing."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -73,6 +74,57 @@ def test_a_destroyed_key_is_gone_and_its_old_bytes_are_overwritten(
         store.change(destroy=["node/signing"])
     with _refused("no-such-key"):
         store.get("node/signing", "ed25519")
+
+
+LEFT = ".node.keystore.0123456789ab"  # as a process leaves it that is killed before it renames
+
+
+@pytest.mark.parametrize("at", ["the change", "the next opening"])
+def test_a_destroyed_key_is_not_in_what_a_killed_process_left_either(
+    store: KeyStore, private: Path, at: str
+) -> None:
+    left = private / LEFT
+    if at == "the change":
+        left.write_bytes(store.path.read_bytes())
+    else:
+        whole = store.path.read_bytes()
+        store.change(destroy=["node/signing"])
+        left.write_bytes(whole)
+    with left.open("rb") as still_open:
+        if at == "the change":
+            store.change(destroy=["node/signing"])
+        else:
+            KeyStore.open(store.path, PASS)
+        assert not any(still_open.read())
+    assert {path.name for path in private.iterdir()} == {"node.keystore", ".node.keystore.lock"}
+
+
+def test_what_another_process_writes_at_this_moment_stays(store: KeyStore, private: Path) -> None:
+    left = private / LEFT
+    left.write_bytes(b"half")
+    with left.open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        KeyStore.open(store.path, PASS)
+        assert left.read_bytes() == b"half"
+    KeyStore.open(store.path, PASS)
+    assert not left.exists()
+
+
+def test_a_file_that_has_its_place_already_is_not_erased_with_its_first_name(private: Path) -> None:
+    placed = private / "placed"
+    placed.write_bytes(b"whole")
+    os.link(placed, private / ".placed.0123456789ab")
+    files.erase_halves(placed)
+    assert [path.name for path in private.iterdir()] == ["placed"]
+    assert placed.read_bytes() == b"whole"
+
+
+def test_another_files_halves_and_odd_names_stay(private: Path) -> None:
+    names = {".b.0123456789ab", ".a.0123456789", ".a.lock", "a.0123456789ab", ".a.0123456789AB"}
+    for name in names:
+        (private / name).touch()
+    files.erase_halves(private / "a")
+    assert {path.name for path in private.iterdir()} == names
 
 
 def test_under_another_passphrase_the_keys_are_the_same_and_the_old_one_opens_nothing(

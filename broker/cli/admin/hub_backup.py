@@ -8,7 +8,6 @@ keep that run elsewhere is not in it, and is said to be missing.
 import asyncio
 import fcntl
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -33,7 +32,9 @@ from broker.settings import home
 from broker.store.alone import alone
 from broker.store.archive import write_archive
 from broker.store.schema import schema_of
+from broker.store.scratch import BACKUP, scratch_folder
 from broker.store.sqlite import copied_sqlite, sqlite_engine
+from keys.files import is_half
 from keys.home import Home
 from schemas.label import Strict
 
@@ -115,13 +116,13 @@ def read_about(raw: bytes) -> About:
 async def _written(
     place: HubPlace, config: HubConfig, path: Path, about: About, *, quiet: bool
 ) -> int:
-    with tempfile.TemporaryDirectory(dir=place.home, prefix=".backup-") as scratch:
+    with scratch_folder(place.home, BACKUP) as scratch:
         async with _standing_still(place, config):
             files = [*_kept(place.home), *key_service_files(place.home)]
             database = _log_database(LedgerPlace(place.home))
             if database is not None and database.exists():  # else the log never ran
-                copied_sqlite(database, Path(scratch) / "log.db")
-                files.append((_DATABASE, Path(scratch) / "log.db"))
+                copied_sqlite(database, scratch / "log.db")
+                files.append((_DATABASE, scratch / "log.db"))
             with progress.shown(path.name, quiet=quiet, counted=True) as tell:
                 return write_archive(path, about.model_dump_json().encode(), _told(files, tell))
 
@@ -195,7 +196,7 @@ def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
             )
             for name in sorted(names):
                 kept, where = _name(folder, inner, name), Path(inner, name)
-                of_the_moment = kept in _LEFT_OUT or name.endswith(".lock")
+                of_the_moment = kept in _LEFT_OUT or name.endswith(".lock") or is_half(name)
                 if not of_the_moment and where.is_file() and not where.is_symlink():
                     yield kept, where
 

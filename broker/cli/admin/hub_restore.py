@@ -4,8 +4,6 @@ What is put back is as of then: the log asks the witnesses before it signs, and 
 members' nodes what it lacks; nodes hand in again what was not confirmed to them.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ from broker.hub.place import HubPlace
 from broker.ledger.place import LedgerPlace
 from broker.settings import home
 from broker.store.archive import read_archive
+from broker.store.scratch import RESTORE, scratch_folder
 from keys.directory.bundle import MAX_BUNDLE_BYTES, parse_bundle
 from keys.directory.source import PublishedDirectory
 from keys.directory.toml_text import toml
@@ -126,11 +125,8 @@ def _check_gone(*folders: Path) -> None:
 @contextmanager
 def _put_aside() -> Iterator[Path]:
     """Give a new folder's name on the disk of the home; it is thrown away in the end."""
-    put = home() / f".restore-{os.getpid()}"
-    try:
-        yield put
-    finally:
-        shutil.rmtree(put, ignore_errors=True)
+    with scratch_folder(home(), RESTORE) as scratch:
+        yield scratch / "home"
 
 
 def _moved(put: LedgerPlace, ledger: LedgerPlace) -> bool:

@@ -7,10 +7,8 @@ again.
 """
 
 import asyncio
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -31,8 +29,9 @@ from broker.node.logstate import mark_left_out, mark_restored
 from broker.node.pairs import begin_anew
 from broker.settings import home
 from broker.store.archive import read_archive, write_archive
+from broker.store.scratch import BACKUP, RESTORE, scratch_folder
 from broker.store.sqlite import copied_sqlite
-from keys.files import make_private_folder
+from keys.files import is_half, make_private_folder
 from keys.home import Home
 from schemas.label import MemberCode, Strict
 
@@ -52,6 +51,20 @@ class About(Strict):
     made: Annotated[str, Field(max_length=64)]
 
 
+@dataclass(frozen=True)
+class PutBack:
+    """A node that is there again.
+
+    Attributes:
+        incarnation: Under which it numbers what it sends from now on.
+        kms: Settings of a key management service that a person is to read; None without one.
+    """
+
+    about: About
+    incarnation: int
+    kms: Path | None
+
+
 def backup(
     to: Annotated[Path, typer.Option("--to", help="New file, or a folder to put one in.")],
     as_json: AsJSON = False,
@@ -63,30 +76,45 @@ def backup(
 
     Example: kentong node backup --to /var/backups/kentong
     """
-    place = NodePlace(home())
-    config, now = place.config(), clock.now()
-    database = make_url(place.database_url(config))
-    if database.get_backend_name() != "sqlite":
-        raise BrokerError("backup-elsewhere", "this node's database is not SQLite: use pg_dump too")
-    path = to / f"node-{config.member}-{now:%Y%m%dT%H%M%SZ}.tar" if to.is_dir() else to
-    about = About(member=config.member, version=version("kentong"), made=now.isoformat())
-    with tempfile.TemporaryDirectory(dir=place.folder, prefix=".backup-") as scratch:
-        copy = Path(scratch) / "node.db"
-        copied_sqlite(Path(database.database or ""), copy)
-        files = [
-            (_DATABASE, copy),
-            (_ROOT, Home(home()).root_file),
-            *key_service_files(home()),
-            *((f"node/{name}", where) for name, where in _kept(place.folder)),
-        ]
-        with progress.shown(path.name, quiet=as_json, counted=True) as tell:
-            count = write_archive(path, about.model_dump_json().encode(), _told(files, tell))
+    path, count = write_backup(NodePlace(home()), to, quiet=as_json)
     size = path.stat().st_size
     if as_json:
         screen.as_json("node-backup", file=str(path), files=count, bytes=size)
         return
     text = "{file}: {count} files, {size}."
     screen.line(say("node-backed-up", text, file=path, count=count, size=progress.size(size)))
+
+
+def write_backup(place: NodePlace, to: Path, *, quiet: bool) -> tuple[Path, int]:
+    """Back a node up; return where, and how many files are in it.
+
+    Args:
+        place: The node's, which may run.
+        to: New file, or a folder to put one in.
+        quiet: Whether to show no progress.
+
+    Raises:
+        BrokerError: `backup-elsewhere`, `exists`, or it cannot be read or written.
+        KeysError: What opens its keys cannot be read.
+    """
+    config, now = place.config(), clock.now()
+    database = make_url(place.database_url(config))
+    if database.get_backend_name() != "sqlite":
+        raise BrokerError("backup-elsewhere", "this node's database is not SQLite: use pg_dump too")
+    path = to / f"node-{config.member}-{now:%Y%m%dT%H%M%SZ}.tar" if to.is_dir() else to
+    about = About(member=config.member, version=version("kentong"), made=now.isoformat())
+    with scratch_folder(place.folder, BACKUP) as scratch:
+        copy = scratch / "node.db"
+        copied_sqlite(Path(database.database or ""), copy)
+        files = [
+            (_DATABASE, copy),
+            (_ROOT, Home(place.home).root_file),
+            *key_service_files(place.home),
+            *((f"node/{name}", where) for name, where in _kept(place.folder)),
+        ]
+        with progress.shown(path.name, quiet=quiet, counted=True) as tell:
+            count = write_archive(path, about.model_dump_json().encode(), _told(files, tell))
+    return path, count
 
 
 def restore(
@@ -102,12 +130,41 @@ def restore(
 
     Example: kentong node restore /var/backups/kentong/node-SG-20261126T020000Z.tar
     """
-    place = NodePlace(home())
+    found = put_back(file, home())
+    about = found.about
+    if as_json:
+        screen.as_json(
+            "node-restore",
+            member=about.member,
+            made=about.made,
+            incarnation=found.incarnation,
+            kms="" if found.kms is None else str(found.kms),
+        )
+        return
+    text = "The node of {member} is as of {made}; this is its incarnation {number}."
+    made = {"member": about.member, "made": about.made, "number": found.incarnation}
+    screen.line(say("node-put-back", text, **made))
+    say_key_service(found.kms)
+    screen.line(say("node-next", "Next: kentong node run"))
+
+
+def put_back(file: Path, into: Path) -> PutBack:
+    """Put a node back from a backup; until that is done there is no node.
+
+    Args:
+        file: Not trusted.
+        into: Home folder that holds no node.
+
+    Raises:
+        BrokerError: `exists`, or the backup is damaged or cannot be put there.
+        KeysError: Its root or what opens its keys cannot be used.
+    """
+    place = NodePlace(into)
     if place.folder.exists():
         raise BrokerError("exists", f"{place.folder} is there already: move it away first")
-    make_private_folder(home())
-    put = home() / f".restore-{os.getpid()}"
-    try:
+    make_private_folder(into)
+    with scratch_folder(into, RESTORE) as scratch:
+        put = scratch / "home"
         about = read_about(read_archive(file, put))
         root = Home(put).pinned_root()
         config = NodePlace(put).config()
@@ -117,25 +174,10 @@ def restore(
             inside = config.model_copy(update={"database_url": ""})
             NodePlace(put).write(inside, NodePlace(put).authority_pem())
         incarnation = asyncio.run(_begun_anew(NodePlace(put)))
-        Home(home()).pin_root(root)
-        service = put_key_service_back(put, home())
+        Home(into).pin_root(root)
+        service = put_key_service_back(put, into)
         (put / "node").rename(place.folder)  # last: with it, the node is there
-    finally:
-        shutil.rmtree(put, ignore_errors=True)
-    if as_json:
-        screen.as_json(
-            "node-restore",
-            member=about.member,
-            made=about.made,
-            incarnation=incarnation,
-            kms="" if service is None else str(service),
-        )
-        return
-    text = "The node of {member} is as of {made}; this is its incarnation {number}."
-    made = {"member": about.member, "made": about.made, "number": incarnation}
-    screen.line(say("node-put-back", text, **made))
-    say_key_service(service)
-    screen.line(say("node-next", "Next: kentong node run"))
+    return PutBack(about, incarnation, service)
 
 
 def read_about(raw: bytes) -> About:
@@ -166,10 +208,10 @@ async def _begun_anew(place: NodePlace) -> int:
 def _kept(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield everything else in the node's folder, by its name there."""
     for top in sorted(folder.iterdir()):
-        if top.name in _LEFT_OUT or top.name.startswith(".backup-"):
+        if top.name in _LEFT_OUT or top.name.startswith(BACKUP):
             continue
         for where in sorted(top.rglob("*")) if top.is_dir() else (top,):
-            if where.is_file() and not where.is_symlink():
+            if where.is_file() and not where.is_symlink() and not is_half(where.name):
                 yield where.relative_to(folder).as_posix(), where
 
 

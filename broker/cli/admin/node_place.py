@@ -31,6 +31,7 @@ from broker.node.node import Node, Quotas
 from broker.node.owner import claim
 from broker.node.present import Present
 from broker.store.database import Database, open_database, sqlite_url
+from broker.store.scratch import remove_unused
 from broker.store.tables import metadata
 from broker.store.wholeness import check_marked, check_names, keep_whole
 from broker.transport.accounts import inbox_prefix, user_jwt
@@ -319,6 +320,7 @@ async def run_node(
     """
     config = place.config()
     url = place.database_url(config)
+    await asyncio.to_thread(remove_unused, place.home, place.folder)
     await check_marked(url)  # first: what a damaged database takes now is lost with it
     async with opened_node(place, passphrase, pin) as opened:
         check_names(url, metadata)
