@@ -1,5 +1,8 @@
 """Writers of files that leave a place or stand beside its state: backups, carried mail, notes."""
 
+import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from shutil import rmtree
 
@@ -7,61 +10,81 @@ from broker.carry.done import Done
 from broker.carry.files import new_file
 from broker.carry.form import Header, Record, To, What, check_whole
 from broker.carry.place import FerryPlace
+from broker.cli.admin.node_backup import put_back, write_backup
+from broker.cli.admin.node_place import NodeConfig, NodePlace
 from broker.hub.memory import Known, StreamMemory, read_memory, write_memory
 from broker.log.merkle import small_root
-from broker.store.archive import read_archive, write_archive
+from broker.node.sealing import INCARNATION
+from broker.store.archive import read_archive
+from broker.store.scratch import remove_unused
 from broker.store.tilefiles import TileFiles
 from broker.store.witnessed import WitnessedAt
+from keys.home import Home
 from schemas.moments import moment
 from tests.faults.writer import Writer, nothing
 from tests.support.region import NOW
 
-ABOUT = b'{"format": 1}'
+ROOT = b"the root that this node trusts"
 HEADER = Header(To.HUB, "SG", "0123456789abcdef", 1_790_000_000_000)
 DIGEST = bytes([3]) * 32
 ENTRIES = [b"%040d" % number for number in range(300)]  # more than one tile
 
 
-def _make_kept(folder: Path) -> None:
-    (folder / "state").mkdir(mode=0o700)
-    (folder / "state" / "a").write_bytes(b"a" * 5000)
-    (folder / "state" / "b").write_bytes(b"b")
+def _make_node(folder: Path) -> None:
+    place = NodePlace(folder)
+    Home(folder).pin_root(ROOT)
+    place.write(NodeConfig(member="SG", hub_url=""), b"the authority of the hub")
+
+    async def work() -> None:
+        async with place.database(sole=True) as database:
+            await database.empty_journal()
+
+    asyncio.run(work())
 
 
 def _back_up(folder: Path) -> None:
-    kept = ((each.name, each) for each in sorted((folder / "state").iterdir()))
-    write_archive(folder / "backup.tar", ABOUT, kept)
+    write_backup(NodePlace(folder), folder / "backup.tar", quiet=True)
 
 
 def _is_backed_up(folder: Path) -> bool:
     """It stands there whole, or not at all."""
+    remove_unused(folder, folder / "node")  # as the node does when it starts
     if not (folder / "backup.tar").exists():
         return False
     into = folder / "again"
-    assert read_archive(folder / "backup.tar", into) == ABOUT
-    assert (into / "a").read_bytes() == b"a" * 5000
+    read_archive(folder / "backup.tar", into)
+    assert _incarnation(into) == 0
     rmtree(into)
     return True
 
 
 def _make_backup(folder: Path) -> None:
-    _make_kept(folder)
+    _make_node(folder)
     _back_up(folder)
+    rmtree(folder / "node")
+    rmtree(folder / "region")
 
 
 def _put_back(folder: Path) -> None:
-    """As `kentong node restore` does: into a folder aside, then moved into place."""
-    rmtree(folder / "aside", ignore_errors=True)
-    read_archive(folder / "backup.tar", folder / "aside")
-    (folder / "aside").rename(folder / "node")
+    put_back(folder / "backup.tar", folder)
 
 
 def _is_put_back(folder: Path) -> bool:
-    if not (folder / "node").exists():
+    """The node is there as a new incarnation, with the root that it trusts, or not at all."""
+    remove_unused(folder)
+    if not NodePlace(folder).folder.exists():
         return False
-    assert {each.name for each in (folder / "node").iterdir()} >= {"a", "b"}
-    assert (folder / "node" / "a").read_bytes() == b"a" * 5000
+    assert Home(folder).pinned_root() == ROOT
+    assert _incarnation(folder) > 0
     return True
+
+
+def _incarnation(folder: Path) -> int:
+    """0 for a node that was never put back."""
+    assert NodePlace(folder).config().member == "SG"
+    with closing(sqlite3.connect(NodePlace(folder).folder / "node.db")) as database:
+        found = database.execute("SELECT value FROM meta WHERE name = ?", (INCARNATION,)).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def _carry_out(folder: Path) -> None:
@@ -131,7 +154,7 @@ def _make_witnessed(folder: Path) -> None:
 
 
 CARRIED = {
-    "a backup": Writer(_make_kept, _back_up, _is_backed_up),
+    "a backup": Writer(_make_node, _back_up, _is_backed_up),
     "a backup put back": Writer(_make_backup, _put_back, _is_put_back),
     "a file to carry": Writer(nothing, _carry_out, _is_carried),
     "what was carried": Writer(
