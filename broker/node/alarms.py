@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.logs import get_logger
@@ -18,11 +18,43 @@ from broker.store.tables import alarm_details, alarms
 from keys.directory.view import DirectoryView
 from keys.errors import KeysError, TokenError
 from schemas.desk import Alarm
+from schemas.label import MAX_MEMBERS
 
 SPLIT: Final = "directory-split"
 LOST: Final = "database-lost"
 EXPIRES_SOON: Final = "directory-expires-soon"
 UNUSABLE: Final = "signing-key-unusable"
+_each = (
+    select(
+        alarms.c.code,
+        alarms.c.peer,
+        func.sum(alarms.c.count).label("times"),
+        func.min(alarms.c.first_ms).label("first_ms"),
+        func.max(alarms.c.last_ms).label("last_ms"),
+    )
+    .group_by(alarms.c.code, alarms.c.peer)
+    .subquery()
+)
+_rank = func.row_number().over(
+    partition_by=_each.c.code, order_by=(_each.c.last_ms.desc(), _each.c.peer)
+)
+_ranked = select(_each, _rank.label("rank")).subquery()
+_peer = case((_ranked.c.rank <= MAX_MEMBERS, _ranked.c.peer), else_="")
+_named = select(  # the newest of each code with whom they concern, the rest together
+    _ranked.c.code, _peer.label("peer"), _ranked.c.times, _ranked.c.first_ms, _ranked.c.last_ms
+).subquery()
+_last = func.max(_named.c.last_ms)
+_SHOWN: Final = (
+    select(
+        _named.c.code,
+        _named.c.peer,
+        func.sum(_named.c.times).label("times"),
+        func.min(_named.c.first_ms).label("first_ms"),
+        _last.label("last_ms"),
+    )
+    .group_by(_named.c.code, _named.c.peer)
+    .order_by(_last.desc(), _named.c.code, _named.c.peer)
+)
 _log = get_logger()
 
 
@@ -138,8 +170,12 @@ def expiry_alarms(view: DirectoryView, *, now: datetime) -> tuple[Alarm, ...]:
 
 
 async def all_alarms(connection: AsyncConnection) -> tuple[Alarm, ...]:
-    """Return every alarm, newest first."""
-    rows = await connection.execute(select(alarms).order_by(alarms.c.last_ms.desc()).limit(100))
+    """Return every alarm, one for each code and peer, newest first.
+
+    A member can raise one for each envelope of its own, and who signs nothing can name any number
+    of members: however many rows there are of one code, they hide no other.
+    """
+    rows = await connection.execute(_SHOWN)
     found = await connection.execute(select(alarm_details.c.code, alarm_details.c.detail))
     details = {row.code: row.detail for row in found}
     return tuple(
@@ -147,7 +183,7 @@ async def all_alarms(connection: AsyncConnection) -> tuple[Alarm, ...]:
             code=row.code,
             peer=row.peer or None,
             id=None,
-            count=row._mapping["count"],  # noqa: SLF001 - its public name; `count` is a method
+            count=int(row.times),
             first_at=from_ms(row.first_ms),
             last_at=from_ms(row.last_ms),
             detail=details.get(row.code, ""),
