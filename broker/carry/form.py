@@ -20,7 +20,8 @@ from broker.errors import BrokerError
 from keys.errors import SignatureError
 from keys.primitives.signing import Signing, VerifyKey
 from schemas import canonical
-from schemas.errors import CanonicalError
+from schemas.errors import CanonicalError, SchemaError
+from schemas.moments import moment
 
 MAGIC: Final = b"kentong-carry/1\n"
 SIGNED: Final = b"kentong/carry/1\0"
@@ -64,8 +65,8 @@ class Header:
         to: Which way it goes.
         member: Whose mail it is.
         id: Of this file, random.
-        made_ms: When it was made, by the clock of whoever made it.
-        hub_ms: What the hub's clock said then; 0 in a file to the hub.
+        made_ms: When it was made, by the clock of whoever made it; before the year 10000.
+        hub_ms: What the hub's clock said then, as far; 0 in a file to the hub.
         answers: Id of the last file to the hub that its ferry had taken; empty for none.
         origin: Of the log of which the node keeps a copy; empty for none.
         leaves: How many leaves that copy has.
@@ -240,10 +241,19 @@ def parse_header(raw: bytes) -> Header:
             "origin": str(origin),
             "leaves": int(leaves),
             **rest,
-        } if not rest and to in set(To) and min(made_ms, hub_ms, leaves) >= 0:
+        } if not rest and to in set(To) and leaves >= 0:
+            _check_times(made_ms, hub_ms)
             return Header(To(to), member, ident, made_ms, hub_ms, answers, origin, leaves)
         case _:
             raise CarryError(DAMAGED, "the header of the file has another form")
+
+
+def _check_times(*wire: int) -> None:
+    try:
+        for each in wire:
+            moment(each)
+    except SchemaError as error:
+        raise CarryError(DAMAGED, "the header of the file names a time that is none") from error
 
 
 def parse_record(raw: bytes) -> Record:

@@ -22,7 +22,6 @@ from broker.envelope.decision import decision_in
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
-from broker.node.ids import from_ms
 from broker.node.node import Node
 from broker.store import tables
 from broker.transport.services import cosigned_answer, piece_for, piece_of
@@ -30,9 +29,11 @@ from broker.transport.unlinked import Unlinked
 from keys.errors import DirectoryError, KeysError
 from keys.primitives.hashing import sha256
 from schemas.errors import SchemaError
+from schemas.moments import moment
 from schemas.vocabulary import Lane
 
 TOGETHER: Final = 32  # as a node takes them from a link: one commit, and little memory
+_SECOND: Final = timedelta(seconds=1)
 OLDER: Final = frozenset({"rollback", "directory-expired"})
 _log = get_logger()
 Progress = Callable[[int, int], None]
@@ -145,7 +146,7 @@ class Taking:
         present = self.node.present
         # Expiry is judged as of the time when it was fetched. What is read under it was decided
         # before; sealing asks for one that is fresh by the clock of this moment.
-        as_of = min(present.now(), from_ms(self.header.hub_ms) + timedelta(seconds=1))
+        as_of = min(present.now() - _SECOND, moment(self.header.hub_ms)) + _SECOND
         try:
             await self.node.upkeep.refresh_directory(as_of=as_of)
         except DirectoryError as error:

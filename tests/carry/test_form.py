@@ -23,6 +23,7 @@ from broker.carry.form import (
 from keys.primitives.signing import SignKey
 
 KEY = SignKey.generate()
+END_OF_TIME_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 RECORDS = [
     Record(What.DONE, "", 1, b"\x07" * 32),
     Record(What.ENVELOPE, "submit.SG.normal.0190", 4, b"sealed" * 9),
@@ -56,6 +57,18 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends() -> None:
             check_whole(io.BytesIO(raw[:end]))
         wanted = "carry-no-file" if end < len(MAGIC) else "carry-damaged"
         assert refused.value.code == wanted
+
+
+@pytest.mark.parametrize("wrong", [2**63 - 1, END_OF_TIME_MS + 1, -1])
+@pytest.mark.parametrize("of_hub", [True, False])
+def test_a_time_that_is_none_is_refused(wrong: int, *, of_hub: bool) -> None:
+    made_ms, hub_ms = (1, wrong) if of_hub else (wrong, 1)
+    file = io.BytesIO()
+    Writer(file, Header(To.NODE, "SG", "ab" * 16, made_ms, hub_ms)).end()
+    file.seek(0)
+    with pytest.raises(CarryError) as refused:
+        check_whole(file)
+    assert refused.value.code == "carry-damaged"
 
 
 def test_one_changed_bit_is_seen_wherever_it_is() -> None:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from broker import clock
 from broker.carry.done import Done
 from broker.carry.files import opened_copy
-from broker.carry.form import Header, Record, To, What, Writer
+from broker.carry.form import CarryError, Header, Record, To, What, Writer
 from broker.carry.taking import Taken, Taking
 from broker.node.node import Node
 from broker.transport.unlinked import Unlinked
@@ -37,12 +39,15 @@ def newer(region: TestRegion) -> TestRegion:
     return replace(region, view=replace(region.view, version=version))
 
 
-async def carried(node: Node, folder: Path, *records: Record) -> tuple[Taken, Done]:
+async def carried(
+    node: Node, folder: Path, *records: Record, hub_ms: int | None = None
+) -> tuple[Taken, Done]:
     """Take a file that brings these and no directory."""
     path = folder / f"{secrets.token_hex(4)}.carry"
     now_ms = int(clock.now().timestamp() * 1000)
     with path.open("wb") as file:
-        writer = Writer(file, Header(To.NODE, node.present.member, "id", now_ms, hub_ms=now_ms))
+        hub_ms = now_ms if hub_ms is None else hub_ms
+        writer = Writer(file, Header(To.NODE, node.present.member, "id", now_ms, hub_ms=hub_ms))
         for record in records:
             writer.add(record)
         writer.end()
@@ -106,3 +111,20 @@ async def test_a_receipt_under_a_key_newer_than_the_directory_waits_for_it(
         taken, done = await carried(sg, tmp_path, record)
         assert (taken.receipts, taken.left) == (1, 0)
         assert done.hashes == (sha256(raw),)
+
+
+@pytest.mark.parametrize("hub_ms", [0, 253_402_300_799_999])
+async def test_whatever_time_a_file_names_its_mail_is_taken(tmp_path: Path, hub_ms: int) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    raw = delivery(region, make(region, ("MY",)).sealed.raw, "MY")
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        taken, _ = await carried(my, tmp_path, copy_of(raw), hub_ms=hub_ms)
+        assert (taken.alerts, taken.left) == (1, 0)
+
+
+async def test_a_time_beyond_all_calendars_is_a_damaged_file(tmp_path: Path) -> None:
+    region = make_region(("SG", "MY"), now=clock.now())
+    async with lonely_node(region, "MY", tmp_path / "my.db") as my:
+        with pytest.raises(CarryError) as refused:
+            await carried(my, tmp_path, hub_ms=2**63 - 1)
+        assert refused.value.code == "carry-damaged"
