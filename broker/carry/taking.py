@@ -22,8 +22,10 @@ from broker.envelope.decision import decision_in
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
+from broker.node.errors import NodeError
 from broker.node.node import Node
 from broker.store import tables
+from broker.store.errors import DAMAGED_CODE, StoreError
 from broker.transport.services import cosigned_answer, piece_for, piece_of
 from broker.transport.unlinked import Unlinked
 from keys.errors import DirectoryError, KeysError
@@ -34,6 +36,7 @@ from schemas.vocabulary import Lane
 
 TOGETHER: Final = 32  # as a node takes them from a link: one commit, and little memory
 _SECOND: Final = timedelta(seconds=1)
+UNREADABLE: Final = frozenset({DAMAGED_CODE, "not-found"})  # the latter by a changed id
 OLDER: Final = frozenset({"rollback", "directory-expired"})
 _log = get_logger()
 Progress = Callable[[int, int], None]
@@ -51,6 +54,7 @@ class Taken:
         again: Copies that were here before.
         receipts: That were believed, some perhaps once more.
         left: Copies and receipts that the hub keeps until a newer directory is here.
+        damaged: Copies and receipts about what the disk changed here; the hub keeps them too.
         leaves: Of the log, new in the copy.
         chunks: Of attached files, new here.
         directory: Code of why the directory in it was not taken; empty if it was.
@@ -63,6 +67,7 @@ class Taken:
     again: int = 0
     receipts: int = 0
     left: int = 0
+    damaged: int = 0
     leaves: int = 0
     chunks: int = 0
     directory: str = ""
@@ -93,7 +98,8 @@ class Taking:
         Raises:
             CarryError: `carry-no-directory`: the node has none, and the one in the file is of no
                 use.
-            StoreError: The database did not keep it.
+            StoreError: The database did not keep it. What is damaged of one submission alone ends
+                nothing: its mail is left out.
             KeysError: The copy of the directory cannot be kept.
         """
         self._look_through()
@@ -112,6 +118,7 @@ class Taking:
         self.done.forget(self.header.answers)
         self.done.save()
         self._count(before, await self._kept())
+        await self.node.upkeep.say_outage()
         self.taken.chunks = await take_files(self.node)
         await destroy_over(self.node)
         return self.taken
@@ -173,15 +180,31 @@ class Taking:
         noted = []
         for place in places:
             record = record_at(self.file, place)
-            taken = await (
-                self._receipt(record) if record.what is What.RECEIPT else self._copy(record)
-            )
-            if taken:
-                noted.append(sha256(record.payload))
-            self.taken.left += not taken
+            try:
+                taken = await (
+                    self._receipt(record) if record.what is What.RECEIPT else self._copy(record)
+                )
+            except (StoreError, NodeError) as error:
+                self._skip(record, error)
+            else:
+                self.taken.left += not taken
+                if taken:
+                    noted.append(sha256(record.payload))
             self._through += 1
             self.progress(self._through, self._size)
         return noted
+
+    def _skip(self, record: Record, error: BrokerError) -> None:
+        """Leave out what speaks of a submission that the disk changed: all the rest is taken.
+
+        Raises:
+            BrokerError: That is not why it failed.
+        """
+        if error.code not in UNREADABLE:
+            raise error
+        _log.error("carried-not-kept", error_code=error.code)
+        self.taken.damaged += 1
+        self._left_copies += record.what is What.COPY
 
     async def _kept(self) -> tuple[int, int, int]:
         """Return how many alerts, copies in quarantine, and answers are here."""

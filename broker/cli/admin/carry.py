@@ -256,6 +256,7 @@ def _say_taken(taken: Taken, *, as_json: bool) -> None:
             quarantined=taken.quarantined,
             receipts=taken.receipts,
             left=taken.left,
+            damaged=taken.damaged,
             leaves=taken.leaves,
             chunks=taken.chunks,
             directory=taken.directory or "taken",
@@ -271,6 +272,9 @@ def _say_taken(taken: Taken, *, as_json: bool) -> None:
     if taken.left:
         text = "{count} messages wait at the hub for a newer directory."
         screen.line(say("carry-left-there", text, count=taken.left))
+    if taken.damaged:
+        text = "{count} messages are about what the disk changed here, and were left out."
+        screen.line(say("carry-damaged-here", text, count=taken.damaged))
     if taken.directory:
         text = "Its directory was not taken ({why}): this node holds the newer one, or a good one."
         screen.line(say("carry-directory", text, why=taken.directory))
