@@ -23,6 +23,7 @@ from broker.log.errors import LogError
 from broker.log.rebuilt import is_rebuilt
 from broker.log.recordkeys import RecordKeys
 from broker.logs import get_logger
+from broker.store.errors import StoreError
 from broker.transport.attaching import (
     Done,
     Get,
@@ -97,17 +98,31 @@ class AttachmentService:
         """Remove what is over now, and what was erased; while the clock is in doubt only that.
 
         Raises:
-            BrokerError: The disk or the server did not answer; call again.
+            BrokerError: The server did not answer, or the disk did not do it for some, once all
+                are tried; call again.
         """
+        failed: StoreError | None = None
         if self.clock_is_good():
-            await self.store.expire(self.now())
+            try:
+                await self.store.expire(self.now())
+            except StoreError as error:
+                failed = error
         for sender, ident in self.store.open_ids():
             raw = await self._standing(sender, ident)
-            if raw is not None and is_erasure(raw):
-                await self.store.remove(sender, ident)
-                _log.info("chunks-erased", sender=sender, id=str(ident))
-            elif raw is not None and self.store.is_damaged(sender, ident):
-                await self._mend(sender, ident, raw)
+            try:
+                if raw is not None:
+                    await self._sweep_one(sender, ident, raw)
+            except StoreError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    async def _sweep_one(self, sender: str, ident: UUID, raw: bytes) -> None:
+        if is_erasure(raw):
+            await self.store.remove(sender, ident)
+            _log.info("chunks-erased", sender=sender, id=str(ident))
+        elif self.store.is_damaged(sender, ident):
+            await self._mend(sender, ident, raw)
 
     async def _answer(self, subject: str, payload: bytes) -> bytes:
         member, now = asked_by(subject), self.now()

@@ -281,13 +281,20 @@ class ChunkStore:
         """Remove everything whose time is over; return of how many envelopes.
 
         Raises:
-            StoreError: The disk does not do it; call again.
+            StoreError: The disk does not do it for some, once all are tried; call again.
         """
         gone = [shelf for shelf, head in self._heads.items() if head.expires <= now]
+        failed: StoreError | None = None
         for shelf in gone:
             sender, ident = shelf.split("/", 1)
-            await self.remove(sender, UUID(ident))
-            _log.info("chunks-expired", sender=sender, id=ident)
+            try:
+                await self.remove(sender, UUID(ident))
+            except StoreError as error:
+                failed = failed or error
+            else:
+                _log.info("chunks-expired", sender=sender, id=ident)
+        if failed is not None:
+            raise failed
         return len(gone)
 
     def reserved(self, sender: str) -> int:

@@ -8,7 +8,7 @@ key wraps. How far a file is shows on the disk, so a killed node goes on where i
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from broker.store.database import Database, StoreError
 from broker.store.statements import Statement
 from broker.store.tables import arrivals as table
 from broker.transport.attaching import AttachmentServices, Done, Get
+from broker.transport.errors import TransportError
 from broker.transport.link import Link
 from schemas.attachment import Manifest
 from schemas.desk import ArrivalState
@@ -109,6 +110,7 @@ class Arrivals:
     _watched: dict[tuple[str, int], _Watched] = field(default_factory=dict)  # Of one task alone.
     _window: int = 1
     _turns: Turns = field(default_factory=Turns)
+    _told_later: dict[str, datetime] = field(default_factory=dict)  # Of the same task.
 
     async def fetch_for_ever(self) -> None:
         """Fetch whatever is awaited, whenever it is there."""
@@ -233,15 +235,41 @@ class Arrivals:
         return whole.digest()
 
     async def tell_due(self) -> None:
-        """Tell the hub of every alert whose files are all here, or unwanted: it may forget them."""
+        """Tell the hub of every alert whose files are all here, or unwanted: it may forget them.
+
+        What it does not take now is told again a minute later, and delays no other.
+
+        Raises:
+            TransportError: The hub does not answer.
+            StoreError: The database does not keep what it answered.
+        """
         async with self.database.read() as connection:
             rows = await _TO_TELL.rows(connection)
-        hub = AttachmentServices(self.link, self.present.member)
+        hub, now = AttachmentServices(self.link, self.present.member), self.present.now()
+        self._told_later = {at: due for at, due in self._told_later.items() if due > now}
         for row in rows:
-            await hub.done(Done(row.sender, UUID(row.envelope_id)))
-            mine = table.c.envelope_id == row.envelope_id
-            await self.database.change(_values(mine, told=1))
+            if row.envelope_id in self._told_later:
+                continue
+            self._told_later[row.envelope_id] = now + AGAIN
+            if await self._told(hub, row) is not None:
+                mine = table.c.envelope_id == row.envelope_id
+                await self.database.change(_values(mine, told=1))
+                del self._told_later[row.envelope_id]
         await self._tell_unwanted(hub)
+
+    async def _told(self, hub: AttachmentServices, row: Any) -> bool | None:  # noqa: ANN401
+        """Tell of one alert; return whether the hub knew of files, None if it refused to answer.
+
+        Raises:
+            TransportError: The hub does not answer.
+        """
+        try:
+            return await hub.done(Done(row.sender, UUID(row.envelope_id)))
+        except TransportError:
+            raise
+        except BrokerError as error:  # its disk, most likely, which may take the others
+            _log.info("release-not-taken", id=row.envelope_id, error_code=error.code)
+            return None
 
     async def _tell_unwanted(self, hub: AttachmentServices) -> None:
         """Tell the hub of alerts that were refused or destroyed here: nobody fetches their files.
@@ -253,12 +281,12 @@ class Arrivals:
         async with self.database.read() as connection:
             rows = await _UNWANTED.rows(connection, by_ms=to_ms(now))
         for row in rows:
-            ident = UUID(row.envelope_id)
-            known = await hub.done(Done(row.sender, ident))
+            known = await self._told(hub, row)
             if known or row.expires_ms <= to_ms(now):
                 await self.database.change(_removed(_same(row)))
             else:
-                wait = min(max(FIRST_AGAIN, (now - uuid7_time(ident)) / 2), LAST_AGAIN)
+                age = now - uuid7_time(UUID(row.envelope_id))
+                wait = AGAIN if known is None else min(max(FIRST_AGAIN, age / 2), LAST_AGAIN)
                 await self.database.change(_values(_same(row), due_ms=to_ms(now + wait)))
 
     async def forget_unknown(self) -> None:

@@ -129,6 +129,26 @@ async def test_what_the_disk_does_not_give_up_counts_until_it_does(
     assert store.reserved("SG") == 0
 
 
+@dataclass(frozen=True)
+class BadShelf(ChunkFiles):
+    """The real files, on a disk that does not give up one shelf."""
+
+    @override
+    def remove(self, shelf: str) -> None:
+        if shelf == f"SG/{IDENT}":
+            raise StoreError("disk-failed", "a test's disk", retry="later")
+        super().remove(shelf)
+
+
+async def test_a_shelf_that_the_disk_does_not_give_up_keeps_no_other(tmp_path: Path) -> None:
+    store = await opened(BadShelf(tmp_path / "chunks"))
+    await store.open("SG", OTHER, HEAD)
+    with pytest.raises(StoreError):
+        await store.expire(HEAD.expires)
+    assert names(tmp_path / "chunks") == ["SG", f"SG/{IDENT}", f"SG/{IDENT}/head"]
+    assert store.reserved("SG") == 2 * SEALED_CHUNK_BYTES
+
+
 async def test_the_sum_of_what_is_promised_follows_each_change(tmp_path: Path) -> None:
     files = ChunkFiles(tmp_path / "chunks")
     store = await opened(files)
