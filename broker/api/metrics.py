@@ -49,6 +49,9 @@ class Metrics:
         )
         self._quarantined = self._gauge("kentong_node_quarantined", "Deliveries put aside")
         self._gaps = self._gauge("kentong_node_gaps", "Numbered alerts that did not arrive")
+        self._peer_gaps = self._gauge(
+            "kentong_node_peer_gaps", "Those of each member that lacks any", ("peer",)
+        )
         self._alarms = self._gauge("kentong_node_alarms", "Alarms to be looked at")
         self._alarm = self._gauge(
             "kentong_node_alarm", "How often each alarm was raised", ("code",)
@@ -76,7 +79,10 @@ class Metrics:
         self._sealing.set(not status.sealing)
         self._skew.set(status.clock.skew_s if status.clock.skew_s is not None else _NEVER)
         self._quarantined.set(status.quarantined)
-        self._gaps.set(len(status.gaps))
+        self._gaps.set(sum(status.gap_counts.values()))
+        self._peer_gaps.clear()  # whose all arrived is gone
+        for peer, count in status.gap_counts.items():
+            self._peer_gaps.labels(peer).set(count)
         self._alarms.set(len(status.alarms))
         self._alarm.clear()  # one that was settled is gone
         for code in {alarm.code for alarm in status.alarms}:

@@ -83,7 +83,7 @@ def _node(*, as_json: bool) -> None:
                 ),
             ),
             (say("node-quarantine", "quarantined"), str(status.quarantined)),
-            (say("node-gaps", "gaps"), str(len(status.gaps))),
+            (say("node-gaps", "gaps"), str(sum(status.gap_counts.values()))),
         ]
     )
     for alarm in status.alarms:

@@ -34,6 +34,7 @@ class Condition:
         async with self.database.read() as connection:
             counts = await queues.submission_counts(connection)
             gaps = await pairs.open_gaps(connection, now=now)
+            gap_counts = await pairs.count_gaps(connection, now=now)
             raised = await alarms.all_alarms(connection)
             suspended = await notices.suspension_alarms(connection)
             silent = await pairs.silent_peers(connection, now=now)
@@ -60,6 +61,7 @@ class Condition:
             last_position=inbox[2],
             quarantined=in_quarantine,
             gaps=gaps,
+            gap_counts=gap_counts,
             alarms=(
                 *alarms.damage_alarms(self.database, raised),
                 *alarms.unsaid_alarms(self.present),

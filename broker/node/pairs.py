@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
@@ -40,13 +40,13 @@ _FILLED: Final = Statement(
 _HEARD: Final = Statement(
     update(peers).where(peers.c.peer == bindparam("of_peer")).values(heard_ms=bindparam("heard_ms"))
 )
+_IN_ORDER: Final = (gaps.c.incarnation, gaps.c.number)
+SHOWN_OF_EACH: Final = 100  # gaps of one peer in a status; beside them stands how many there are
 _WINDOW: Final = 5000  # numbers spoken of in one state; older ones were settled by earlier ones
 KEPT_OF_PEER: Final = _WINDOW + 1
 """Gaps noted of one peer: all that one state can name. A peer that numbers anew with each state, or
 names other numbers each time, says nothing more by it; what it lacks besides comes in when the
 first ones are filled or void."""
-SHOWN_OF_PEER: Final = 50  # gaps: a screen; a person telephones about the first as about the last
-_ASKED_OF_PEER: Final = 500  # gaps looked at to ask for them; the rest follows in later states
 
 
 async def arrived(
@@ -103,13 +103,36 @@ async def compare(
 
 
 async def open_gaps(connection: AsyncConnection, *, now: datetime) -> tuple[Gap, ...]:
-    """Return the first gaps of each peer that are older than fifteen minutes.
+    """Return the gaps that are older than fifteen minutes: the first of each peer.
 
-    However many one peer speaks of, the others' are among them.
+    How many there are in all, `count_gaps` says. No peer's claims push another's out of sight.
     """
-    known = (await connection.execute(select(peers.c.peer).order_by(peers.c.peer))).scalars()
-    found = [await _gaps_of(connection, peer, now=now, limit=SHOWN_OF_PEER) for peer in list(known)]
-    return tuple(gap for each in found for gap in each)
+    shown: list[Gap] = []
+    for peer in await count_gaps(connection, now=now):
+        rows = await connection.execute(
+            select(gaps).where(_open(peer, now)).order_by(*_IN_ORDER).limit(SHOWN_OF_EACH)
+        )
+        shown += (
+            Gap(
+                peer=row.peer,
+                incarnation=row.incarnation,
+                number=row.number,
+                noticed_at=from_ms(row.noticed_ms),
+            )
+            for row in rows
+        )
+    return tuple(shown)
+
+
+async def count_gaps(connection: AsyncConnection, *, now: datetime) -> dict[str, int]:
+    """Return how many gaps are older than fifteen minutes, for each peer that has any."""
+    rows = await connection.execute(
+        select(gaps.c.peer, func.count())
+        .where(gaps.c.noticed_ms <= to_ms(now - GAP_AFTER))
+        .group_by(gaps.c.peer)
+        .order_by(gaps.c.peer)
+    )
+    return dict(rows.all())
 
 
 async def silent_peers(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
@@ -128,8 +151,7 @@ async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
     told = {row.peer: row.told_ms for row in await connection.execute(select(peers))}
     written = set((await connection.execute(select(sent.c.peer).distinct())).scalars())
     busy = set((await connection.execute(open_mail)).scalars())
-    old = gaps.c.noticed_ms <= to_ms(now - GAP_AFTER)
-    lacking = set((await connection.execute(select(gaps.c.peer).where(old).distinct())).scalars())
+    lacking = await count_gaps(connection, now=now)
 
     def pause(peer: str) -> timedelta:
         if peer in lacking:
@@ -169,7 +191,7 @@ async def state_for(connection: AsyncConnection, peer: str, *, now: datetime) ->
         highest=max(highest, since - 1),
         void=_ranges(n for n, state in states.items() if state == "void"),
         pending=_ranges(n for n, state in states.items() if state == "pending"),
-        missing=_missing(await _gaps_of(connection, peer, now=now, limit=_ASKED_OF_PEER)),
+        missing=await _missing(connection, peer, now=now),
     )
 
 
@@ -185,27 +207,6 @@ async def begin_anew(connection: AsyncConnection, *, now: datetime) -> int:
     await connection.execute(insert(meta).values(name=INCARNATION, value=str(number)))
     await connection.execute(update(peers).values(told_ms=0))
     return number
-
-
-async def _gaps_of(
-    connection: AsyncConnection, peer: str, *, now: datetime, limit: int
-) -> tuple[Gap, ...]:
-    """Return a peer's first gaps that are older than fifteen minutes, in order."""
-    rows = await connection.execute(
-        select(gaps)
-        .where(gaps.c.peer == peer, gaps.c.noticed_ms <= to_ms(now - GAP_AFTER))
-        .order_by(gaps.c.incarnation, gaps.c.number)
-        .limit(limit)
-    )
-    return tuple(
-        Gap(
-            peer=row.peer,
-            incarnation=row.incarnation,
-            number=row.number,
-            noticed_at=from_ms(row.noticed_ms),
-        )
-        for row in rows
-    )
 
 
 async def _room(connection: AsyncConnection, peer: str) -> int:
@@ -262,15 +263,25 @@ def _ranges(found: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return _newest(ranges)
 
 
-def _missing(found: Iterable[Gap]) -> tuple[Missing, ...]:
-    """Return the first gaps of a peer as ranges; they are in order."""
+async def _missing(connection: AsyncConnection, peer: str, *, now: datetime) -> tuple[Missing, ...]:
+    """Return the first gaps towards `peer` as ranges, in order."""
+    found = await connection.execute(
+        select(gaps.c.incarnation, gaps.c.number)
+        .where(_open(peer, now))
+        .order_by(*_IN_ORDER)
+        .limit(_WINDOW)
+    )
     ranges: list[Missing] = []
-    for gap in found:
-        if ranges and ranges[-1][0] == gap.incarnation and ranges[-1][2] == gap.number - 1:
-            ranges[-1] = (*ranges[-1][:2], gap.number)
+    for incarnation, number in found:
+        if ranges and ranges[-1][0] == incarnation and ranges[-1][2] == number - 1:
+            ranges[-1] = (*ranges[-1][:2], number)
         else:
-            ranges.append((gap.incarnation, gap.number, gap.number))
+            ranges.append((incarnation, number, number))
     return tuple(ranges[:MAX_MISSING])
+
+
+def _open(peer: str, now: datetime) -> ColumnElement[bool]:
+    return (gaps.c.peer == peer) & (gaps.c.noticed_ms <= to_ms(now - GAP_AFTER))
 
 
 def _newest(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -87,6 +87,8 @@ class NodeStatus(Strict):
         inbox: Alerts kept; real traffic only.
         exercise_outbox: The same of exercises and tests.
         last_position: The newest inbox position.
+        gaps: Numbered alerts that did not arrive: the first of each peer.
+        gap_counts: How many there are of each peer in all; who has none is not named.
         waiting_since: When the oldest real submission was queued that is not decided yet.
         log: The log of decisions; None where the directory names none.
     """
@@ -107,6 +109,7 @@ class NodeStatus(Strict):
     alarms: tuple[Alarm, ...]
     log: LogShown | None = None
     waiting_since: Moment | None = None
+    gap_counts: dict[MemberCode, int] = Field(default_factory=dict)
 
 
 class MemberShown(Strict):

@@ -79,7 +79,7 @@ async def test_a_peer_that_speaks_of_ever_more_numbers_hides_no_gap_of_another(
 
         async with my.database.read() as connection:
             shown = await pairs.open_gaps(connection, now=later)
-        assert [gap.peer for gap in shown] == ["SG"] * pairs.SHOWN_OF_PEER + ["VN"] * 2
+        assert [gap.peer for gap in shown] == ["SG"] * pairs.SHOWN_OF_EACH + ["VN"] * 2
         told = await my.database.change(lambda c: pairs.state_for(c, "VN", now=later))
         assert told.missing == ((1, 1, 2),), "VN is not asked for what it says it sent"
 

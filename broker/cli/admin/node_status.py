@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from broker.node import queues
 from broker.node.alarms import all_alarms, expiry_alarms
 from broker.node.epochkeys import key_alarms
 from broker.node.notices import suspension_alarms
-from broker.node.pairs import open_gaps
+from broker.node.pairs import count_gaps, open_gaps
 from broker.settings import home
 from keys.directory.client import DirectoryClient
 from keys.directory.view import DirectoryView
@@ -73,6 +74,7 @@ class _Found:
     quarantined: int
     readers: Sequence[queues.Reader]
     gaps: Sequence[Gap]
+    gap_counts: Mapping[str, int]
     alarms: Sequence[Alarm]
     left_s: Mapping[str, float] = field(default_factory=dict)
 
@@ -118,10 +120,7 @@ class _Found:
                     say("head-number", "number"),
                     say("head-noticed", "noticed"),
                 ),
-                tuple(
-                    (each.peer, f"{each.incarnation}/{each.number}", clock_text(each.noticed_at))
-                    for each in self.gaps
-                ),
+                self._gaps(),
             ),
             Block(
                 say("hub-expiries", "Expires"),
@@ -144,6 +143,21 @@ class _Found:
             (say("node-quarantine", "quarantined"), str(self.quarantined), ""),
         )
 
+    def _gaps(self) -> tuple[tuple[str, ...], ...]:
+        """Return the first gaps of each peer; where there are more, how many in all."""
+        listed = Counter(each.peer for each in self.gaps)
+        return (
+            *(
+                (each.peer, f"{each.incarnation}/{each.number}", clock_text(each.noticed_at))
+                for each in self.gaps
+            ),
+            *(
+                (peer, say("gaps-in-all", "{count} in all", count=count), "")
+                for peer, count in self.gap_counts.items()
+                if count > listed[peer]
+            ),
+        )
+
     def print_json(self) -> None:
         screen.as_json(
             "node-status",
@@ -159,6 +173,7 @@ class _Found:
             quarantined=self.quarantined,
             readers=[{"cursor": each.cursor, "behind": each.behind} for each in self.readers],
             gaps=[each.model_dump(mode="json") for each in self.gaps],
+            gap_counts=dict(self.gap_counts),
             left_s={name: int(left) for name, left in self.left_s.items()},
             alarms=[alarm.model_dump(mode="json") for alarm in self.alarms],
         )
@@ -185,6 +200,7 @@ async def _read(place: NodePlace, now: datetime) -> _Found:
             quarantined=await queues.quarantined(connection),
             readers=await queues.readers(connection),
             gaps=await open_gaps(connection, now=now),
+            gap_counts=await count_gaps(connection, now=now),
             alarms=(*_expiring(view, config.member, now), *raised),
             left_s=dict(_left(place, view, now)),
         )
