@@ -8,7 +8,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.node.ids import from_ms, to_ms
@@ -40,6 +51,7 @@ _FILLED: Final = Statement(
 _HEARD: Final = Statement(
     update(peers).where(peers.c.peer == bindparam("of_peer")).values(heard_ms=bindparam("heard_ms"))
 )
+_ASKED: Final = "asked/"  # with a peer's code the name of the last number it was asked for
 _IN_ORDER: Final = (gaps.c.incarnation, gaps.c.number)
 SHOWN_OF_EACH: Final = 100  # gaps of one peer in a status; beside them stands how many there are
 _WINDOW: Final = 5000  # numbers spoken of in one state; older ones were settled by earlier ones
@@ -264,20 +276,36 @@ def _ranges(found: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 
 async def _missing(connection: AsyncConnection, peer: str, *, now: datetime) -> tuple[Missing, ...]:
-    """Return the first gaps towards `peer` as ranges, in order."""
-    found = await connection.execute(
-        select(gaps.c.incarnation, gaps.c.number)
-        .where(_open(peer, now))
-        .order_by(*_IN_ORDER)
-        .limit(_WINDOW)
+    """Return gaps towards `peer` as ranges, in order, and note how far they were asked for.
+
+    The next call goes on after them, and in the end begins again: what the peer keeps no more
+    must not stand for ever in the way of what it could hand in again.
+    """
+    name = f"{_ASKED}{peer}"
+    noted = await connection.execute(select(meta.c.value).where(meta.c.name == name))
+    incarnation, number = map(int, (noted.scalar_one_or_none() or "0/0").split("/"))
+    beyond = or_(
+        gaps.c.incarnation > incarnation,
+        (gaps.c.incarnation == incarnation) & (gaps.c.number > number),
     )
+    numbered = select(gaps.c.incarnation, gaps.c.number).where(_open(peer, now))
+    ordered = numbered.order_by(*_IN_ORDER)
+    later = (await connection.execute(ordered.where(beyond).limit(_WINDOW))).all()
+    room = _WINDOW - len(later)
+    earlier = (await connection.execute(ordered.where(not_(beyond)).limit(room))).all()
     ranges: list[Missing] = []
-    for incarnation, number in found:
-        if ranges and ranges[-1][0] == incarnation and ranges[-1][2] == number - 1:
-            ranges[-1] = (*ranges[-1][:2], number)
+    for row in (*earlier, *later):
+        if ranges and ranges[-1][0] == row.incarnation and ranges[-1][2] == row.number - 1:
+            ranges[-1] = (*ranges[-1][:2], row.number)
         else:
-            ranges.append((incarnation, number, number))
-    return tuple(ranges[:MAX_MISSING])
+            ranges.append((row.incarnation, row.number, row.number))
+    first = sum((each[0], each[2]) <= (incarnation, number) for each in ranges)
+    asked = (ranges[first:] + ranges[:first])[:MAX_MISSING]
+    if asked:
+        until = f"{asked[-1][0]}/{asked[-1][2]}"
+        await connection.execute(delete(meta).where(meta.c.name == name))
+        await connection.execute(insert(meta).values(name=name, value=until))
+    return tuple(sorted(asked))
 
 
 def _open(peer: str, now: datetime) -> ColumnElement[bool]:

@@ -80,7 +80,8 @@ async def given_up(connection: AsyncConnection, ident: UUID) -> None:
 async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missing]) -> int:
     """Put back into the outbox what `peer` says it lacks; return how many envelopes.
 
-    What is not kept any more stays a gap at the peer, and shows there.
+    What is not kept any more stays a gap at the peer, and shows there; it takes no room from what
+    is.
 
     Args:
         connection: Of the change in which the peer's word is taken.
@@ -89,26 +90,26 @@ async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missin
     """
     wanted: list[str] = []
     for incarnation, first, last in missing:
-        found = await connection.execute(
-            select(sent.c.id)
+        kept = await connection.execute(
+            select(repeatable.c.id)
+            .join(sent, sent.c.id == repeatable.c.id)  # so that room goes to what is still kept
             .where(
                 sent.c.peer == peer,
                 sent.c.incarnation == incarnation,
                 sent.c.number >= first,
                 sent.c.number <= last,
                 sent.c.state == "accepted",
+                repeatable.c.id.not_in(select(outbox.c.id)),
             )
             .order_by(sent.c.number)
             .limit(MAX_AT_ONCE - len(wanted))
         )
-        wanted += found.scalars()
+        wanted += kept.scalars()
     if not wanted:
         return 0
-    waiting = set(
-        (await connection.execute(select(outbox.c.id).where(outbox.c.id.in_(wanted)))).scalars()
-    )
     rows = await connection.execute(select(repeatable).where(repeatable.c.id.in_(wanted)))
-    count = await _put(connection, (row for row in rows.all() if row.id not in waiting))
+    found = {row.id: row for row in rows}
+    count = await _put(connection, (found[ident] for ident in wanted))  # in the order of numbers
     if count:
         _log.info("handed-in-again", peer=peer, count=count)
     return count

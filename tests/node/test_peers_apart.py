@@ -13,7 +13,7 @@ from broker.api.metrics import Metrics
 from broker.node import pairs
 from broker.node.node import Node
 from broker.store import tables
-from schemas.control import PairState
+from schemas.control import MAX_MISSING, PairState, encode_control, parse_control
 from tests.support.nodes import lonely_node
 from tests.support.region import make_region
 
@@ -76,3 +76,17 @@ async def test_each_peer_of_which_something_is_missing_is_asked_soon(desk: Desk)
         soon = LATER + pairs.GAP_AFTER
         assert await pairs.due(connection, now=soon - timedelta(seconds=1)) == ()
         assert await pairs.due(connection, now=soon) == ("MY", "VN")
+
+
+async def test_each_gap_is_asked_for_in_its_turn_however_many_there_are(desk: Desk) -> None:
+    many = range(1, 4 * MAX_MISSING, 2)  # of another incarnation, each a range of its own
+    void = tuple((number + 1, number + 1) for number in many)
+    await desk.told("VN", PairState(NOW, 2, 1, many[-1], void=void))
+    states = [await desk.state_for("VN") for _ in range(4)]
+    assert [parse_control(encode_control(state)) for state in states] == states
+    asked = [state.missing for state in states]
+    singles = [(2, number, number) for number in many]
+    assert asked[0] == ((1, 7, 8), *singles[: MAX_MISSING - 1])
+    assert asked[1] == tuple(singles[MAX_MISSING - 1 : 2 * MAX_MISSING - 1])
+    assert asked[2] == ((1, 7, 8), *singles[: MAX_MISSING - 2], singles[-1])  # and so on
+    assert asked[3][0] == singles[MAX_MISSING - 2]
