@@ -114,6 +114,12 @@ class Receipts:
             # Nothing mends what the disk changed, and the hub says it again when it is asked.
             _log.error("receipt-put-aside", error_code=error.code)
             self.database.met_damage()
+        except Exception:  # noqa: BLE001 - the edge of a task: one message must not stop a node
+            _log.exception("receipt-failed", attempts=message.attempts)
+            if message.attempts <= MAX_FAULTS:
+                await message.nak(delay_s=IDLE_S * 5)
+                return
+            # Given up: while nothing is decided here, the envelope goes again, and so its receipt.
         await message.ack()
 
     async def take(self, raw: bytes, *, about: UUID | None = None, final: bool = False) -> None:

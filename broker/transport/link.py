@@ -9,6 +9,7 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
+from broker.logs import get_logger
 from broker.transport.answers import (
     NO_RESPONDERS,
     NOT_FOUND,
@@ -28,6 +29,7 @@ from broker.transport.supervised import Supervised
 REQUEST_TIMEOUT_S: Final = 5.0
 MAX_UNANSWERED: Final = 10_000  # publishes, or groups of them, that wait for the server
 _HEADER_BYTES: Final = 32  # the version line of headers and their end
+_log = get_logger()
 
 
 class Link(Supervised):
@@ -218,10 +220,15 @@ class Link(Supervised):
             check_status(said)
         elif not found and not self.connected:
             raise Unreachable
-        return [
-            Message.of(each.subject, each.data, each.headers, each.reply, self._reply)
-            for each in found
-        ]
+        return [message for each in found if (message := self._message(each)) is not None]
+
+    def _message(self, raw: Msg) -> Message | None:
+        """Return one message of a batch; None if it cannot be acknowledged: the others can."""
+        try:
+            return Message.of(raw.subject, raw.data, raw.headers, raw.reply, self._reply)
+        except Refused as error:
+            _log.error("message-not-understood", error_code=error.code)
+            return None
 
     async def _reply(self, subject: str, payload: bytes) -> None:
         await self._publish(subject, payload, "", None)

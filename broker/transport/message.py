@@ -11,6 +11,7 @@ _SHORT: Final = 9  # $JS.ACK.stream.consumer.delivered.sequence.consumer sequenc
 _LONG: Final = 11  # the same with domain and account hash before the stream
 _NANOSECONDS: Final = 1_000_000_000
 _MAX_DIGITS: Final = 14  # year 5138
+_MAX_TOKEN: Final = 20  # digits of 64 bits; as nanoseconds year 5138
 ID_HEADER: Final = "Nats-Msg-Id"
 """A stream drops a second message with the same one within its window."""
 EXPIRES_HEADER: Final = "Kentong-Expires"
@@ -53,13 +54,13 @@ class Message:
         """Return the message with what its reply subject says of it.
 
         Raises:
-            Refused: It did not come from a stream.
+            Refused: It did not come from a stream; the hub wrote it, which nobody need trust.
         """
         tokens = reply.split(".")
         if len(tokens) < _SHORT or tokens[:2] != ["$JS", "ACK"]:
             raise Refused(0, "a message without an acknowledgement subject")
         first = 4 if len(tokens) < _LONG else 6
-        delivered, sequence, _, time_ns = (int(token) for token in tokens[first : first + 4])
+        delivered, sequence, _, time_ns = map(_number, tokens[first : first + 4])
         return cls(
             subject,
             payload,
@@ -119,6 +120,12 @@ class Stored:
     seq: int
     headers: Mapping[str, str] = field(default_factory=dict)
     at: datetime | None = None
+
+
+def _number(token: str) -> int:
+    if not token.isascii() or not token.isdecimal() or len(token) > _MAX_TOKEN:
+        raise Refused(0, "an acknowledgement subject that cannot be read")
+    return int(token)
 
 
 def leaves_at(headers: Mapping[str, str]) -> datetime | None:

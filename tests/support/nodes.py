@@ -24,7 +24,7 @@ from tests.support.envelopes import an_alert
 from tests.support.hub import RunningHub
 from tests.support.region import TestRegion
 
-_NOWHERE = Credentials((), "", "", SignKey.generate(), "_INBOX", "nobody")
+NOWHERE = Credentials((), "", "", SignKey.generate(), "_INBOX", "nobody")
 
 
 class Clock:
@@ -76,7 +76,7 @@ async def lonely_node(region: TestRegion, code: str, path: Path) -> AsyncIterato
     present.take(region.view)
     async with open_database(url_of(path), metadata, sole=True) as database:
         files = path.with_name(f"{path.name}-attachments")
-        yield Node(present, identity_of(region, code), database, Link(_NOWHERE), files)
+        yield Node(present, identity_of(region, code), database, Link(NOWHERE), files)
 
 
 @asynccontextmanager
