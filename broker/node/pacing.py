@@ -19,16 +19,20 @@ FEW: Final = 4  # about three seconds of a line of 64 kbit/s
 QUIET: Final = 4  # on a slow line, what is not mail rests so many times as long as it took
 SLOW_STEP_S: Final = 1.0
 _URGENT_FIRST: Final = case((outbox.c.subject.contains(f".{Lane.URGENT}."), 0), else_=1)
+_ORDER: Final = (outbox.c.again, _URGENT_FIRST, outbox.c.number)
 _NUMBERS: Final = (
     select(outbox.c.number)
     .where(outbox.c.next_ms <= bindparam("by_ms"))
-    .order_by(_URGENT_FIRST, outbox.c.number)
+    .order_by(*_ORDER)
     .limit(bindparam("count", type_=Integer))
 )
 DUE: Final = Statement(  # not ordered as whole rows: there are envelopes in them
-    select(outbox).where(outbox.c.number.in_(_NUMBERS)).order_by(_URGENT_FIRST, outbox.c.number)
+    select(outbox).where(outbox.c.number.in_(_NUMBERS)).order_by(*_ORDER)
 )
-"""The envelopes to submit at `by_ms`, `count` at most: urgent ones before all others."""
+"""The envelopes to submit at `by_ms`, `count` at most: urgent ones before all others.
+
+What a peer asks to have again comes behind all that is new, or a peer could keep a thin line full.
+"""
 
 
 def together(link: Link) -> int:

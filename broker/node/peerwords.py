@@ -36,8 +36,9 @@ async def hear(
     """
     peer = label.sender.member
     if isinstance(message, PairState):
-        await pairs.compare(connection, peer, message, now=present.now())
-        await repeats.again(connection, peer, message.missing)
+        now, incarnation = present.now(), message.incarnation
+        await pairs.compare(connection, peer, message, now=now)
+        await repeats.again(connection, peer, message.missing, incarnation=incarnation, now=now)
         return
     if label.ref is None:
         return

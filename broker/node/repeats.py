@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.admission.judge import MAX_AGE
 from broker.logs import get_logger
 from broker.node.ids import to_ms
+from broker.node.pairs import GAP_AFTER
 from broker.node.proofs import PROVEN_WITHIN
 from broker.store.statements import Statement
 from broker.store.tables import outbox, proofs, repeatable, sent, unproven
@@ -26,7 +27,10 @@ from schemas.control import Missing
 
 KEPT: Final = timedelta(days=14)  # an older backup than that does not get its mail back
 KEPT_UNPROVEN: Final = MAX_AGE  # after that every gateway refuses it as too old
-MAX_AT_ONCE: Final = 256  # handed in again for one pair-state; the next one asks for the rest
+MAX_AT_ONCE: Final = 256  # waiting to be handed in again for one peer; it asks for the rest later
+AGAIN_AFTER: Final = timedelta(hours=6)  # so many of full size take a line of 64 kbit/s nearly five
+AGAIN_IF_RESTORED: Final = GAP_AFTER  # an honest node asks no sooner after a restore
+MAX_LOOKED_AT: Final = 5000  # numbers; an honest node asks for no more at one time
 LOOK_EVERY_S: Final = 60.0
 FIRST_AFTER: Final = PROVEN_WITHIN  # when the alarm says so, too; the next wait is twice as long
 LAST_AFTER: Final = timedelta(days=1)  # no wait is longer
@@ -77,7 +81,14 @@ async def given_up(connection: AsyncConnection, ident: UUID) -> None:
     await connection.execute(delete(unproven).where(unproven.c.id == str(ident)))
 
 
-async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missing]) -> int:
+async def again(
+    connection: AsyncConnection,
+    peer: str,
+    missing: Sequence[Missing],
+    *,
+    incarnation: int,
+    now: datetime,
+) -> int:
     """Put back into the outbox what `peer` says it lacks; return how many envelopes.
 
     What is not kept any more stays a gap at the peer, and shows there; it takes no room from what
@@ -86,30 +97,45 @@ async def again(connection: AsyncConnection, peer: str, missing: Sequence[Missin
     Args:
         connection: Of the change in which the peer's word is taken.
         peer: Authenticated; it can ask for nothing but what was accepted for it.
-        missing: Not trusted beyond its form.
+        missing: Not trusted beyond its form. What the peer names once more too soon, it does not
+            get: it says that it lacks what it has, or the first repetition is still on its way.
+        incarnation: Of the peer's node; in a new one it may lack again what it got.
+        now: The node's clock.
     """
     wanted: list[str] = []
-    for incarnation, first, last in missing:
+    room = MAX_AT_ONCE - await _waiting_for(connection, peer)
+    rested = _rested(incarnation, to_ms(now))
+    looked_at = 0
+    for under, first, last in missing:
+        until = min(last, first + MAX_LOOKED_AT - looked_at - 1)
+        looked_at += until - first + 1
         kept = await connection.execute(
             select(repeatable.c.id)
             .join(sent, sent.c.id == repeatable.c.id)  # so that room goes to what is still kept
             .where(
                 sent.c.peer == peer,
-                sent.c.incarnation == incarnation,
+                sent.c.incarnation == under,
                 sent.c.number >= first,
-                sent.c.number <= last,
+                sent.c.number <= until,
                 sent.c.state == "accepted",
                 repeatable.c.id.not_in(select(outbox.c.id)),
+                rested,
             )
             .order_by(sent.c.number)
-            .limit(MAX_AT_ONCE - len(wanted))
+            .limit(max(0, room - len(wanted)))
         )
         wanted += kept.scalars()
     if not wanted:
         return 0
     rows = await connection.execute(select(repeatable).where(repeatable.c.id.in_(wanted)))
     found = {row.id: row for row in rows}
-    count = await _put(connection, (found[ident] for ident in wanted))  # in the order of numbers
+    in_order = (found[ident] for ident in wanted)  # of their numbers
+    count = await _put(connection, in_order, asked_for=True)
+    await connection.execute(
+        update(sent)
+        .where(sent.c.peer == peer, sent.c.id.in_(wanted))
+        .values(again_ms=to_ms(now), again_for=incarnation)
+    )
     if count:
         _log.info("handed-in-again", peer=peer, count=count)
     return count
@@ -150,7 +176,7 @@ async def unproven_due(connection: AsyncConnection, now: datetime) -> int:
 
 async def forget(connection: AsyncConnection, now_ms: int) -> None:
     """Drop what is past its time; what the log has not proved is kept for longer."""
-    too_old_ms = now_ms - round((KEPT_UNPROVEN - KEPT).total_seconds() * 1000)
+    too_old_ms = now_ms - _ms(KEPT_UNPROVEN - KEPT)
     proved_or_never = repeatable.c.id.not_in(select(unproven.c.id))
     await connection.execute(
         delete(repeatable).where(
@@ -164,7 +190,31 @@ async def forget(connection: AsyncConnection, now_ms: int) -> None:
     await connection.execute(delete(unproven).where(unproven.c.id.not_in(kept)))
 
 
-async def _put(connection: AsyncConnection, rows: Iterable[Any]) -> int:
+async def _waiting_for(connection: AsyncConnection, peer: str) -> int:
+    """Return how much of what `peer` asked for is not handed in yet."""
+    found = await connection.execute(
+        select(func.count())
+        .select_from(outbox.join(sent, sent.c.id == outbox.c.id))
+        .where(outbox.c.again == 1, sent.c.peer == peer)
+    )
+    return int(found.scalar_one())
+
+
+def _rested(incarnation: int, now_ms: int) -> ColumnElement[bool]:
+    """Return which numbers were not handed in again lately for a peer in this incarnation."""
+    last, restored = sent.c.again_ms, sent.c.again_for < incarnation
+    return or_(
+        last <= now_ms - _ms(AGAIN_AFTER),
+        and_(restored, last <= now_ms - _ms(AGAIN_IF_RESTORED)),
+        last > now_ms,  # by a clock that was ahead
+    )
+
+
+def _ms(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
+
+
+async def _put(connection: AsyncConnection, rows: Iterable[Any], *, asked_for: bool = False) -> int:
     put = [
         {
             "id": row.id,
@@ -173,6 +223,7 @@ async def _put(connection: AsyncConnection, rows: Iterable[Any]) -> int:
             "raw": row.raw,
             "attempt": 0,
             "next_ms": 0,
+            "again": int(asked_for),
         }
         for row in rows
     ]

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from broker.store.schema import SCHEMA, Schema
 
-SCHEMA_OF_NODE: Final = Schema("node", "0006", (Path(__file__).parent / "migrations" / "node",))
+SCHEMA_OF_NODE: Final = Schema("node", "0007", (Path(__file__).parent / "migrations" / "node",))
 metadata = MetaData(info={SCHEMA: SCHEMA_OF_NODE})
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only an INTEGER key
 
@@ -93,6 +93,7 @@ outbox = Table(
     Column("attempt", Integer, nullable=False),
     Column("next_ms", BigInteger, nullable=False, index=True),
     Column("raw", LargeBinary, nullable=False),
+    Column("again", Integer, nullable=False, server_default="0"),  # whether a peer asked for it
 )
 repeatable = Table(  # decided and accepted: handed in again if a peer says that it did not come
     "repeatable",
@@ -118,6 +119,8 @@ sent = Table(
     Column("number", BigInteger, primary_key=True),
     Column("id", String(36), nullable=False, index=True),
     Column("state", String(10), nullable=False),  # pending, accepted or void
+    Column("again_ms", BigInteger, nullable=False, server_default="0"),  # last handed in again
+    Column("again_for", BigInteger, nullable=False, server_default="0"),  # the peer's incarnation
 )
 inbox = Table(
     "inbox",

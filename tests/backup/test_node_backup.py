@@ -53,11 +53,12 @@ async def sent(clients: dict[str, Client], first: int, count: int) -> list[str]:
 
 
 def long_ago(home: Path) -> None:
-    """A quarter of an hour goes by at a node: its gaps are old, and it tells its peers again."""
+    """Hours go by at a node: its gaps are old, it tells its peers again, and hands in again."""
     ago = to_ms(clock.now() - GAP_AFTER)
     with closing(sqlite3.connect(home / "node" / "node.db", timeout=30)) as database:
         database.execute("UPDATE gaps SET noticed_ms = ?", (ago,))
         database.execute("UPDATE peers SET told_ms = 0")
+        database.execute("UPDATE sent SET again_ms = 0")
         database.commit()
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "test2"
-down_revision = "0006"
+down_revision = "0007"
 
 
 def upgrade() -> None:
