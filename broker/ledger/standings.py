@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from broker import clock
 from broker.ledger.errors import LedgerError
@@ -18,7 +18,7 @@ from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.line import read_number
 from broker.log.merkle import tree_root
-from broker.log.note import parse_note
+from broker.log.note import Note, parse_note
 from broker.log.policy import Policy, SignedCheckpoint
 from broker.log.tiles import lookup_in
 from broker.log.witness import parse_request
@@ -29,9 +29,14 @@ from broker.transport.services import MAX_REPORT_BYTES, TAKEN, cosigned_answer
 
 AGREE_POLL_S: Final = 0.25
 SAY_AFTER: Final = timedelta(minutes=1)  # of waiting for the witnesses after a start
-MAX_REPORTS: Final = 64  # kept in memory until the next start; one is enough to stop the log
+MAX_REPORTS: Final = 64  # of one member, kept in memory until the next start; one is enough
+MAX_REPORTED_BYTES: Final = 1024 * 1024  # likewise; a hundred of the usual size
 AHEAD: Final = "witness-ahead"
 FORK: Final = "fork"
+Tree: TypeAlias = tuple[int, bytes]
+"""Size and root; extensions, which one stolen key can vary, make no other tree."""
+Room: TypeAlias = tuple[int, int]
+"""How many reports, and their bytes."""
 _log = get_logger()
 
 
@@ -62,6 +67,8 @@ class Standings:
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     borrows: bool = False
     lacks: bool = False
+    _lines: dict[Tree, int] = field(default_factory=dict)  # The log's, at most, in the reports.
+    _room: dict[bytes, Room] = field(default_factory=dict)  # What each member's reports take.
 
     def __post_init__(self) -> None:
         """Remember over a restart that leaves are missing: the witnesses may be silent now."""
@@ -99,7 +106,7 @@ class Standings:
         note = answered_for(body, [log.key for log in policy.logs])
         if note is None:
             raise LogError("unverified", "no signature of the log")
-        if body not in self.reports and len(self.reports) < MAX_REPORTS:
+        if self._is_news(member, note, body):
             self.reports.append(body)
             size = parse_checkpoint(note.text).size
             _log.warning("refused-by-witness", member=member.decode(), size=size)
@@ -110,6 +117,23 @@ class Standings:
             return TAKEN
         self._hold(member, signed.checkpoint)
         return TAKEN
+
+    def _is_news(self, member: bytes, note: Note, body: bytes) -> bool:
+        """Return whether the others should be told, and note that they are.
+
+        A tree is told of once, and again under more of the log's signatures: whatever else is
+        in a report, its sender chose. And nobody's reports take the room of another's.
+        """
+        checkpoint = parse_checkpoint(note.text)
+        tree, lines = (checkpoint.size, checkpoint.root), len(note.signatures)
+        count, length = self._room.get(member, (0, 0))
+        if lines <= self._lines.get(tree, 0):
+            return False
+        if count >= MAX_REPORTS or length + len(body) > MAX_REPORTED_BYTES:
+            return False
+        self._lines[tree] = lines
+        self._room[member] = (count + 1, length + len(body))
+        return True
 
     def reported(self, _member: bytes, body: bytes) -> bytes:
         """Return the report of that number, from 0; empty if there is none.

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.log.answered import answered_for
-from broker.log.checkpoint import Checkpoint, parse_checkpoint
+from broker.log.checkpoint import Checkpoint
 from broker.log.errors import LogError
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
@@ -357,7 +357,7 @@ class Cosigner:
             if note is None:
                 _log.warning("report-refused", error_code="unverified")
                 continue
-            self.suspects.add(parse_checkpoint(note.text), asked)
+            self.suspects.hear(note, asked)
 
     def _log(self) -> LogDocument | None:
         return self.present.view.hub.log if self.present.has_directory else None

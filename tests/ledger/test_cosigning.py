@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from broker.ledger.errors import LedgerError
 from broker.ledger.place import LogKeys
 from broker.ledger.quorum import UNMET, signer_there
 from broker.ledger.signer_socket import SignerClient
+from broker.ledger.standings import MAX_REPORTED_BYTES, MAX_REPORTS
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
 from broker.log.errors import LogError
 from broker.log.merkle import Frontier, leaf_hash
+from broker.log.note import Note
 from broker.log.notekeys import SignatureType
 from broker.log.notesigner import NoteSigner
 from broker.log.policy import Group, KnownLog, Policy, Witness
@@ -302,6 +304,55 @@ async def test_what_a_witness_refused_stops_the_log_too_and_the_others_hear(stag
     )
     with pytest.raises(LogError):
         standings.report(b"SG", unsigned.to_bytes())
+
+
+def under_one_key(checkpoint: Checkpoint) -> Note:
+    """As by somebody who stole one of the log's keys: it stops nothing, but others must hear."""
+    return checkpoint.signed((KEYS.ed25519.sign(checkpoint.to_text()),))
+
+
+async def test_no_member_s_reports_take_the_room_of_another_s(stage: Stage) -> None:
+    count = MAX_REPORTS + 3
+    await stage.grow(count)
+    standings, tree = stage.cosigning.standings, Frontier()
+    for each in entries(0, count):  # all of it public, and the log's own
+        tree = tree.append((leaf_hash(each.raw),))
+        note = KEYS.sign(Checkpoint(ORIGIN, tree.size, tree.root()))
+        standings.report(b"MY", WitnessRequest(0, (), note).to_bytes())
+    assert len(standings.reports) == MAX_REPORTS
+    forked = WitnessRequest(0, (), under_one_key(another(2))).to_bytes()
+    standings.report(b"SG", forked)
+    assert standings.reported(b"VN", b"%d\n" % MAX_REPORTS) == forked
+    assert standings.wrong is None
+
+
+async def test_one_member_s_reports_have_a_bound_in_bytes(stage: Stage) -> None:
+    await stage.grow(3)
+    standings, tree = stage.cosigning.standings, Frontier()
+    for each in entries(0, 3):
+        tree = tree.append((leaf_hash(each.raw),))
+        long = ("x" * 400_000,)
+        note = under_one_key(Checkpoint(ORIGIN, tree.size, tree.root(), long))
+        standings.report(b"MY", WitnessRequest(0, (), note).to_bytes())
+    assert 0 < sum(map(len, standings.reports)) <= MAX_REPORTED_BYTES
+    assert len(standings.reports) == 2
+
+
+async def test_a_tree_is_told_of_once_and_again_under_more_signatures(stage: Stage) -> None:
+    await stage.grow(2)
+    standings = stage.cosigning.standings
+    first = WitnessRequest(0, (), under_one_key(another(2))).to_bytes()
+    for old in (0, 1, 2):
+        standings.report(b"MY", WitnessRequest(old, (), under_one_key(another(2))).to_bytes())
+    for number in range(3):
+        varied = replace(another(2), extensions=(str(number),))
+        standings.report(b"MY", WitnessRequest(0, (), under_one_key(varied)).to_bytes())
+    assert standings.reports == [first]
+    assert standings.wrong is None
+    whole = WitnessRequest(0, (), KEYS.sign(another(2))).to_bytes()
+    standings.report(b"MY", whole)
+    assert standings.reports == [first, whole]
+    assert standings.wrong is not None
 
 
 def parse_checkpoint_of(stage: Stage) -> Checkpoint:

@@ -20,6 +20,7 @@ from broker.log.commitments import route_of
 from broker.log.errors import LogError
 from broker.log.leaf import LeafKind
 from broker.log.merkle import Frontier, leaf_hash
+from broker.log.note import Note
 from broker.log.tiles import Tile
 from broker.log.witness import WitnessRequest
 from broker.node import proofs
@@ -27,6 +28,7 @@ from broker.node.ids import new_id
 from broker.node.logevidence import MAX_KEPT, LogEvidence
 from broker.node.logstate import mark_left_out
 from broker.node.mirror import PATIENCE
+from broker.node.suspects import MAX_WAITING
 from broker.store import tables
 from broker.transport.services import MAX_REPORT_BYTES
 from tests.audit.bundles import entry
@@ -313,6 +315,29 @@ async def test_what_the_log_signed_and_we_refused_is_kept_and_told_to_the_others
     await watched.restart_log()
     await watched.steps("SG")  # the hub has forgotten, the witness has not
     assert watched.cosigning.standings.reports == [asked]
+
+
+async def test_what_others_report_pushes_out_nothing_that_we_refused_ourselves(
+    watched: Watched,
+) -> None:
+    await watched.grow(3)
+    await watched.steps()
+    tree = Frontier().append(leaf_hash(b"other %d" % at) for at in range(7))
+    asked = WitnessRequest(3, (), KEYS.sign(Checkpoint(ORIGIN, 7, tree.root()))).to_bytes()
+    assert (await watched.watch("SG").cosigner.answer(asked))[0].value == 422
+    await watched.steps("SG")  # it tells the hub
+    standings = watched.cosigning.standings
+    for size in range(100, 100 + MAX_WAITING):  # as by one who stole one of the log's keys
+        whole = KEYS.sign(Checkpoint(ORIGIN, size, bytes(32)))
+        note = Note(whole.text, whole.signatures[:1])
+        standings.report(b"MY", WitnessRequest(0, (), note).to_bytes())
+    for _ in range(2):
+        await watched.steps("SG")
+    assert await watched.alarms("SG") == ["log-inconsistent"]
+    await watched.grow(4)
+    await watched.steps("SG")  # its copy has seven leaves now
+    assert "log-fork" in await watched.alarms("SG")
+    assert watched.watch("SG").cosigner.evidence.kept("log-fork") == [asked]
 
 
 async def test_a_request_that_was_only_overtaken_alarms_nobody(watched: Watched) -> None:
