@@ -116,7 +116,7 @@ class Receipts:
             self.database.met_damage()
         except Exception:  # noqa: BLE001 - the edge of a task: one message must not stop a node
             _log.exception("receipt-failed", attempts=message.attempts)
-            if message.attempts <= MAX_FAULTS:
+            if not final:
                 await message.nak(delay_s=IDLE_S * 5)
                 return
             # Given up: while nothing is decided here, the envelope goes again, and so its receipt.
