@@ -222,6 +222,13 @@ def of_wire() -> Samples:
     yield "service", canonical.encode({"offset": 0})
     yield "service", canonical.encode({"suspended": [["MY", "a reason", 1, 2]]})
     yield "manifests", encode_manifests((Manifest("a.pdf", "application/pdf", 9, bytes(32)),))
+    ident = made.label.id.bytes
+    yield "attachment-open", canonical.encode({"id": ident, "counts": [3, 1], "expires": 1})
+    put: dict[str, canonical.Value] = {"id": ident, "number": 0, "chunk": 2, "data": b"sealed"}
+    yield "attachment-put", canonical.encode(put)
+    get: dict[str, canonical.Value] = {"sender": "SG", "id": ident, "number": 1, "chunk": 0}
+    yield "attachment-get", canonical.encode(get)
+    yield "attachment-done", canonical.encode({"sender": "SG", "id": ident})
     for form in (1, 2):
         head = Head(("MY", "VN"), (4, 1), kept.NOW, ("MY",), form=form)
         yield "chunks-head", head.to_bytes()

@@ -15,6 +15,7 @@ from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
 from broker.hub.chunkstore import parse_head
+from broker.transport.attaching import Attaching, read_asked
 from broker.transport.services import piece_for, read_fields
 from keys.kid import kid_of
 from keys.primitives.sealing import OpenKey
@@ -187,6 +188,16 @@ WIRE = (
         encode_manifests,
         "canonical",
         wire=True,
+    ),
+    *(
+        Parser(
+            f"attachment-{what}",
+            partial(read_asked, what),
+            ("broker.transport.attaching.read_asked",),
+            form="canonical",
+            wire=True,
+        )
+        for what in Attaching
     ),
     Parser(
         "chunks-head",

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.fuzz.parser import CORPUS
 from tests.fuzz.registry import NOT_FUZZED, PARSERS
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +74,10 @@ def test_the_table_names_no_function_that_is_not_there() -> None:
     assert sorted((covered | set(NOT_FUZZED)) - known) == []
     assert not covered & set(NOT_FUZZED)
     assert all(NOT_FUZZED.values())
+
+
+def test_every_kept_input_is_given_to_a_parser() -> None:
+    """A parser that a merge drops leaves its corpus behind, and nothing else tells of it."""
+    kept = {folder.name for folder in CORPUS.iterdir()}
+    assert sorted(kept ^ {parser.corpus.name for parser in PARSERS}) == []
+    assert all(parser.samples() for parser in PARSERS)
