@@ -116,8 +116,16 @@ def instant_after(time_s: int) -> datetime:
 
     A time that no calendar has is the end of all.
     """
+    return instant(time_s + 1)
+
+
+def instant(time_s: int) -> datetime:
+    """Return a stated time; one that no calendar has is the end of all.
+
+    A witness states what it likes, up to 2^63 - 1, and whoever only shows it must not fail.
+    """
     try:
-        return datetime.fromtimestamp(time_s + 1, tz=UTC)
+        return datetime.fromtimestamp(time_s, tz=UTC)
     except (OverflowError, ValueError, OSError):
         return datetime.max.replace(tzinfo=UTC)
 

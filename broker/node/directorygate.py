@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.log.cosignature import instant
 from broker.log.errors import LogError
 from broker.log.regional import regional_policy
 from broker.logs import get_logger
@@ -134,16 +135,17 @@ class DirectoryGate:
             self.client.keep_proven(copy.bundle)
 
     def _last_quorum(self, note: bytes) -> datetime | None:
-        """Return the newest time that a witness states under the note of the copy."""
+        """Return by when enough witnesses had cosigned the note of the copy, in their own words.
+
+        One alone may state any time; it must neither hold the directory back for ever by one far
+        ahead nor end this task by one that no calendar has.
+        """
         try:
             policy = regional_policy(self.present.view, at=self.present.now())
-            times = policy.verify_log(note).cosigned.values() if note else ()
+            by_s = policy.quorum_by(policy.verify_log(note).cosigned) if note else None
         except LogError:  # under keys of before
             return None
-        newest = max(times, default=None)
-        return (
-            None if newest is None else datetime.fromtimestamp(newest, tz=self.present.now().tzinfo)
-        )
+        return None if by_s is None else instant(by_s)
 
 
 async def _newest(connection: AsyncConnection, proven: int) -> bytes | None:

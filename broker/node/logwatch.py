@@ -8,6 +8,7 @@ from typing import Final
 
 from broker.errors import BrokerError
 from broker.log.checkpoint import parse_checkpoint
+from broker.log.cosignature import instant
 from broker.log.errors import LogError
 from broker.log.note import parse_note
 from broker.log.regional import regional_policy
@@ -200,7 +201,7 @@ class LogWatch:
             root=root,
             witnesses=total,
             cosigned_by=names,
-            witnessed_at=from_ms(newest * 1000) if newest else None,
+            witnessed_at=instant(newest) if newest else None,
             own_proved=proved,
             own_waiting=waiting,
             own_overdue=overdue,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,9 @@ import pytest_asyncio
 
 from broker.ledger.commit import Entry
 from broker.ledger.state import Number
+from broker.log.checkpoint import parse_checkpoint
 from broker.log.leaf import LeafKind
+from broker.log.note import parse_note
 from broker.node.directorygate import DEFAULT_WAIT, PROVEN_WITHIN, UNPROVEN, DirectoryGate
 from broker.node.present import SPLIT_GRACE
 from keys.directory.bundle import Bundle
@@ -219,6 +221,30 @@ async def test_a_quorum_that_is_gone_freezes_nothing_for_more_than_an_hour(stage
     again = DirectoryGate(stage.gate.present, stage.gate.database, None)  # after a restart
     await again.settle()
     assert stage.gate.present.split_since is None
+
+
+async def test_one_witness_that_states_a_time_without_end_neither_ends_nor_holds_anything(
+    tmp_path: Path,
+) -> None:
+    async with watching(tmp_path / "w", Clock(), codes=WITNESSES) as watched:
+        stage = Stage(watched, watched.nodes["MY"].gate)
+        await stage.log(watched.region.view, quorum=False)
+        await watched.rounds("SG", "MY", "TH")
+        note = parse_note(watched.committer.files.checkpoint() or b"")
+        signer = watched.watch("VN").cosigner.signer()
+        line = signer.cosign(parse_checkpoint(note.text), time_s=2**62)
+        watched.cosigning.standings.show(b"VN", b"")
+        await watched.cosigning.submit(b"VN", b"200 " + line.to_text().encode())
+        await watched.watch("MY").mirror.follow()
+        shown = (await watched.nodes["MY"].status()).log
+        assert shown is not None
+        assert "VN" in shown.cosigned_by
+        assert shown.witnessed_at >= datetime(9999, 12, 31, tzinfo=UTC)
+        newer = changed(stage.view, stage.region)
+        await stage.gate.offer(copy_of(newer))
+        stage.pass_time(DEFAULT_WAIT)
+        await stage.gate.settle()
+        assert stage.view.version == newer.version  # as if it had stated nothing
 
 
 async def test_by_a_setting_nothing_is_ever_taken_without_a_proof(stage: Stage) -> None:

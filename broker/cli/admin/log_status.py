@@ -1,7 +1,6 @@
 """`kentong log status`: how large the log is, who answers, and how far members stand behind it."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import typer
 
@@ -13,6 +12,7 @@ from broker.ledger.errors import LedgerError
 from broker.ledger.place import LedgerPlace
 from broker.ledger.signer_socket import SignerClient
 from broker.log.checkpoint import parse_checkpoint
+from broker.log.cosignature import instant
 from broker.log.errors import LogError
 from broker.log.note import parse_note
 from broker.log.policy import SignedCheckpoint
@@ -42,7 +42,7 @@ def status(as_json: AsJSON = False) -> None:
     witnessed = 0 if cosigned is None else cosigned.checkpoint.size
     names = [] if cosigned is None else sorted(name.decode() for name in cosigned.cosigned)
     newest = max(cosigned.cosigned.values(), default=0) if cosigned else 0
-    at = datetime.fromtimestamp(newest, tz=UTC).isoformat() if newest else None
+    at = instant(newest).isoformat() if newest else None
     last = WitnessedAt(place.files.folder).read()
     if as_json:
         screen.as_json(
