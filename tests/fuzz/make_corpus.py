@@ -14,6 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from broker.audit.evidence import Evidence
 from broker.carry.form import Header, Record, To, What, Writer
 from broker.carry.place import Asked
@@ -33,10 +36,19 @@ from broker.log.opening import OpeningSealer
 from broker.log.padding import padded
 from broker.log.rebuilt import decided_before, ready
 from broker.log.recordkeys import RecordKey
-from broker.log.tiles import encode_bundle
+from broker.log.tiles import Tile, encode_bundle
 from broker.log.treehead import _HEAD, _SHA256_ECDSA
 from broker.log.witness import WitnessRequest
 from broker.store.archive import write_archive
+from broker.transport.attaching import (
+    data_answer,
+    done_answer,
+    error_answer,
+    kept_answer,
+    next_answer,
+)
+from broker.transport.services import Notice as Suspended
+from broker.transport.services import cosigned_answer, notices_answer, piece_of, time_answer
 from keys.auditors import share_new_key
 from keys.directory import layout
 from keys.directory.holders import create_ministry
@@ -67,6 +79,7 @@ from tests.envelope import test_vectors as kept
 from tests.fuzz.of_carry import header_again, record_again
 from tests.fuzz.of_desk import COLUMNS, PROFILE, ROW
 from tests.fuzz.of_directory import PASSPHRASE
+from tests.fuzz.of_services import ID
 from tests.fuzz.of_wire import opened
 from tests.fuzz.parser import CORPUS
 from tests.support.alerts import every_alert
@@ -252,6 +265,45 @@ def of_answers() -> Samples:
         PairState(at, 1, 1, 9, ((2, 3),), ((5, 5),)),
     ):
         yield "control", encode_control(message)
+
+
+def of_services() -> Samples:
+    """Questions and answers over a link, of the log that the other samples are of."""
+    yield "hub-time", time_answer(kept.NOW)
+    suspended = Suspended("MY", "a reason", kept.NOW, kept.NOW)
+    yield "hub-notices", notices_answer((suspended,))
+    cosigned = (CORPUS / "note" / "2").read_bytes()
+    yield "hub-others", cosigned_answer([cosigned])
+    yield "hub-file", piece_of(b"what stands there now", 0)
+    yield "hub-file", canonical.encode({"same": True})
+    yield "answered-open", next_answer([2, 0])
+    yield "answered-put", kept_answer()
+    yield from (("answered-get", data_answer(each)) for each in (b"sealed", None))
+    yield from (("answered-done", each) for each in (done_answer(), error_answer("busy")))
+    yield from (("witness-next", b"%d\n" % each) for each in (0, 3))
+    line = parse_note(cosigned).signatures[2].to_text().encode()
+    yield from (("witness-answer", each) for each in (b"200 " + line, b"409 5\n"))
+    yield "witness-latest", cosigned
+    yield "witness-lends", b"checkpoint\n" + cosigned
+    raw = (CORPUS / "entry-bundle" / "1").read_bytes()
+    path = Tile(None, 0, raw[0] + 1).path
+    copy: dict[str, canonical.Value] = {"checkpoint": cosigned, "seen": cosigned, path: raw[1:]}
+    yield "lent-copy", canonical.encode(copy)
+    yield from (("lent-path", each.encode()) for each in (path, "seen"))
+    asked = canonical.encode({"offset": 0})
+    for each in (path, "checkpoint", "cosigned", "over/1"):
+        yield "log-file", each.encode() + b"\n" + asked
+    for each in ("metadata/timestamp.json", "metadata/1.root.json", "../metadata"):
+        yield "directory-file", each.encode() + b"\n" + asked
+    yield "carried-hashes", bytes(range(64))
+    done = canonical.encode({"sender": "SG", "id": ID.bytes})
+    yield from (("carried-ask", each + b"\n" + done) for each in (b"att.done", b"att.open"))
+    yield "leaves-at", b"1790000000000"
+    key = ec.derive_private_key(7, ec.SECP256R1()).public_key()
+    yield "ecdsa-key", key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    point = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)  # every second x is one
+    curve = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
+    yield "ecdsa-key", curve + point
 
 
 def made_id() -> UUID:
@@ -517,6 +569,7 @@ def main() -> None:
             *of_desk(folder),
             *of_tar(folder),
             *of_carry(folder),
+            *of_services(),
         ):
             samples.setdefault(name, []).append(raw)
     for name, found_ in samples.items():

@@ -168,7 +168,8 @@ DESK = (
     ),
     Parser("stix", partial(import_stix, header=HEADER), ("broker.importers.stix.import_stix",
            "broker.importers.report.read_json", "broker.importers.header.alert_of"), form="json"),
-    Parser("misp", partial(import_misp, header=HEADER), ("broker.importers.misp.import_misp",),
+    Parser("misp", partial(import_misp, header=HEADER), ("broker.importers.misp.import_misp",
+           "broker.importers.misp._moment"),
            form="json"),
     Parser(
         "import",

@@ -14,7 +14,7 @@ from broker.ledger.signer import Signer
 from broker.ledger.signer_socket import _answer
 from broker.log.audited import parse_audited, statement_in
 from broker.log.checkpoint import parse_checkpoint
-from broker.log.cosignature import parse_cosignature
+from broker.log.cosignature import instant, parse_cosignature
 from broker.log.erasure import encode_erasure, is_erasure, parse_erasure
 from broker.log.leaf import Leaf, parse_leaf, parse_signed
 from broker.log.line import read_base64, read_number, write_base64
@@ -226,6 +226,12 @@ LOG = (
         ("broker.log.cosignature.parse_cosignature",),
         lambda found: found.to_body(),
         wire=True,
+    ),
+    Parser(
+        "cosigned-at",
+        lambda raw: instant(parse_cosignature(raw, signature_bytes=64).time_s),
+        ("broker.log.cosignature.instant",),
+        like="cosignature",
     ),
     Parser(
         "tree-head",
