@@ -29,6 +29,7 @@ from tests.chaos.plan import Fault, Mishap
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import again_later
 from tests.support.processes import kill_child
+from tests.support.waiting import must_come
 
 LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
 NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself had in hand as expired
@@ -232,7 +233,9 @@ class Losses:
     async def _comes_again(self, code: str, lacking: set[str]) -> None:
         assert lacking
         shown = False
-        async with asyncio.timeout(REJOIN_S):
+        async with must_come(
+            REJOIN_S, lambda: f"{lacking - self._has(code)} never came again to {code}"
+        ):
             while lacking - self._has(code):
                 shown |= await self._a_quarter_of_an_hour_goes_by(code, lacking)
         self.misfortune.sounded["gap"] += shown

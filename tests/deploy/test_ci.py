@@ -11,6 +11,7 @@ import pytest
 
 from tests.deploy.programs import DEPLOY
 from tests.support.unforgiven import only_late
+from tests.support.waiting import must_come
 
 RUN = DEPLOY.parent / ".ci" / "run"
 FLAKY = """
@@ -58,7 +59,7 @@ def test_what_fails_once_passes_the_second_time_unless_it_is_never_forgiven(
     assert (found in done.stdout) or forgiven
 
 
-@pytest.mark.parametrize("folder", ["faults", "chaos", "model", "node"])
+@pytest.mark.parametrize("folder", ["faults", "chaos", "model", "fuzz", "ledger", "carry", "node"])
 def test_only_what_those_tests_find_wrong_is_noted_and_not_that_they_were_late(
     tmp_path: Path, folder: str
 ) -> None:
@@ -90,3 +91,20 @@ def test_a_group_is_late_only_if_all_in_it_are() -> None:
         pytest.fail("Timeout (>1.0s) from pytest-timeout.")
     assert only_late(caught.value)
     assert not only_late(asyncio.CancelledError())
+
+
+async def test_what_never_came_is_lost_and_not_late() -> None:
+    async def waiting() -> None:
+        async with must_come(0, lambda: "1 of 2 alerts never came"):
+            await asyncio.Event().wait()
+
+    with pytest.raises(BaseException, match="1 of 2 alerts never came") as caught:
+        await waiting()
+    assert not only_late(caught.value)
+    with pytest.raises(BaseExceptionGroup) as group:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(waiting())
+    assert not only_late(group.value)
+    with pytest.raises(TimeoutError):  # of something inside, which had its own bound
+        async with must_come(60, lambda: "nothing"):
+            raise TimeoutError

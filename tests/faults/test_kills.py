@@ -27,6 +27,7 @@ from keys.home import Home
 from schemas.desk import DraftRequest, InboxItem, RecipientState, Submission, SubmissionState
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.processes import kill_child, running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(420)]
 COUNT = int(os.environ.get("KENTONG_FAULT_ALERTS", "500"))  # noqa: TID251 - a test setting
@@ -131,7 +132,7 @@ async def test_each_accepted_alert_is_in_each_inbox_exactly_once(tmp_path: Path)
                 signed = await prepared(clients[sender], to, number)
                 sent.append((sender, await submitted(clients[sender], signed)))
 
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: f"not all of {len(sent)} alerts are over"):
             async with asyncio.TaskGroup() as group:
                 killing = group.create_task(misfortune(processes, order))
                 for _ in range(SENDERS):

@@ -29,6 +29,7 @@ from broker.log.leaf import LeafKind
 from broker.node.errors import NodeError
 from schemas.desk import RecipientState, SubmissionState
 from tests.model.stage import GATEWAY, MEMBERS, Rules, Stage, opened_stage
+from tests.support.waiting import must_come
 
 STEP_S = 300.0  # far beyond what a step takes; nothing here waits for a clock
 DEEP = int(os.environ.get("KENTONG_MODEL_EXAMPLES", "12"))  # noqa: TID251 - a test setting
@@ -66,7 +67,7 @@ class Region(RuleBasedStateMachine):
 
     def run(self, work: Awaitable[ResultT]) -> ResultT:
         async def bounded() -> ResultT:
-            async with asyncio.timeout(STEP_S):
+            async with must_come(STEP_S, lambda: f"a step is not over: {work}"):
                 return await work
 
         return self.runner.run(bounded())

@@ -1,4 +1,4 @@
-"""Which failures CI never runs again: what chaos, fault and model tests find wrong."""
+"""Which failures CI never runs again: behind each may stand an alert lost or doubled."""
 
 import os
 from collections.abc import Generator
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-FOLDERS = ("tests/chaos/", "tests/faults/", "tests/model/")
+FOLDERS = tuple(
+    f"tests/{name}"
+    for name in ("carry/", "chaos/", "faults/", "fuzz/", "hub/test_cluster", "ledger/", "model/")
+)
 NOTED = os.environ.get("KENTONG_UNFORGIVEN", "")  # noqa: TID251 - a file, where .ci/run asks
 
 
@@ -24,7 +27,10 @@ def pytest_runtest_makereport(
 
 
 def only_late(error: BaseException) -> bool:
-    """Whether a test was not ready in time, and nothing else was wrong."""
+    """Whether a test was not ready in time, and nothing else was wrong.
+
+    What waits for something that must come does so by `waiting.must_come`, and is not late.
+    """
     if isinstance(error, BaseExceptionGroup):
         return all(map(only_late, error.exceptions))
     limit = isinstance(error, pytest.fail.Exception) and str(error).startswith("Timeout")
