@@ -93,6 +93,7 @@ BAD_ONES = 6  # of each form; tests/envelope/vectors.json has them all
 Samples = Iterator[tuple[str, bytes]]
 REGION = make_region(("SG", "MY", "VN"), now=kept.NOW)
 RAW = make(REGION, ("MY", "VN")).sealed.raw
+MISSING = ((1, 1, 2), (1, 5, 5), (1_790_000_000, 1, 64))
 DECISION = decide(REGION, RAW)
 SIGNED = statement_of(DECISION, boot=1, seq=3).sign(REGION.gateway_sign_key)
 ENTRIES = [bundles.entry(seq) for seq in range(5)]
@@ -254,15 +255,22 @@ def of_answers() -> Samples:
     notice = Notice(Where.BOUNCED, made_id(), digest, "SG", "MY", 1_790_000_000_000).to_bytes()
     receipts = (
         DecisionReceipt(DECISION.to_bytes(), (("MY", Where.STORED), ("VN", Where.HELD))),
+        DecisionReceipt(DECISION.to_bytes(), ()),
         TemporaryRefusal(made_id(), digest, "quota", 30),
         NoticeReceipt(notice, bytes(16), bytes(64)),
     )
     yield from (("receipt", encode_receipt(each)) for each in receipts)
     yield "notice", notice
+    gone = Notice(Where.EXPIRED, made_id(), digest, "SG", "VN", 1_790_000_000_000)
+    yield "notice", gone.to_bytes()
     for message in (
         Told(Kind.DELIVERED, at),
+        Told(Kind.OPENED, at),
+        Told(Kind.PURGED, at),
         Rejected(at, "facts-understated"),
         PairState(at, 1, 1, 9, ((2, 3),), ((5, 5),)),
+        PairState(at, 1, 1, 0),  # nothing was accepted yet
+        PairState(at, 1_795_000_000, 7, 600, ((7, 7), (9, 40)), ((50, 50), (52, 52)), MISSING),
     ):
         yield "control", encode_control(message)
 

@@ -97,6 +97,7 @@ CARRY = (
         "carried",
         whole,
         ("broker.carry.form.check_whole", "broker.carry.form._next", "broker.carry.form._value"),
+        wire=True,
     ),
     Parser(
         "carried-header",
@@ -104,6 +105,7 @@ CARRY = (
         ("broker.carry.form.parse_header",),
         header_again,
         "canonical",
+        wire=True,
     ),
     Parser(
         "carried-record",
@@ -111,6 +113,7 @@ CARRY = (
         ("broker.carry.form.parse_record",),
         record_again,
         "canonical",
+        wire=True,
     ),
     Parser(
         "carry-done",

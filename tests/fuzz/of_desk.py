@@ -215,5 +215,5 @@ DESK = (
            form="lines"),
     Parser("item", item, ("broker.client.subscription.typed_alert",), form="json"),
     Parser("nats-ack", ack, ("broker.transport.answers.ack_of",
-           "broker.transport.answers.answer_in"), form="json"),
+           "broker.transport.answers.answer_in"), form="json", wire=True),
 )  # fmt: skip

@@ -101,6 +101,7 @@ DIRECTORY = (
             partial(read_metadata, kind, max_bytes=2**20),
             ("keys.directory.metadata.read_metadata",),
             form="json",
+            wire=True,
         )
         for name, kind in (
             ("timestamp", Timestamp),
@@ -109,8 +110,8 @@ DIRECTORY = (
             ("member-role", Targets),
         )
     ),
-    Parser("root", read_root, ("keys.directory.trust.read_root",), form="json"),
-    Parser("bundle", parse_bundle, ("keys.directory.bundle.parse_bundle",), form="json"),
+    Parser("root", read_root, ("keys.directory.trust.read_root",), form="json", wire=True),
+    Parser("bundle", parse_bundle, ("keys.directory.bundle.parse_bundle",), form="json", wire=True),
     Parser(
         "bundle-trusted",
         trusted,
@@ -119,6 +120,7 @@ DIRECTORY = (
         form="json",
         like="bundle",
         examples=40,
+        wire=True,
     ),
     Parser(
         "bundle-kept",

@@ -149,6 +149,7 @@ LOG = (
         ("broker.log.audited.statement_in",),
         form="canonical",
         like="audited",
+        wire=True,
     ),
     Parser(
         "sealed-notice",
@@ -156,6 +157,7 @@ LOG = (
         ("broker.gateway.notices.parse_sealed_notice",),
         to_bytes,
         "canonical",
+        wire=True,
     ),
     Parser("filled-up", unpadded, ("broker.log.padding.unpadded",), padded),
     Parser(
@@ -173,12 +175,14 @@ LOG = (
         to_bytes,
         "canonical",
         like="decision",
+        wire=True,
     ),
     Parser(
         "erasure",
         parse_erasure,
         ("broker.log.erasure.parse_erasure",),
         lambda found: encode_erasure(*found),
+        wire=True,
     ),
     Parser("erased", is_erasure, ("broker.log.erasure.is_erasure",)),
     Parser("note", parse_note, ("broker.log.note.parse_note",), to_bytes, "lines", wire=True),
@@ -188,6 +192,7 @@ LOG = (
         ("broker.log.note.parse_line", "broker.log.line.read_loose_base64"),
         lambda found: found.to_text()[:-1].encode(),
         "lines",
+        wire=True,
     ),
     Parser(
         "checkpoint",
@@ -232,6 +237,7 @@ LOG = (
         lambda raw: instant(parse_cosignature(raw, signature_bytes=64).time_s),
         ("broker.log.cosignature.instant",),
         like="cosignature",
+        wire=True,
     ),
     Parser(
         "tree-head",
@@ -246,13 +252,14 @@ LOG = (
         form="lines",
         wire=True,
     ),
-    Parser("tile", _tile, ("broker.log.tiles.parse_hashes",), b"".join),
+    Parser("tile", _tile, ("broker.log.tiles.parse_hashes",), b"".join, wire=True),
     Parser(
         "tile-path",
         lambda raw: parse_path(text(raw)),
         ("broker.log.tiles.parse_path",),
         lambda found: found.path.encode(),
         "lines",
+        wire=True,
     ),
     Parser(
         "entry-bundle",
@@ -261,18 +268,19 @@ LOG = (
         lambda found: bytes((found[0] - 1,)) + encode_bundle(found[1]),
         wire=True,
     ),
-    Parser("cut-tile", cut, ("broker.node.logreading._cut", "broker.audit.walk._first_of")),
+    Parser("cut-tile", cut, ("broker.node.logreading._cut", "broker.audit.walk._first_of"),
+           wire=True),
     Parser(
         "proof", parse_proof, ("broker.log.proof.parse_proof",), to_bytes, "lines", wire=True
     ),
     Parser("proof-verified", proof_verified, ("broker.log.proof.parse_proof",), form="lines",
-           like="proof"),
+           like="proof", wire=True),
     Parser(
         "witness-request", parse_request, ("broker.log.witness.parse_request",), to_bytes, "lines",
         wire=True,
     ),
     Parser("witness-judged", witnessed, ("broker.log.witness.judge",), form="lines",
-           like="witness-request"),
+           like="witness-request", wire=True),
     Parser(
         "evidence",
         parse_evidence,
@@ -288,8 +296,9 @@ LOG = (
         form="canonical",
         like="evidence",
         examples=20,
+        wire=True,
     ),
-    Parser("rebuilt", rebuilt, ("broker.log.rebuilt._decoded",), form="canonical"),
+    Parser("rebuilt", rebuilt, ("broker.log.rebuilt._decoded",), form="canonical", wire=True),
     Parser(
         "signer-call",
         signer_call,

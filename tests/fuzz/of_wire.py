@@ -140,6 +140,7 @@ WIRE = (
         ("broker.envelope.decision.decision_in",),
         form="canonical",
         like="delivery",
+        wire=True,
     ),
     Parser(
         "stanza",
@@ -154,15 +155,18 @@ WIRE = (
         form="canonical",
         like="submitted",
         examples=30,
+        wire=True,
     ),
     Parser(
         "label", parse_label, ("schemas.label.parse_label",), to_bytes, "canonical", wire=True
     ),
     Parser(
-        "header", parse_header, ("schemas.decision.parse_header",), to_bytes, "canonical"
+        "header", parse_header, ("schemas.decision.parse_header",), to_bytes, "canonical",
+        wire=True,
     ),
     Parser(
-        "record", parse_record, ("schemas.decision.parse_record",), to_bytes, "canonical"
+        "record", parse_record, ("schemas.decision.parse_record",), to_bytes, "canonical",
+        wire=True,
     ),
     Parser("decision", parse_decision, _DECISION, to_bytes, "canonical", wire=True),
     Parser(
@@ -230,5 +234,6 @@ WIRE = (
         lambda raw: piece_for(b"kentong" * 9, raw),
         ("broker.transport.services.piece_for",),
         form="canonical",
+        wire=True,
     ),
 )  # fmt: skip
