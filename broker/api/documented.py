@@ -21,6 +21,7 @@ _WHY: Final[Mapping[int, tuple[str, str, str]]] = {
     416: ("The range begins beyond the end", "beyond-the-end", "never"),
     422: ("The request is not valid; `field` says where", "invalid-request", "never"),
     429: ("Too many requests", "too-many-requests", "later"),
+    500: ("What is kept was damaged, or a fault of the node's own", "database-damaged", "never"),
     503: ("The node cannot now", "no-directory", "later"),
 }
 _BODY: Final = (413, 415, 422)
@@ -68,8 +69,12 @@ def with_hand_read(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of an endpoint that can refuse with `statuses`, 401, 403 and 429."""
-    return {status: _refusal(status) for status in sorted({401, 403, 429, *statuses})}
+    """Return the `responses` of an endpoint that can refuse with `statuses`.
+
+    Each reads the database, if only for the token: so 500 and 503 are added for all, as are 401,
+    403 and 429.
+    """
+    return {status: _refusal(status) for status in sorted({401, 403, 429, 500, 503, *statuses})}
 
 
 def public_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -22,3 +22,15 @@ def test_it_refers_to_nothing_that_it_does_not_say() -> None:
     referred = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text))
     assert referred - schemas.keys() == set()
     assert {"DraftRequest", "Problem"} <= referred
+
+
+def test_every_call_with_a_token_says_that_the_store_may_fail() -> None:
+    paths = json.loads(description())["paths"]
+    found = {
+        f"{method} {path}": said["responses"].keys()
+        for path, methods in paths.items()
+        for method, said in methods.items()
+        if "401" in said["responses"]
+    }
+    assert len(found) > 20
+    assert [call for call, answers in found.items() if not {"500", "503"} <= answers] == []

@@ -32,7 +32,7 @@ _Number = Annotated[
     "/v1/attachments",
     status_code=201,
     response_model=AttachmentUpload,
-    responses=with_body(503),
+    responses=with_body(),
     openapi_extra=body_of(AttachmentRequest),
 )
 async def create_attachment(
@@ -81,7 +81,7 @@ async def withdraw_attachment(node: Node, caller: Submitter, attachment_id: UUID
 @router.put(
     "/v1/attachments/{attachment_id}/chunks/{index}",
     response_model=AttachmentUpload,
-    responses=refusals(404, 409, 413, 422, 503),
+    responses=refusals(404, 409, 413, 422),
     openapi_extra=bytes_body("`chunk_bytes` of the file; the last chunk may be shorter"),
 )
 async def put_chunk(
@@ -99,7 +99,7 @@ async def put_chunk(
     "/v1/inbox/{item_id}/attachments/{number}",
     response_class=Response,
     responses=document_of("The file, byte for byte; from a place on with `Range: bytes=N-`")
-    | refusals(404, 409, 416, 422, 503),
+    | refusals(404, 409, 416, 422),
 )
 async def attachment(
     request: Request, *, node: Node, caller: Reader, item_id: UUID, number: _Number

@@ -18,13 +18,13 @@ router: Final = APIRouter(tags=["node"])
 _MAX_VERSION: Final = 2**31 - 1
 
 
-@router.get("/v1/status", response_model=NodeStatus, responses=refusals(503))
+@router.get("/v1/status", response_model=NodeStatus, responses=refusals())
 async def status(node: Node, _: Anyone) -> Response:
     """Say how the node is: connection, directory, clock, counts, gaps, alarms. Any scope."""
     return json_answer(await node.status())
 
 
-@router.get("/v1/directory/members", response_model=MembersPage, responses=refusals(503))
+@router.get("/v1/directory/members", response_model=MembersPage, responses=refusals())
 async def members(node: Node, _: Anyone) -> Response:
     """List the members of the directory and what their nodes read. Any scope."""
     return json_answer(await node.members())

@@ -73,7 +73,7 @@ async def ready(
             "description": "Counts in Prometheus' text format",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
-        **refusals(503),
+        **refusals(),
     },
 )
 async def metrics(

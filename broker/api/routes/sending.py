@@ -44,7 +44,7 @@ _Key = Annotated[
 @router.post(
     "/v1/preview",
     response_model=Preview,
-    responses=with_body(503),
+    responses=with_body(),
     openapi_extra=body_of(DraftRequest),
 )
 async def preview(request: Request, node: Node, gate: Gatekeeper, caller: Submitter) -> Response:
@@ -60,7 +60,7 @@ async def preview(request: Request, node: Node, gate: Gatekeeper, caller: Submit
     "/v1/drafts",
     status_code=201,
     response_model=StoredDraft,
-    responses=with_body(503),
+    responses=with_body(),
     openapi_extra=body_of(DraftRequest),
 )
 async def create_draft(
@@ -78,7 +78,7 @@ async def create_draft(
 @router.post(
     "/v1/drafts/{draft_id}/submit",
     response_model=Submission,
-    responses=with_body(400, 404, 409, 503),
+    responses=with_body(400, 404, 409),
     openapi_extra=body_of(SubmitRequest),
 )
 async def submit_draft(
