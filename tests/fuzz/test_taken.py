@@ -110,11 +110,26 @@ def letters(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 def test_whatever_is_sealed_is_taken_or_set_aside_at_once(recipient: Recipient) -> None:
     @settings(suppress_health_check=list(HealthCheck), deadline=None)
-    @given(letters(), st.lists(names, max_size=4, unique=True), st.tuples(numbers, numbers))
-    @example((DISCLOSED, SAID), ["x1"], (1, 1))
-    @example((DISCLOSED, SAID), [], (canonical.MAX_INT, canonical.MAX_INT))
-    def check(letter: tuple[bytes, bytes], others: list[str], number: tuple[int, int]) -> None:
+    @given(
+        letters(),
+        st.lists(names, max_size=4, unique=True),
+        st.tuples(numbers, numbers),
+        st.none() | st.data(),
+    )
+    @example((DISCLOSED, SAID), ["x1"], (1, 1), None)
+    @example((DISCLOSED, SAID), [], (canonical.MAX_INT, canonical.MAX_INT), None)
+    def check(
+        letter: tuple[bytes, bytes],
+        others: list[str],
+        number: tuple[int, int],
+        data: st.DataObject | None,
+    ) -> None:
         label_bytes, alert = letter
+
+        def change(content: bytes) -> bytes:
+            """Another officer's block, audience, manifest or original than was signed."""
+            return content if data is None else data.draw(rebuilt(content, "canonical"))
+
         try:
             label: Label = parse_label(label_bytes)
             label = Label.from_intent(label, id=recipient.next_id(), directory=REGION.view.version)
@@ -123,7 +138,10 @@ def test_whatever_is_sealed_is_taken_or_set_aside_at_once(recipient: Recipient) 
         if label.sender.member not in MEMBERS:
             return
         slots = ("MY", *[name for name in others if name != "MY"])
-        recipient.takes(seal_by_hand(REGION, label, alert, names=slots, numbers=(number, (1, 1))))
+        made = seal_by_hand(
+            REGION, label, alert, names=slots, numbers=(number, (1, 1)), change=change
+        )
+        recipient.takes(made)
 
     check()
     assert recipient.kept == {True, False}

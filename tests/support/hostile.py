@@ -3,7 +3,7 @@
 So everything under a signature is there and right, and any value can stand where a form allows it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from broker.envelope import padding, wire
@@ -45,6 +45,7 @@ def seal_by_hand(
     *,
     names: Sequence[str] = ("MY",),
     numbers: Sequence[PairSeq] = ((1, 1),),
+    change: Callable[[bytes], bytes] = bytes,
 ) -> ByHand:
     """An alert that an officer signed for MY, to slots of any names; the first one is MY's own.
 
@@ -54,6 +55,7 @@ def seal_by_hand(
         alert: Its bytes, whatever they say.
         names: What stands in the slots.
         numbers: What stands in them as the sender's numbers; the last one for all that follow.
+        change: Makes of the content, officer's block and audience with it, what is sealed.
     """
     sender = region.members[label.sender.member]
     audience, manifests = make_audience(("MY",)), Content(b"").manifests_bytes
@@ -70,7 +72,7 @@ def seal_by_hand(
         stanzas.append(stanza)
     dummies = [random_bytes(DIGEST_BYTES) for _ in range(SLOTS - len(slots))]
     entries = (*slots, *dummies)
-    packed = padding.pack(Content(alert, block).to_bytes())
+    packed = padding.pack(change(Content(alert, block).to_bytes()))
     ciphertext = gcm_seal(key, packed, aad=sha256(label_bytes))
     commit = hmac_sha256(key, COMMIT_CONTEXT)
     message = signed_bytes(SUITE, sender.kid, label_bytes, commit, entries, ciphertext)
