@@ -142,6 +142,7 @@ class Export:
         aside = out.with_name(f".{out.name}.part")
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
+            _discard(aside)  # of a command that was killed
             count = (self._tar if out.suffix == ".tar" else self._folder)(aside)
             aside.rename(out)
         except OSError as error:

@@ -74,6 +74,7 @@ class EvidenceFolder:
         try:
             if place.exists() or self._is_full():
                 return place if place.exists() else self.folder
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
             make_private_folder(unfinished)
             for name, raw in files.items():
                 write_private(unfinished / name, raw)

@@ -44,7 +44,8 @@ def _with_node(folder: Path, work: Callable[[Node], Awaitable[ResultT]]) -> Resu
     return asyncio.run(run())
 
 
-async def _counts(node: Node, *names: str) -> list[int]:
+async def counts(node: Node, *names: str) -> list[int]:
+    """How many rows there are of each table."""
     async with node.database.read() as connection:
         return [
             (
@@ -67,7 +68,7 @@ def _made(folder: Path, *, understated: bool) -> None:
     for index in range(FILM.chunks):
         plain = CONTENT[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
         (folder / f"chunk-{index}").write_bytes(seal_chunk(key, FILM, 0, index, plain))
-    _with_node(folder, lambda node: _counts(node, "inbox"))
+    _with_node(folder, lambda node: counts(node, "inbox"))
 
 
 def _make_mail(folder: Path) -> None:
@@ -81,7 +82,7 @@ def _take(folder: Path) -> None:
 def _is_received(folder: Path) -> bool:
     """The alert, that it was taken, its file and the answer to its sender, or none of them."""
     names = ("inbox", "received", "arrivals", "controls", "retention")
-    found = _with_node(folder, lambda node: _counts(node, *names))
+    found = _with_node(folder, lambda node: counts(node, *names))
     assert len(set(found)) == 1, found
     return found[0] == 1
 
@@ -89,7 +90,7 @@ def _is_received(folder: Path) -> bool:
 def _is_refused(folder: Path) -> bool:
     """The copy as evidence, the alarm, the answer, and that no file of it is wanted, or nothing."""
     names = ("quarantine", "alarms", "controls", "arrivals")
-    found = _with_node(folder, lambda node: _counts(node, *names))
+    found = _with_node(folder, lambda node: counts(node, *names))
     assert len(set(found)) == 1, found
     return found[0] == 1
 
@@ -146,14 +147,14 @@ def _destroy(folder: Path) -> None:
 def _is_destroyed(folder: Path) -> bool:
     """Content and key go first; a chunk that is left is noise, and goes when it is done again."""
     inbox, keys, received = _with_node(
-        folder, lambda node: _counts(node, "inbox", "arrivals", "received")
+        folder, lambda node: counts(node, "inbox", "arrivals", "received")
     )
     assert received == 1  # that it was here stays known: it is not taken twice
     if inbox:
         return False
     assert keys in {0, 1}  # a row without chunks, by which the hub will be told
     _destroy(folder)
-    assert _with_node(folder, lambda node: _counts(node, "retention")) == [0]
+    assert _with_node(folder, lambda node: counts(node, "retention")) == [0]
     assert list((folder / "node.db-attachments").rglob("0-*")) == []
     return True
 

@@ -42,7 +42,11 @@ from keys.primitives.hashing import sha256
 from schemas.attachment import CHUNK_BYTES
 from schemas.desk import AttachmentRequest
 from tests.faults.carried_writers import CARRIED
+from tests.faults.hub_writers import HUBS
+from tests.faults.log_writers import LOGGED
 from tests.faults.received_writers import RECEIVED
+from tests.faults.sent_writers import SENT
+from tests.faults.shown_writers import SHOWN
 from tests.faults.writer import Writer, nothing
 from tests.support.directory import RealRegion
 from tests.support.directory import found as found_region
@@ -469,6 +473,10 @@ WRITERS = {
     "chunks past their time": Writer(_make_kept, _expire, _is_expired),
     "a sealed alert": Writer(_make_queued, _seal, _is_sealed),
     **RECEIVED,
+    **SENT,
+    **LOGGED,
+    **HUBS,
+    **SHOWN,
     **CARRIED,
 }
 
