@@ -1,9 +1,10 @@
 """Three nodes, a gateway, a log and a hub, all real, that a model starts, stops and asks.
 
-The hub's server is a process and is killed. Nodes and gateway live in this one: they are cancelled
-wherever they are and say goodbye to nobody, but a process that goes on cannot lose what only its
-own memory holds, nor leave a database's lock behind. That is what `tests/faults/test_kills.py`,
-`tests/faults/test_crash_points.py` and `tests/chaos` kill real processes for.
+The hub's server is a process and is killed. Nodes, gateway and log live in this one: they are
+cancelled wherever they are and say goodbye to nobody, but a process that goes on cannot lose what
+only its own memory holds, nor leave a database's lock behind. That is what
+`tests/faults/test_kills.py`, `tests/faults/test_crash_points.py` and `tests/chaos` kill real
+processes for.
 """
 
 import asyncio
@@ -16,29 +17,26 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from sqlalchemy import select
+
 from broker import clock
 from broker.errors import BrokerError
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.run import run_worker
-from broker.ledger.intake import GatewayKey, Witnessed
-from broker.ledger.sequencer import Sequencer
-from broker.log.audited import parse_audited
-from broker.log.checkpoint import parse_checkpoint
-from broker.log.leaf import LeafKind, parse_leaf
-from broker.log.merkle import Frontier, leaf_hash
-from broker.log.note import parse_note
-from broker.log.notekeys import verify_note
-from broker.log.tiles import bundles_of
+from broker.ledger.intake import GatewayKey
+from broker.log.leaf import LeafKind
 from broker.node.node import Node
+from broker.store import tables
 from broker.transport.link import Link
+from broker.transport.message import Message
 from keys.directory.view import DirectoryView
 from keys.epochs import bounds, epoch_of
 from keys.kid import kid_of
 from keys.primitives.hashing import sha256
 from keys.primitives.sealing import OpenKey
 from keys.primitives.signing import SignKey
-from schemas.decision import parse_decision
+from schemas.decision import Decision, parse_decision
 from schemas.desk import Submission, SubmissionState
 from schemas.directory import (
     EncryptionKey,
@@ -53,17 +51,17 @@ from schemas.directory import (
 )
 from schemas.label import DirectoryVersion, Sender
 from schemas.policy import PolicyDocument
-from schemas.receipt import DecisionReceipt
+from schemas.receipt import DecisionReceipt, parse_receipt
 from schemas.vocabulary import Status
-from tests.ledger.growing import KEY, ORIGIN, a_log
+from tests.model.logged import Logged
 from tests.support.envelopes import make
-from tests.support.gateway import Source, announce, nothing_to_try, receipt, submit
+from tests.support.gateway import Source, announce, nothing_to_try, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import request, running_node, send
 from tests.support.region import YEAR, make_region, permissive
 
 MEMBERS = ("SG", "MY", "TH")
-GATEWAY = "gateway"
+GATEWAY, LOG = "gateway", "log"
 ValidityT = TypeVar("ValidityT", bound=Validity)
 
 
@@ -81,26 +79,25 @@ class Stage:
 
     folder: Path
     hub: RunningHub
-    own: Link
-    sequencer: Sequencer
-    size: int
+    log: Logged
     source: Source
     directory: DirectoryInForce
     cut: dict[str, tuple[Revocation, ...]] = field(default_factory=dict)
     officers: int = 0  # That were certified later.
     nodes: dict[str, Node] = field(default_factory=dict)
     stops: dict[str, AsyncExitStack] = field(default_factory=dict)
-    roots: dict[int, bytes] = field(default_factory=dict)  # Of the log, at each look.
 
     # --- outages and restarts ---
 
     async def start(self, name: str) -> None:
-        """Let a node or the gateway run."""
+        """Let a node, the gateway or the log run."""
         if name in self.stops:
             return
         stack = AsyncExitStack()
         if name == GATEWAY:
             await stack.enter_async_context(self._running_gateway())
+        elif name == LOG:
+            await stack.enter_async_context(self.log.running())
         else:
             node = running_node(self.hub, name, self.folder)
             self.nodes[name] = await stack.enter_async_context(node)
@@ -136,7 +133,7 @@ class Stage:
             await self.stops.pop(name).aclose()
 
     async def start_all(self) -> None:
-        for name in (GATEWAY, *MEMBERS):
+        for name in (GATEWAY, LOG, *MEMBERS):
             await self.start(name)
 
     # --- the directory ---
@@ -264,12 +261,11 @@ class Stage:
         )
         return await send(self.nodes[sender], region, asked)
 
-    async def force(self, sender: str, to: Iterable[str], tail: int) -> tuple[UUID, str]:
+    async def force(self, sender: str, to: Iterable[str], tail: int) -> tuple[UUID, set[str]]:
         """Submit past the sender's own node, as one does who ignores all rules.
 
         Returns:
-            The envelope's id, and the code with which it was refused as a whole; empty if it was
-            not.
+            The envelope's id, and the codes with which all its copies were refused.
         """
         await self.stop(sender)
         made = make(
@@ -282,16 +278,11 @@ class Stage:
         async with self.hub.member_link(sender) as link:
             await link.wait_connected(BOUND_S)
             await submit(link, made, sender=sender)
-            while True:
-                answer = await receipt(link, sender)
-                if not isinstance(answer, DecisionReceipt):
-                    continue
-                decision = parse_decision(answer.decision)
-                if decision.header.id == made.label.id:
-                    break
+            decision = await _decision_on(link, sender, made.label.id)
         await self.start(sender)
         assert not any(record.accepted for record in decision.records)
-        return made.label.id, decision.header.code
+        whole = decision.header.code
+        return made.label.id, {whole or record.code for record in decision.records} or {whole}
 
     async def until_over(self, sender: str, submission_id: UUID) -> Submission:
         """The last state, or the one in which a person must look."""
@@ -304,47 +295,49 @@ class Stage:
     # --- the log ---
 
     async def leaves(self) -> dict[UUID, list[LeafKind]]:
-        """What the log says of each envelope, once it has caught up; its tree is as signed."""
-        await self.own.wait_connected(BOUND_S)  # the hub may have been killed just now
-        while True:
-            grown = await self.sequencer.step(self.size)
-            if grown == self.size:
-                break
-            self.size = grown
-        self._check_tree()
-        found: dict[UUID, list[LeafKind]] = {}
-        stream = f"AUDIT_{clock.now().year}"
-        for tile in bundles_of(self.size):
-            for raw in self.sequencer.committer.files.read(tile):
-                leaf = parse_leaf(raw)
-                statement = leaf.signed.statement
-                if statement.kind not in {LeafKind.DECISION, LeafKind.EXERCISE}:
-                    continue
-                stored = await self.own.get(stream, leaf.stream_seq)
-                assert stored is not None
-                ident = (
-                    parse_audited(stored.payload)
-                    .open(self.hub.region.record_keys)
-                    .decision.header.id
-                )
-                assert ident is not None
-                found.setdefault(ident, []).append(statement.kind)
+        """What the log says of each envelope, once it was stopped, recovered and caught up."""
+        await self.stop(LOG)
+        found = await self.log.read(self.hub.region.record_keys)
+        await self.start(LOG)
         return found
 
-    def _check_tree(self) -> None:
-        """Hold all leaves against the checkpoint shown, and against those seen before."""
-        files = self.sequencer.committer.files
-        raw = files.checkpoint()
-        assert raw is not None
-        note = parse_note(raw)
-        assert verify_note(note, (KEY.vkey,))
-        shown = parse_checkpoint(note.text)
-        assert (shown.origin, shown.size) == (ORIGIN, self.size)
-        self.roots[shown.size] = shown.root
-        hashes = [leaf_hash(leaf) for tile in bundles_of(self.size) for leaf in files.read(tile)]
-        assert len(hashes) == self.size
-        for size, root in self.roots.items():
-            assert Frontier().append(hashes[:size]).root() == root, size
+    async def decided(self) -> tuple[dict[UUID, UUID], set[UUID]]:
+        """What the gateway told the nodes that it decided, once it told them all; all run.
+
+        Returns:
+            The submission of each alert by its envelope's id, and the ids of all controls that were
+            sealed, which may be on their way.
+        """
+        alerts: dict[UUID, UUID] = {}
+        controls: set[UUID] = set()
+        for node in self.nodes.values():
+            while True:
+                ticket = node.changes.ticket()
+                async with node.database.read() as connection:
+                    rows = (await connection.execute(select(tables.envelopes))).all()
+                sealed = [row for row in rows if row.submission_id is not None]
+                if all(row.decided for row in sealed):
+                    break
+                await ticket.wait()  # the recipient's word may come before the gateway's
+            controls |= {UUID(row.id) for row in rows if row.submission_id is None}
+            alerts |= {UUID(row.id): UUID(row.submission_id) for row in sealed}
+        return alerts, controls
+
+
+async def _decision_on(link: Link, sender: str, ident: UUID) -> Decision:
+    """The gateway's answer about one envelope; all else stays for the sender's node."""
+    others: list[Message] = []
+    while True:
+        for message in await link.pull(f"RECEIPT_{sender}", sender, batch=1, timeout_s=BOUND_S):
+            answer = parse_receipt(message.payload)
+            if isinstance(answer, DecisionReceipt):
+                decision = parse_decision(answer.decision)
+                if decision.header.id == ident:
+                    await message.ack()
+                    for other in others:
+                        await other.nak(delay_s=0)
+                    return decision
+            others.append(message)
 
 
 def _superseded(keys: Iterable[ValidityT], now: datetime) -> tuple[ValidityT, ...]:
@@ -365,7 +358,6 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
         own = await stack.enter_async_context(hub.hub_link())
         await own.wait_connected(BOUND_S)
         await announce(own, region)  # as a gateway does when it starts: else the log reads nothing
-        committer = await stack.enter_async_context(a_log(folder))
         source = Source(region.view)
 
         def keys() -> Iterator[GatewayKey]:
@@ -374,9 +366,7 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
         stage = Stage(
             folder,
             hub,
-            own,
-            Sequencer(own, committer, lambda: tuple(keys()), Witnessed(SignKey.generate())),
-            (await committer.recover()).size,
+            Logged(folder, hub, own, keys),
             source,
             DirectoryInForce.read(source),
         )

@@ -14,10 +14,10 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from broker.log.leaf import LeafKind
 from broker.node.errors import NodeError
 from schemas.desk import RecipientState, SubmissionState
-from tests.model.stage import GATEWAY, MEMBERS, Rules, Stage, opened_stage
+from tests.model.stage import GATEWAY, LOG, MEMBERS, Rules, Stage, opened_stage
 from tests.support.waiting import must_come
 
 STEP_S = 300.0  # far beyond what a step takes; nothing here waits for a clock
@@ -60,7 +60,8 @@ class Region(RuleBasedStateMachine):
         self.suspended: set[str] = set()
         self.open: list[UnderWay] = []
         self.expected: dict[str, list[tuple[UUID, bool]]] = {code: [] for code in MEMBERS}
-        self.decided: dict[UUID, bool] = {}
+        self.exercises: dict[UUID, bool] = {}  # Of every submission.
+        self.decided: set[UUID] = set()  # Of which the gateway's answer was shown.
         self.forced: set[UUID] = set()
         self.set_aside: Counter[str] = Counter()
         self.codes: set[str] = set()
@@ -104,6 +105,13 @@ class Region(RuleBasedStateMachine):
     def a_suspended_member_sends_past_its_own_node(self, data: st.DataObject) -> None:
         sender = data.draw(st.sampled_from(sorted(self.suspended)))
         self.run(self._force(sender, "member-suspended"))
+
+    @precondition(lambda self: self._pairs_past_a_policy())
+    @rule(data=st.data())
+    def a_member_sends_past_its_own_node_to_who_takes_nothing(self, data: st.DataObject) -> None:
+        """Its own node would not; the gateway's verdict alone stands between them."""
+        sender, to = data.draw(st.sampled_from(self._pairs_past_a_policy()))
+        self.run(self._force(sender, "policy-import-default", (to,)))
 
     # --- what members and the region decide ---
 
@@ -161,10 +169,15 @@ class Region(RuleBasedStateMachine):
 
     # --- what goes wrong ---
 
-    @rule(name=st.sampled_from((GATEWAY, *MEMBERS)))
+    @rule(name=st.sampled_from((GATEWAY, LOG, *MEMBERS)))
     def something_stops_or_starts(self, name: str) -> None:
         stopped = name not in self.stage.stops
         self.run(self.stage.start(name) if stopped else self.stage.stop(name))
+
+    @rule()
+    def the_log_stops_wherever_it_is_and_recovers(self) -> None:
+        self.run(self.stage.stop(LOG))
+        self.run(self.stage.start(LOG))
 
     @rule()
     def the_hub_is_killed_and_starts_again(self) -> None:
@@ -183,6 +196,7 @@ class Region(RuleBasedStateMachine):
         except NodeError:
             assert to <= self.closed | self.suspended  # else nothing stands against it
             return
+        self.exercises[kept.submission_id] = exercise
         may = {code: {self._arrives(sender, code)} for code in to}
         self.open.append(UnderWay(sender, kept.submission_id, exercise, may))
 
@@ -201,13 +215,19 @@ class Region(RuleBasedStateMachine):
     def _publish(self, code: str) -> None:
         self.stage.publish(code, self._told(code))
 
-    async def _force(self, sender: str, why: str) -> None:
+    def _pairs_past_a_policy(self) -> list[tuple[str, str]]:
+        there = [code for code in MEMBERS if code not in self.suspended]
+        closed = [code for code in there if code in self.closed]
+        return [(sender, to) for sender in there for to in closed if sender != to]
+
+    async def _force(self, sender: str, why: str, to: Iterable[str] = ()) -> None:
         await self.stage.start(GATEWAY)
-        to = [code for code in MEMBERS if code != sender and code not in self.suspended]
+        others = (code for code in MEMBERS if code != sender and code not in self.suspended)
+        to = tuple(to) or tuple(others)
         if not to:
             return  # nobody is left whose key could be sealed to
-        ident, code = await self.stage.force(sender, to, len(self.forced) + 1)
-        assert code == why
+        ident, codes = await self.stage.force(sender, to, len(self.forced) + 1)
+        assert codes == {why}
         self.forced.add(ident)
 
     async def _settle(self) -> None:
@@ -232,9 +252,9 @@ class Region(RuleBasedStateMachine):
                     assert stopped or states[code] is RecipientState.REFUSED
                 else:
                     self.expected[code].append((last.alert_id, each.exercise))
-            if came:
+            if came or any(each.refused_by == "gateway" for each in last.recipients):
                 assert last.id is not None
-                self.decided[last.id] = each.exercise
+                self.decided.add(last.id)
         self.open.clear()
         for code in MEMBERS:
             await self._check_inbox(code)
@@ -251,11 +271,16 @@ class Region(RuleBasedStateMachine):
         assert (status.inbox, status.exercise_inbox) == (len(wanted) - exercises, exercises)
 
     async def _check_log(self) -> None:
-        leaves: dict[UUID, Any] = await self.stage.leaves()
-        for ident, exercise in self.decided.items():
-            assert leaves.get(ident) == [LeafKind.EXERCISE if exercise else LeafKind.DECISION]
-        for ident in self.forced:
-            assert leaves.get(ident) == [LeafKind.DECISION]
+        """One leaf for each decision, refusals included, and none that nobody decided."""
+        leaves: dict[UUID, list[LeafKind]] = await self.stage.leaves()
+        alerts, controls = await self.stage.decided()
+        assert self.decided <= alerts.keys()
+        wanted = {
+            ident: [LeafKind.EXERCISE if self.exercises[of] else LeafKind.DECISION]
+            for ident, of in alerts.items()
+        } | {ident: [LeafKind.DECISION] for ident in self.forced}
+        assert {ident: kinds for ident, kinds in leaves.items() if ident not in controls} == wanted
+        assert all(len(kinds) == 1 for kinds in leaves.values())
 
 
 def drive(examples: int, steps: int) -> None:
@@ -296,6 +321,26 @@ def test_what_an_officer_signed_who_left_before_it_was_decided_is_set_aside() ->
     finally:
         region.teardown()
     assert region.set_aside == {"MY": 1, "TH": 1}
+
+
+@pytest.mark.hub
+@pytest.mark.timeout(600)
+def test_what_is_refused_has_a_leaf_too_and_a_log_that_stopped_goes_on() -> None:
+    """Another one: refused by the gateway's policy alone, while the log comes and goes."""
+    region = Region()
+    region.begin()
+    try:
+        region.a_policy_changes("TH")
+        region._send("SG", {"MY", "TH"}, exercise=True)
+        region.run(region._force("SG", "policy-import-default", ("TH",)))
+        region.the_log_stops_wherever_it_is_and_recovers()
+        region.all_settles_and_the_log_is_read()
+        region.something_stops_or_starts(LOG)
+        region._send("MY", {"SG"})
+        region.all_settles_and_the_log_is_read()
+        assert (len(region.forced), len(region.decided)) == (1, 2)
+    finally:
+        region.teardown()
 
 
 @pytest.mark.hub
