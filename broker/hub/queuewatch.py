@@ -6,9 +6,12 @@ gone than were handed out since the last look, less what the hub itself took out
 erased, were taken by somebody at the server.
 
 Both counts are one server's, from the look after it started: what was purged while this hub or its
-server did not run shows to the members alone, by numbers that never came.
+server did not run shows to the members alone, by numbers that never came. The same holds while the
+servers of a cluster change who counts: what a leader gave out that died, the next one may not know,
+until whoever has it in hand acknowledged it, or was given it again.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +25,7 @@ from broker.transport.streams import EXPIRED_STREAM, StreamState, stream_state
 QUEUES: Final = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_", EXPIRED_STREAM)
 _SWEPT: Final = ("INBOX_", "HELD_")  # where the hub takes out what is over
 _UNDER_WAY: Final = 1  # stored as expired before this hub began, and erased since
+_SECOND: Final = 1_000_000_000  # nanoseconds, JetStream's unit
 _log = get_logger()
 
 
@@ -32,19 +36,32 @@ class _Handed:
     Attributes:
         count: How often, all told.
         in_hand: What of it is not acknowledged.
-        leaders: Who counts; a new leader of a cluster may have counted less.
+        waiting: What is still to be given out.
+        leaders: Who counts in a cluster, and since when; a new leader may have counted less.
+        ack_wait_s: After which all that a leader before gave out was given out again.
     """
 
     count: int
     in_hand: int
+    waiting: int
     leaders: tuple[str, ...]
+    ack_wait_s: float
 
 
 @dataclass(frozen=True)
 class _Base:
+    """What was found at a look.
+
+    Attributes:
+        may_leave: Messages that may leave though nobody is given them from now on.
+        counts: Whether what leaves from now on can be told from what was handed out.
+    """
+
     created: str
     gone: int
+    may_leave: int
     handed: _Handed
+    counts: bool
 
 
 @dataclass
@@ -53,12 +70,15 @@ class QueueWatch:
 
     Attributes:
         erased: What the operator's erasures take out.
+        steady: A clock that only goes on, in seconds.
     """
 
     link: Link
     erased: Callable[[], Erasures]
+    steady: Callable[[], float] = time.monotonic
     _generation: int = -1
     _bases: dict[str, _Base] = field(default_factory=dict)
+    _led: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)  # By whom since.
     _expired: int | None = None  # Number of the newest expired message that was counted.
     _taken_out: int = _UNDER_WAY  # Messages the hub may have erased, and no queue accounted for.
     _erasures: dict[str, int] = field(default_factory=dict)  # Of each stream, accounted for.
@@ -100,7 +120,9 @@ class QueueWatch:
     def _is_still(self, name: str, state: StreamState) -> bool:
         """Return whether nothing left the stream since its base."""
         base = self._bases.get(name)
-        return base is not None and (base.created, base.gone) == (state.created, state.gone)
+        if base is None or not base.counts:
+            return False
+        return (base.created, base.gone) == (state.created, state.gone)
 
     async def _lost(self, name: str) -> bool:
         """Return whether more left than was handed out, and begin anew from here.
@@ -112,15 +134,22 @@ class QueueWatch:
         state = await stream_state(self.link, name)
         after = await self._handed(name)
         base = self._bases.get(name)
-        begun = _Base(state.created, state.gone, before)
-        if base is None or base.created != state.created or base.handed.leaders != after.leaders:
+        may_leave = before.in_hand
+        if before.leaders:  # what is acknowledged leaves once the servers agree
+            may_leave = max(may_leave, state.messages - before.waiting)
+        begun = _Base(state.created, state.gone, may_leave, before, self._counts(name, before))
+        same = base is not None and (base.created, base.handed.leaders) == (
+            state.created,
+            after.leaders,
+        )
+        if base is None or not (base.counts and same):
             self._erasures.setdefault(name, self.erased().count(name))
             self._bases[name] = begun
             return False
         handed = (
             after.count - base.handed.count if after.count >= base.handed.count else after.count
         )
-        short = state.gone - base.gone - base.handed.in_hand - handed
+        short = state.gone - base.gone - base.may_leave - handed
         lost = short > 0 and await self._unaccounted(name, short)
         self._bases[name] = begun
         return lost
@@ -140,12 +169,23 @@ class QueueWatch:
         self._taken_out -= accounted
         return short > accounted
 
+    def _counts(self, name: str, handed: _Handed) -> bool:
+        """Return whether those who count have done so for long enough to have counted all."""
+        now = self.steady()
+        if name not in self._led or self._led[name][0] != handed.leaders:
+            self._led[name] = handed.leaders, now
+        return not handed.leaders or now - self._led[name][1] >= handed.ack_wait_s
+
     async def _handed(self, name: str) -> _Handed:
-        count = in_hand = 0
-        leaders = []
+        count = in_hand = waiting = 0
+        ack_wait_s = 0.0
+        leaders: list[str] = []
         page = await self.link.api(f"CONSUMER.LIST.{name}", {"offset": 0})
         for consumer in page.get("consumers") or ():
             count += consumer["delivered"]["consumer_seq"]
             in_hand += consumer["num_ack_pending"]
-            leaders.append(consumer.get("cluster", {}).get("leader", ""))
-        return _Handed(count, in_hand, tuple(leaders))
+            waiting += consumer["num_pending"]
+            ack_wait_s = max(ack_wait_s, consumer["config"]["ack_wait"] / _SECOND)
+            if cluster := consumer.get("cluster"):
+                leaders.append(f"{cluster.get('leader')} {cluster.get('leader_since')}")
+        return _Handed(count, in_hand, waiting, tuple(leaders), ack_wait_s)

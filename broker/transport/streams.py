@@ -25,6 +25,7 @@ NEXT_YEAR_AHEAD: Final = timedelta(days=31)
 AUDIT_PREFIX: Final = "AUDIT_"
 _IN_USE: Final = 10058
 EXPIRED_STREAM: Final = "EXPIRED"
+HEARD_S: Final = 4.0  # sooner after a word of their leader, servers elect no other
 LANE_SHARES: Final[Mapping[Lane, float]] = {
     Lane.URGENT: 0.25,
     Lane.NORMAL: 0.5,
@@ -200,9 +201,12 @@ async def stream_state(link: Link, name: str) -> StreamState:
     """Return how far one stream is.
 
     Raises:
-        TransportError: The server refused, or did not answer.
+        TransportError: The server refused, or did not answer, or only one that may lead no more.
     """
-    return StreamState.of(await link.api(f"STREAM.INFO.{name}", {}))
+    stream = await link.api(f"STREAM.INFO.{name}", {})
+    if not leads(stream):
+        raise Unreachable(f"no server of the hub speaks for {name}")
+    return StreamState.of(stream)
 
 
 @dataclass(frozen=True)
@@ -212,8 +216,9 @@ class Seen:
     Attributes:
         states: Of each stream for which a server spoke.
         silent: Streams that are there, and of which nothing is known at this moment: in a cluster
-            no server speaks for them, as for ten seconds after the one that led them died. To
-            whoever remembers how far they were they are not gone.
+            no server speaks for them, as for ten seconds after the one that led them died, or one
+            that does not lead them any more. To whoever remembers how far they were they are not
+            gone.
     """
 
     states: dict[str, StreamState]
@@ -234,12 +239,27 @@ async def streams_seen(link: Link, subjects: str = ">") -> Seen:
         # Who is silent may stand among the others too, as if it held nothing.
         quiet = {*(page.get("missing") or ()), *(page.get("offline") or ())}
         spoken = {stream["config"]["name"]: stream for stream in page.get("streams") or ()}
+        quiet |= {name for name, stream in spoken.items() if not leads(stream)}
         states |= {name: StreamState.of(spoken[name]) for name in spoken.keys() - quiet}
         silent |= quiet
         listed = len(spoken.keys() | quiet)
         offset += listed
         if not listed or offset >= page["total"]:
             return Seen(states, frozenset(silent))
+
+
+def leads(stream: Mapping[str, Any]) -> bool:
+    """Return whether a stream is as this answer about it says.
+
+    A server that hears the others no more takes itself for the leader for a while (tried: eighteen
+    seconds, of which the others had another for eight), and shows the stream as it was: it would
+    seem to have gone back to whoever comes from the others. So a majority must have been heard of
+    since they could have elected.
+    """
+    cluster = stream.get("cluster") or {}
+    others = cluster.get("replicas") or ()
+    heard = sum(each.get("active", 0) < HEARD_S * _SECOND for each in others)
+    return not others or (bool(cluster.get("leader")) and 1 + heard > (1 + len(others)) // 2)
 
 
 async def stream_states(link: Link, subjects: str = ">") -> dict[str, StreamState]:
