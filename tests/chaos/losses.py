@@ -9,7 +9,7 @@ import asyncio
 import json
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 import sqlite3
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -34,7 +34,7 @@ from tests.support.waiting import must_come
 LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
 NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself had in hand as expired
 HEARD_S = 15.0  # a pair-state is there within this, or was lost and is told again
-REJOIN_S = 240.0
+REJOIN_S = 600.0
 RECORD_ALARMS = ("record-lost", "stream-reset", "stream-went-back")
 LOOKS = 2  # of the hub at its queues, before something is taken out of one
 
@@ -144,7 +144,7 @@ class Losses:
     async def _purged(self, code: str, ready: asyncio.Event) -> set[str]:
         """Empty one lane of an inbox while its node is away; return the alerts that were in it."""
         alone = self.misfortune.alone
-        async with alone(code), alone("hub"), Link(self._credentials()) as link:
+        async with alone(code), alone("hub"), self._unharmed(), Link(self._credentials()) as link:
             await self.misfortune.processes.kill(code)
             ready.set()
             async with asyncio.timeout(SOUND_S):
@@ -191,7 +191,8 @@ class Losses:
         under another id: so all desks wait until the log has proved all that was decided.
         """
         stream = f"{AUDIT_PREFIX}{clock.now().year}"
-        async with self.misfortune.alone("hub"), Link(self._credentials()) as link:
+        hub = self.misfortune.alone("hub")
+        async with hub, self._unharmed(), Link(self._credentials()) as link:
             await link.wait_connected()
             async with AsyncExitStack() as pause:
                 for desk in self.desks.values():
@@ -245,10 +246,14 @@ class Losses:
 
         Returns whether the node showed that something is lacking.
 
-        The server is killed: it forgets the ids of its window, as it does after two minutes.
+        The server is killed: it forgets the ids of its window, as it does after two minutes. Those
+        of a cluster are told to, since one that is killed hears of them from the others.
         """
-        async with self.misfortune.alone("hub"):
-            kill_child(self.misfortune.processes, "nats-server")
+        if self.misfortune.servers is not None:
+            await self.misfortune.servers.forget(code)
+        else:
+            async with self.misfortune.alone("hub"):
+                kill_child(self.misfortune.processes, "nats-server")
         async with asyncio.TaskGroup() as group:
             for peer in self.desks.keys() - {code}:
                 group.create_task(self._started_later(peer))
@@ -280,6 +285,10 @@ class Losses:
             await self.misfortune.processes.start_node(code)
 
     # --- where all of it lies ---
+
+    def _unharmed(self) -> AbstractAsyncContextManager[None]:
+        servers = self.misfortune.servers
+        return nullcontext() if servers is None else servers.unharmed()
 
     def _credentials(self) -> Credentials:
         hub = HubPlace(self.region.hub)

@@ -12,6 +12,7 @@ from broker.client import Client
 from broker.errors import BrokerError
 from schemas.desk import DraftRequest
 from tests.chaos.plan import WRITERS, Fault, Mishap
+from tests.chaos.servers import NAMES, TendedServers
 from tests.faults.test_kills import again_later
 from tests.support.line import Line
 from tests.support.preload import WrongClock
@@ -31,6 +32,7 @@ class Misfortune:
     Attributes:
         impatient: Desks that show each refusal.
         draft: Makes what a desk of a member might send, and never does.
+        servers: Of a cluster; None: the hub starts its own.
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
         ahead: The nodes whose clock was once ahead.
@@ -43,6 +45,7 @@ class Misfortune:
     clocks: dict[str, WrongClock]
     impatient: Mapping[str, Client]
     draft: Callable[[str], DraftRequest]
+    servers: TendedServers | None = None
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
     ahead: set[str] = field(default_factory=set)
@@ -74,6 +77,10 @@ class Misfortune:
                     await self._wrong_clock(mishap)
                 case Fault.JUMP:
                     await self._jumping_clock(mishap)
+                case Fault.ROUTE:
+                    await self._servers.cut_off(mishap.victim, mishap.seconds)
+                case Fault.DISK:
+                    await self._servers.lose_disk(mishap.victim)
                 case _:
                     raise ValueError(mishap.fault)
         self.done[f"{mishap.fault}"] += 1
@@ -86,13 +93,29 @@ class Misfortune:
         if victim in self.lines:
             await self.processes.kill(victim)
             await self.processes.start_node(victim)
+        elif victim in NAMES:
+            await self._servers.kill(victim)
         elif victim == "hub":
             await self.processes.kill("hub")
-            await self.processes.start_hub()
+            await self._hub_started()
         else:
             async with self.alone("hub"), asyncio.timeout(SOUND_S):
                 while not kill_child(self.processes, victim):  # noqa: ASYNC110 - not back yet
                     await asyncio.sleep(0.1)
+
+    async def _hub_started(self) -> None:
+        """Start the hub; again if it ends because too few servers agree, as its unit does."""
+        while True:
+            try:
+                return await self.processes.start_hub()
+            except BrokerError:
+                if self.servers is None or not self.processes.ended("hub"):
+                    raise
+
+    @property
+    def _servers(self) -> TendedServers:
+        assert self.servers is not None
+        return self.servers
 
     async def _full_disk(self, mishap: Mishap) -> None:
         """No room for one process; of the hub's, each ends by it and is started again."""

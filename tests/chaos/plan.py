@@ -5,7 +5,7 @@ Time is counted in alerts sent and not in seconds, so that a slow machine meets 
 
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -24,18 +24,23 @@ class Fault(StrEnum):
     FLIP = "flip"  # a bit of the node's database flips, and an older backup is put back
     PURGE = "purge"  # an inbox is emptied at the hub while its node is away
     RECORD = "record"  # the stream of decisions is made anew at the hub
+    ROUTE = "route"  # a server of a cluster hears nothing of the others, nor they of it
+    DISK = "disk"  # a server of a cluster loses its disk, and an empty one takes its place
 
 
 CLOCKS: Final = (Fault.CLOCK, Fault.JUMP)
 LOSSES: Final = (Fault.RESTORE, Fault.FLIP, Fault.PURGE, Fault.RECORD)
 """What takes mail away that was there; one is made good before the next begins."""
-LASTING: Final = [fault for fault in Fault if fault not in {Fault.KILL, *LOSSES}]
+SERVERS: Final = (Fault.ROUTE, Fault.DISK)
+"""What happens to one server of a cluster while the others stand."""
+LASTING: Final = [fault for fault in Fault if fault not in {Fault.KILL, *LOSSES, *SERVERS}]
 HUB: Final = ("gateway run", "gateway run", "log run", "log sign", "nats-server", "hub")
 """Whom a kill may meet at the hub, as their commands are called; gateways as often as they are."""
 WRITERS: Final = ("log run", "log sign")
 """Who at the hub writes to its disk all the time."""
 WRONG_S: Final = 600
 KILLS_FOR_A_LOSS: Final = 50
+KILLS_FOR_A_SERVER: Final = 10
 
 
 @dataclass(frozen=True, order=True)
@@ -60,7 +65,13 @@ class Mishap:
 
 
 def mishaps(
-    seed: int, *, alerts: int, kills: int, nodes: Sequence[str], losers: Sequence[str]
+    seed: int,
+    *,
+    alerts: int,
+    kills: int,
+    nodes: Sequence[str],
+    losers: Sequence[str],
+    servers: Sequence[str] = (),
 ) -> list[Mishap]:
     """Return what goes wrong in a run.
 
@@ -71,10 +82,12 @@ def mishaps(
             two of each; and losses, at least one of each.
         nodes: The members that run one.
         losers: Those of them that get mail from nodes alone, which hand it in again.
+        servers: Of a cluster, in place of the hub's own; the first kill meets one of them.
     """
     order = random.Random(seed)  # noqa: S311 - not for a secret
+    hub = (*(word for word in HUB if word != "nats-server"), *servers) if servers else HUB
     found = [
-        Mishap(order.randrange(alerts), Fault.KILL, order.choice((*nodes, *HUB)))
+        Mishap(order.randrange(alerts), Fault.KILL, order.choice((*nodes, *hub)))
         for _ in range(kills)
     ]
     others = LASTING * 2  # at least twice each
@@ -95,4 +108,9 @@ def mishaps(
         loser, draw = order.choice(losers), order.randrange(2**32)
         loser = "hub" if fault is Fault.RECORD else loser
         found.append(Mishap(after, fault, loser, lost_after=lost_after, draw=draw))
+    if servers:
+        found[0] = replace(found[0], victim=order.choice(servers))
+        for fault in SERVERS * max(1, kills // KILLS_FOR_A_SERVER):
+            after, seconds = order.randrange(busy), order.uniform(0.5, 3.0)
+            found.append(Mishap(after, fault, order.choice(servers), seconds))
     return sorted(found)

@@ -1,6 +1,6 @@
 """A region of six under kill -9, bad lines, full disks, wrong clocks and losses, from a seed.
 
-    KENTONG_CHAOS_SEED=7 KENTONG_CHAOS_ALERTS=10000 KENTONG_CHAOS_KILLS=200
+    KENTONG_CHAOS_SEED=7 KENTONG_CHAOS_ALERTS=10000 KENTONG_CHAOS_KILLS=200 KENTONG_CHAOS_SERVERS=3
 
 Nothing accepted is lost, nothing arrives twice, nothing that was refused arrives, each decision is
 in the log, the log verifies with its quorum, and the alarms sound that should, and no others.
@@ -11,7 +11,9 @@ import json
 import os
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -32,8 +34,9 @@ from schemas.desk import Submission as Outcome
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
 from tests.chaos.losses import Desk, Losses
 from tests.chaos.misfortune import Misfortune
-from tests.chaos.plan import LOSSES, WRONG_S, Fault, mishaps
+from tests.chaos.plan import LOSSES, SERVERS, WRONG_S, Fault, mishaps
 from tests.chaos.rogue import MAY, MEMBER, Rogue, running_rogue
+from tests.chaos.servers import NAMES, TendedServers, tended_servers, unseen
 from tests.cli.test_ceremonies import run
 from tests.faults.test_full_disk import desk as impatient_desk
 from tests.faults.test_kills import again_later, submitted, whole_inbox
@@ -44,25 +47,60 @@ from tests.support.processes import running_region
 NODES = ("SG", "MY", "VN", "TH", "ID", "PH")
 LOSERS = ("MY", "VN", "ID", "PH")  # Thailand takes nothing, and Singapore what nobody repeats
 SEED = int(os.environ.get("KENTONG_CHAOS_SEED", "1"))  # noqa: TID251 - a test setting
-COUNT = int(os.environ.get("KENTONG_CHAOS_ALERTS", "120"))  # noqa: TID251 - likewise
-KILLS = int(os.environ.get("KENTONG_CHAOS_KILLS", "10"))  # noqa: TID251 - likewise
+COUNT = os.environ.get("KENTONG_CHAOS_ALERTS")  # noqa: TID251 - likewise
+KILLS = os.environ.get("KENTONG_CHAOS_KILLS")  # noqa: TID251 - likewise
+ASKED = os.environ.get("KENTONG_CHAOS_SERVERS")  # noqa: TID251 - likewise; both, if nobody asks
 COPIED = {"checkpoint", "witnesses", "root", "tiles"}
 CHECKED = COPIED | {"older checkpoints", "leaves", "gateway signatures", "counters", "times"}
 GATEWAYS = 2
 ROGUE_EVERY = 10
 STATUSES = (Status.ACTUAL, Status.ACTUAL, Status.EXERCISE)  # and so every lane runs
-SETTLE_S = 150 + COUNT * 0.1  # a submission whose worker died comes again after 30 s
-BOUND_S = 900 + COUNT * 0.5  # of which losses take most: nodes are started again and again
-pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(BOUND_S + 120)]
+pytestmark = [pytest.mark.processes, pytest.mark.soak]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is.
+
+    Attributes:
+        servers: One that the hub starts, or three of a cluster.
+    """
+
+    servers: int
+    alerts: int
+    kills: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the servers of a cluster."""
+        return NAMES if self.servers > 1 else ()
+
+    @property
+    def settle_s(self) -> float:
+        """A submission whose worker died comes again after 30 s."""
+        return 150 + self.alerts * 0.1
+
+    @property
+    def bound_s(self) -> float:
+        """Losses take most of it: nodes are started again and again."""
+        return 900 + self.alerts * 0.5
+
+
+SCALES = [
+    Scale(servers, int(COUNT or alerts), int(KILLS or kills))
+    for servers, alerts, kills in ((1, 120, 10), (len(NAMES), 60, 6))
+    if ASKED in {None, str(servers)}
+]
 
 
 def through_lines(region: DemoRegion, lines: dict[str, Line]) -> None:
-    """Let each node reach the hub through its own line."""
+    """Let each node reach the hub through its own line, be it to one server or to three."""
+    hub = HubPlace(region.hub).config()
     for code in region.nodes:
-        lines[code].to_port = HubPlace(region.hub).config().port
+        lines[code].to_ports = tuple(each.port for each in hub.cluster) or (hub.port,)
         place = NodePlace(region.home(code))
         config = place.config()
-        url = f"tls://localhost:{lines[code].port}"
+        url = ",".join(f"tls://localhost:{port}" for port in lines[code].ports)
         authority = place.authority_file.read_bytes()
         place.write(config.model_copy(update={"hub_url": url}), authority)
 
@@ -88,11 +126,20 @@ def unsent(sender: str) -> DraftRequest:
     return asked(0, sender, Status.EXERCISE, Precedence.ROUTINE)
 
 
-async def sent_through_it_all(misfortune: Misfortune, losses: Losses, rogue: Rogue) -> None:
+async def sent_through_it_all(
+    scale: Scale, misfortune: Misfortune, losses: Losses, rogue: Rogue
+) -> None:
     """Every alert queued, each member's by a desk of its own, while the plan happens."""
-    plan = mishaps(SEED, alerts=COUNT, kills=KILLS, nodes=NODES, losers=LOSERS)
+    plan = mishaps(
+        SEED,
+        alerts=scale.alerts,
+        kills=scale.kills,
+        nodes=NODES,
+        losers=LOSERS,
+        servers=scale.names,
+    )
     order = random.Random(SEED)  # noqa: S311 - not for a secret
-    kinds = [(order.choice(STATUSES), order.choice(list(Precedence))) for _ in range(COUNT)]
+    kinds = [(order.choice(STATUSES), order.choice(list(Precedence))) for _ in range(scale.alerts)]
     turn = asyncio.Lock()
     lost: asyncio.Task[None] | None = None
     async with asyncio.TaskGroup() as group:
@@ -125,7 +172,7 @@ async def sent_through_it_all(misfortune: Misfortune, losses: Losses, rogue: Rog
                     desk.sent.append(await submitted(desk.client, signed))
 
         for first, sender in enumerate(NODES):
-            group.create_task(send(sender, range(first, COUNT, len(NODES))))
+            group.create_task(send(sender, range(first, scale.alerts, len(NODES))))
     assert not plan
 
 
@@ -138,11 +185,11 @@ async def prepared(client: Client, request: DraftRequest) -> SignedDraft:
             await again_later(error)
 
 
-async def all_over(desks: dict[str, Desk]) -> list[Outcome]:
+async def all_over(desks: dict[str, Desk], settle_s: float) -> list[Outcome]:
     """What every desk was told in the end, once each recipient of each alert has a last state."""
     for code, desk in desks.items():
         try:
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(settle_s):
                 await desk.last_told()
         except TimeoutError:
             waiting = [each for each in desk.sent if each.submission_id not in desk.told]
@@ -151,11 +198,29 @@ async def all_over(desks: dict[str, Desk]) -> list[Outcome]:
     return [desk.told[each.submission_id] for desk in desks.values() for each in desk.sent]
 
 
-async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "scale",
+    [
+        pytest.param(each, id=str(each.servers), marks=pytest.mark.timeout(each.bound_s + 120))
+        for each in SCALES
+    ],
+)
+async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Scale) -> None:
     library = compiled("shifted", tmp_path)
     clocks = {code: WrongClock(library, tmp_path / f"{code}.clock") for code in NODES}
+    trio: list[TendedServers] = []
+
+    @asynccontextmanager
+    async def beside(region: DemoRegion) -> AsyncIterator[None]:
+        async with AsyncExitStack() as servers:
+            if scale.names:
+                trio.append(await servers.enter_async_context(tended_servers(region)))
+            yield
+
     async with AsyncExitStack() as stack:
-        lines = {code: await stack.enter_async_context(running_line()) for code in NODES}
+        lines = {
+            code: await stack.enter_async_context(running_line(scale.servers)) for code in NODES
+        }
         region, processes, clients = await stack.enter_async_context(
             running_region(
                 tmp_path / "r",
@@ -166,32 +231,35 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path) -> None:
                 silent=(MEMBER,),
                 age=timedelta(seconds=2 * WRONG_S),  # so that a clock behind is not before all keys
                 prepare=lambda region: through_lines(region, lines),
+                servers=len(scale.names),
+                beside=beside,
             )
         )
         rogue = await stack.enter_async_context(running_rogue(region))
         impatient = {
             code: await stack.enter_async_context(impatient_desk(region, code)) for code in NODES
         }
-        misfortune = Misfortune(processes, clients, lines, clocks, impatient, unsent)
+        misfortune = Misfortune(processes, clients, lines, clocks, impatient, unsent, *trio)
         desks = {code: Desk(client) for code, client in clients.items()}
         losses = Losses(misfortune, region, desks)
-        print(f"seed {SEED}: {COUNT} alerts, {KILLS} kills")  # noqa: T201 - shown if it fails
-        async with asyncio.timeout(BOUND_S):
-            await sent_through_it_all(misfortune, losses, rogue)
-            final = await all_over(desks)
+        print(f"seed {SEED}: {scale}")  # noqa: T201 - shown if it fails
+        async with asyncio.timeout(scale.bound_s):
+            await sent_through_it_all(scale, misfortune, losses, rogue)
+            final = await all_over(desks, scale.settle_s)
+            assert len(final) == scale.alerts
             await rogue.check_decisions()
             await check_arrivals(final, clients, rogue)
             await check_alarms(misfortune, clients)
-            check_hub_alarms(region, misfortune)
+            check_hub_alarms(region, misfortune, scale)
             await asyncio.to_thread(check_log, region, tmp_path, misfortune.done[Fault.RECORD])
-    assert misfortune.done[Fault.KILL] == KILLS
-    assert set(misfortune.done) == set(Fault)
+    assert misfortune.done[Fault.KILL] == scale.kills
+    assert set(misfortune.done) == {*Fault} - {*(() if scale.names else SERVERS)}
     print(f"it met {dict(misfortune.done)}")  # noqa: T201 - to who asked
 
 
 async def check_arrivals(final: list[Outcome], clients: dict[str, Client], rogue: Rogue) -> None:
     """What was accepted is in each inbox once, and nothing else is."""
-    assert len(final) == len({each.submission_id for each in final}) == COUNT
+    assert len(final) == len({each.submission_id for each in final})
     wanted = Counter({(MAY, str(alert_id)): 1 for alert_id in rogue.accepted})
     refused = 0
     for each in final:
@@ -239,14 +307,14 @@ async def check_alarms(misfortune: Misfortune, clients: dict[str, Client]) -> No
         assert status.log.own_proved
 
 
-def check_hub_alarms(region: DemoRegion, misfortune: Misfortune) -> None:
+def check_hub_alarms(region: DemoRegion, misfortune: Misfortune, scale: Scale) -> None:
     """The hub's processes sounded what each loss asks for, and nothing else.
 
     A node that was kept from cosigning is the exception, if anything happened to it.
     """
     lines = (region.folder / "hub.log").read_text().splitlines()
     told = [json.loads(line) for line in lines if line.startswith("{")]
-    assert len(told) > COUNT  # each decision is a line
+    assert len(told) > scale.alerts  # each decision is a line
     sounded = [(each["alarm"], each.get("member")) for each in told if "alarm" in each]
     kept = {("not-cosigned", victim) for victim in misfortune.met}
     loud = Counter(alarm for alarm, member in sounded if (alarm, member) not in kept)
@@ -257,6 +325,9 @@ def check_hub_alarms(region: DemoRegion, misfortune: Misfortune) -> None:
         "stream-went-back": emptied + lost,
         "resumed-after-reset": lost,
     }
+    missed = unseen(region)  # one that was killed may have been back before anybody looked
+    assert missed.total() >= misfortune.done[Fault.DISK]
+    assert missed.keys() <= misfortune.met
 
 
 def check_log(region: DemoRegion, folder: Path, lost: int) -> None:

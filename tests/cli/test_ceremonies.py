@@ -32,7 +32,7 @@ def run(region: DemoRegion, where: Path, *words: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,  # a process of many on a busy machine
     )
 
 

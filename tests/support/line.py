@@ -17,17 +17,18 @@ class Line:
     """What a line does at this moment, to all its connections.
 
     Attributes:
-        to_port: Where the hub is; may be said once that is known.
+        to_ports: Where the hub's servers are, one behind each of `ports`; may be said once that is
+            known. Several are reached over one line, as from a member that has one.
         delay_s: Before each piece of at most 16 KiB goes on, each way.
         passed: Bytes, each way together.
         kept_waiting: Pieces that met a line which was stalled or late.
     """
 
-    to_port: int = 0
+    to_ports: tuple[int, ...] = ()
     delay_s: float = 0.0
     passed: int = 0
     kept_waiting: int = 0
-    port: int = 0
+    ports: tuple[int, ...] = ()
     _cut: bool = False
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -67,7 +68,8 @@ class Line:
             writer.transport.abort()
             return
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.to_port)
+            port = self.ports.index(writer.get_extra_info("sockname")[1])
+            there, back = await asyncio.open_connection("127.0.0.1", self.to_ports[port])
         except OSError:
             writer.transport.abort()
             return
@@ -96,17 +98,19 @@ class Line:
 
 
 @asynccontextmanager
-async def running_line() -> AsyncIterator[Line]:
-    """A line on a port of its own, which passes everything until told otherwise."""
+async def running_line(servers: int = 1) -> AsyncIterator[Line]:
+    """A line on ports of its own, which passes everything until told otherwise."""
     line = Line()
     line._open.set()
-    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
-    line.port = server.sockets[0].getsockname()[1]
+    doors = [await asyncio.start_server(line.carry, "127.0.0.1", 0) for _ in range(servers)]
+    line.ports = tuple(door.sockets[0].getsockname()[1] for door in doors)
     try:
         yield line
     finally:
-        server.close()
+        for door in doors:
+            door.close()
         async with line.cut():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5):
-                    await server.wait_closed()
+                    for door in doors:
+                        await door.wait_closed()

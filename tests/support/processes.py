@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,6 +29,8 @@ async def running_region(
     environment: Mapping[str, Mapping[str, str]] | None = None,
     silent: tuple[str, ...] = ("TH",),
     age: timedelta = timedelta(),
+    servers: int = 0,
+    beside: Callable[[DemoRegion], AbstractAsyncContextManager[object]] = lambda _: nullcontext(),
 ) -> AsyncIterator[tuple[DemoRegion, Processes, dict[str, Client]]]:
     """Hub, gateway, nats-server and three nodes, each a process; stopped at the end.
 
@@ -41,6 +43,8 @@ async def running_region(
         environment: What a process has beyond ours, by its name.
         silent: Members that run no node.
         age: Of the region: how long ago its keys began to count.
+        servers: Of a cluster, which `beside` starts; none for the hub's own.
+        beside: Runs what has to be there before the hub and as long as it.
     """
     region = await asyncio.to_thread(
         found,
@@ -49,16 +53,18 @@ async def running_region(
         nodes=nodes,
         gateways=gateways,
         silent=silent,
+        servers=servers,
         at=clock.now() - age,
     )
     prepare(region)
     processes = Processes(region, environment or {})
-    try:
-        await processes.start_all()
-        async with desks(region) as clients:
-            yield region, processes, clients
-    finally:
-        await processes.stop()
+    async with beside(region):
+        try:
+            await processes.start_all()
+            async with desks(region) as clients:
+                yield region, processes, clients
+        finally:
+            await processes.stop()
 
 
 def warning(number: int, to: tuple[str, ...], *, status: Status = Status.EXERCISE) -> DraftRequest:

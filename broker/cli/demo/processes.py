@@ -13,7 +13,7 @@ from typing import Final
 from broker.cli.demo.region import LOG2N, DemoRegion
 from broker.errors import BrokerError
 
-READY_S: Final = 30.0
+READY_S: Final = 90.0  # three servers that agree on each stream of seven members, on two cores
 STOP_S: Final = 10.0
 _START: Final = "from broker.cli import main; main()"
 
@@ -78,6 +78,10 @@ class Processes:
                 os.kill(child, signal.SIGKILL)
                 return child
         raise BrokerError("demo-failed", "the gateway does not run")
+
+    def ended(self, name: str) -> bool:
+        """Return whether a process has ended by itself."""
+        return self._running[name].returncode is not None
 
     async def stop(self) -> None:
         """Stop everything, politely at first."""

@@ -1,0 +1,28 @@
+"""The plan is the same for the same seed, and has what it must, on one server and on three."""
+
+import pytest
+
+from tests.chaos.plan import SERVERS, Fault, Mishap, mishaps
+from tests.chaos.servers import NAMES
+
+NODES = ("SG", "MY")
+
+
+def planned(seed: int, *servers: str) -> list[Mishap]:
+    return mishaps(seed, alerts=60, kills=6, nodes=NODES, losers=NODES, servers=servers)
+
+
+@pytest.mark.parametrize("servers", [(), NAMES])
+def test_a_seed_gives_the_same_plan_again(servers: tuple[str, ...]) -> None:
+    assert planned(1, *servers) == planned(1, *servers) != planned(2, *servers)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_on_three_servers_a_kill_meets_one_and_each_fault_of_theirs_happens(seed: int) -> None:
+    one, three = planned(seed), planned(seed, *NAMES)
+    killed = {each.victim for each in three if each.fault is Fault.KILL}
+    assert killed & {*NAMES}
+    assert "nats-server" not in killed
+    assert {each.fault for each in three} == {*Fault}
+    assert {each.fault for each in one} == {*Fault} - {*SERVERS}
+    assert {each.victim for each in one}.isdisjoint(NAMES)
