@@ -158,7 +158,11 @@ async def silent_peers(connection: AsyncConnection, *, now: datetime) -> tuple[s
 
 
 async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
-    """Return the peers to which a pair-state is due."""
+    """Return the peers to which a pair-state is due.
+
+    Also to one of whom something is lacking, though we never wrote to it as far as we know: a
+    backup from before our first word to it has forgotten that, and only so it hears what to repeat.
+    """
     open_mail = select(sent.c.peer).where(sent.c.state == "pending").distinct()
     told = {row.peer: row.told_ms for row in await connection.execute(select(peers))}
     written = set((await connection.execute(select(sent.c.peer).distinct())).scalars())
@@ -171,7 +175,9 @@ async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
         return OPEN_EVERY if peer in busy else IDLE_EVERY
 
     return tuple(
-        peer for peer in sorted(written) if now - from_ms(told.get(peer, 0)) >= pause(peer)
+        peer
+        for peer in sorted(written | lacking)
+        if now - from_ms(told.get(peer, 0)) >= pause(peer)
     )
 
 

@@ -99,10 +99,10 @@ async def lacking(my: Node, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def backed_up_and_put_back(stage: Stage) -> tuple[list[str], list[str]]:
+async def backed_up_and_put_back(stage: Stage, *, had: int = 2) -> tuple[list[str], list[str]]:
     """What MY had when it was backed up, and what came later and is forgotten with the rest."""
     async with stage.my():
-        before = await stage.sent(2)
+        before = await stage.sent(had)
     backup = stage.folder / "backup.db"
     with closing(sqlite3.connect(stage.folder / "MY.db")) as database:
         database.execute("VACUUM INTO ?", (str(backup),))
@@ -136,6 +136,28 @@ async def test_what_came_after_the_backup_comes_again_and_nothing_twice(stage: S
         assert await inbox_of(my) == Counter([*before, *since, *later])
     assert await inbox_of(stage.vn) == others + Counter(later)
     assert len((await stage.sg.outbox()).items) == 6
+
+
+async def test_it_asks_a_peer_too_to_which_it_had_never_written_when_it_was_backed_up(
+    stage: Stage,
+) -> None:
+    """That peer may take no mail of it, so that nothing but a pair-state ever goes there."""
+    _, since = await backed_up_and_put_back(stage, had=0)
+
+    async def a_day_goes_by(connection: object) -> None:
+        await connection.execute(update(peers).values(told_ms=0))  # type: ignore[attr-defined]
+
+    async with stage.my() as my:
+        assert not await my.upkeep.tell_pairs()  # it has forgotten that it ever answered
+        await stage.sg.database.change(a_day_goes_by)
+        await stage.sg.upkeep.tell_pairs()
+        await lacking(my, 3)
+        await a_quarter_of_an_hour_goes_by(stage, my)
+        await my.upkeep.tell_pairs()
+        async with asyncio.timeout(BOUND_S):
+            while await inbox_of(my) != Counter(since):  # noqa: ASYNC110 - another node does it
+                await asyncio.sleep(0.05)
+        assert (await my.status()).gaps == ()
 
 
 async def test_what_is_kept_no_more_stays_a_gap_that_shows(stage: Stage) -> None:
