@@ -126,6 +126,11 @@ class HubMeasures:
             "Streams for which no server of the cluster speaks: nothing gets in or out",
             len(pulse.silent),
         )
+        yield _gauge(
+            "kentong_hub_servers_not_storing",
+            "Servers that store no more, as after a full disk, until they are started anew",
+            len(pulse.not_storing),
+        )
         with suppress(OSError):
             free = shutil.disk_usage(self.place.folder).free
             yield _gauge("kentong_hub_disk_free_bytes", "Free bytes on the hub's disk", free)

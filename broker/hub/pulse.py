@@ -39,6 +39,7 @@ class Pulse:
         went_back: Streams that lost messages.
         clock_in_doubt: Whether nothing leaves by age, since the time cannot be explained.
         servers: Of a cluster, each server by its name, as it was when last called.
+        not_storing: Names of servers that store no more, as after a full disk.
     """
 
     link: Link | None = None
@@ -50,6 +51,7 @@ class Pulse:
     went_back: tuple[str, ...] = ()
     clock_in_doubt: bool = False
     servers: Mapping[str, ServerSeen] = field(default_factory=dict)
+    not_storing: frozenset[str] = frozenset()
 
     @property
     def connected(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from broker import clock
 from broker.errors import BrokerError
 from broker.hub.attachments import AttachmentService
-from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, keep_running
+from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, STEADY_S, keep_running
 from broker.hub.chunkstore import ChunkStore
 from broker.hub.enrolment import Enrolment, wanted
 from broker.hub.erased import read_erased
@@ -24,6 +24,7 @@ from broker.hub.queuewatch import QueueWatch
 from broker.hub.serverwatch import keep_looking
 from broker.hub.services import MemberServices
 from broker.hub.settings import HubConfig
+from broker.hub.storewatch import StoreWatch, has_room
 from broker.hub.suspensions import Suspensions, read_suspensions
 from broker.hub.timekeeping import Timekeeper, shown_by_members, shown_by_witnesses
 from broker.hub.unread import UnreadSweep
@@ -33,7 +34,7 @@ from broker.store.chunkfiles import ChunkFiles
 from broker.store.scratch import remove_unused
 from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
-from broker.transport.server import Server
+from broker.transport.server import OWN_NAME, Server
 from broker.transport.services import Notice
 from broker.transport.streams import check_disk, check_room, streams_seen, years_at
 from keys.directory.repository import OnlineSigners
@@ -151,6 +152,7 @@ class Hub:
             group.create_task(self._keep_signing(source))
             group.create_task(self._keep_remembering(queues, keeper))
             group.create_task(keep_looking(place, config, self.pulse))
+            group.create_task(self._store_watch(system).run())
             group.create_task(_keep_sweeping(hub, keeper))
             group.create_task(attachments.sweep_for_ever(SWEEP_S))
             self._tell_ready()
@@ -172,14 +174,27 @@ class Hub:
 
     async def _guard(self, server: Server) -> None:
         """Start the server again whenever it ends."""
-        pause_s = MIN_PAUSE_S
+        pause_s, loop = MIN_PAUSE_S, asyncio.get_running_loop()
         while True:
+            started = loop.time()
             code = await server.wait()
             _log.error("server-ended", code=str(code))
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, MAX_PAUSE_S)
+            ran_long = loop.time() - started > STEADY_S
+            pause_s = MIN_PAUSE_S if ran_long else min(pause_s * 2, MAX_PAUSE_S)
             await server.start()
-            self._write_state()
+            try:
+                self._write_state()
+            except KeysError as error:  # a full disk must not end the hub; it is written later
+                _log.warning("state-not-written", error_code=error.code)
+
+    def _store_watch(self, system: Link) -> StoreWatch:
+        server = self._server
+        if server is None:
+            names = tuple(each.name for each in self.config.cluster)
+            return StoreWatch(system, names or ("",), self.pulse)
+        store = server.place.store
+        return StoreWatch(system, (OWN_NAME,), self.pulse, server.end, lambda: has_room(store))
 
     async def _attachments(
         self, hub: Link, source: LatestDirectory, keeper: Timekeeper

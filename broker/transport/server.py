@@ -26,6 +26,7 @@ from keys.files import make_private_folder, write_private
 STOP_TIMEOUT_S: Final = 10.0
 GREETING_S: Final = 30  # for TLS and for whoever it is: two seconds are too few by satellite
 WRITE_DEADLINE: Final = "60s"  # a line that stalls for a while is slow, not dead
+OWN_NAME: Final = "kentong-hub"  # of a server that is alone
 AUTHORITY_FILE: Final = "ca.pem"  # of the routes of a cluster, in the folder of each of its servers
 
 
@@ -128,7 +129,7 @@ def write_configuration(
     folder, disk = (place.folder, 0) if routes is None else (Path(), routes.disk)
     settings: dict[str, Any] = {
         "listen": f"{place.host}:{place.port}",
-        "server_name": "kentong-hub" if routes is None else routes.name,
+        "server_name": OWN_NAME if routes is None else routes.name,
         "operator": operator_jwt(keys, now=now),
         "system_account": system,
         "resolver": {
@@ -236,9 +237,17 @@ class Server:
             return 0
         return await self._child.wait()
 
+    async def end(self) -> None:
+        """End it politely, for whoever waits for that and starts it again."""
+        await self._end(self._child, kill=False)
+
     async def stop(self, *, kill: bool = False) -> None:
         """End it, at once with `kill`."""
         child, self._child = self._child, None
+        await self._end(child, kill=kill)
+
+    @staticmethod
+    async def _end(child: asyncio.subprocess.Process | None, *, kill: bool) -> None:
         if child is None or child.returncode is not None:
             return
         if kill:

@@ -61,6 +61,7 @@ BARE = {
     "kentong_hub_connected",
     "kentong_hub_members",
     "kentong_hub_server_up",
+    "kentong_hub_servers_not_storing",
     "kentong_hub_streams_behind",
     "kentong_hub_streams_silent",
     "kentong_hub_streams_went_back",

@@ -28,6 +28,7 @@ from broker.importers.stix import import_stix
 from broker.importers.table import import_row, read_map, read_rows
 from broker.ledger.place import LedgerPlace
 from broker.transport.answers import ack_of
+from broker.transport.storing import stores
 from schemas.desk import CursorAck, DraftRequest, InboxItem, SubmitRequest
 from tests.fuzz.parser import Parser, folder, from_file
 
@@ -216,4 +217,5 @@ DESK = (
     Parser("item", item, ("broker.client.subscription.typed_alert",), form="json"),
     Parser("nats-ack", ack, ("broker.transport.answers.ack_of",
            "broker.transport.answers.answer_in"), form="json", wire=True),
+    Parser("nats-health", stores, ("broker.transport.storing.stores",), form="json"),
 )  # fmt: skip

@@ -41,8 +41,8 @@ def status(
 ) -> None:
     """Show whether the hub runs, what waits in its queues and how long, and what expires.
 
-    Ends with 1 if it does not run, its directory is stale, its time is in doubt, or messages
-    were lost.
+    Ends with 1 if it does not run, its directory is stale, its time is in doubt, a server stores
+    no more, or messages were lost.
 
     Examples: [bold]kentong hub status --json[/bold], [bold]kentong hub status --watch[/bold]
     """
@@ -80,7 +80,13 @@ class _Found:
 
     @property
     def well(self) -> bool:
-        return not (not self.running or self.problem or self.went_back or self.clock_in_doubt)
+        wrong = self.problem or self.went_back or self.clock_in_doubt or self.not_storing
+        return self.running and not wrong
+
+    @property
+    def not_storing(self) -> int:
+        """How many servers store no more; 0 if that is not known."""
+        return _whole(self.figures, "kentong_hub_servers_not_storing") or 0
 
     def blocks(self) -> Sequence[Block]:
         up = say("hub-up", "RUNNING") if self.running else say("hub-down", "NOT RUNNING")
@@ -92,6 +98,7 @@ class _Found:
             (say("hub-cut", "Suspended"), ", ".join(self.suspended)),
             (say("hub-went-back", "LOST MESSAGES"), ", ".join(self.went_back)),
             (say("hub-clock", "CLOCK"), self._clock),
+            (say("hub-not-storing", "DISK"), self._stores),
         ]
         own = Block(clock_text(clock.now()), ("", ""), tuple(row for row in rows if row[1]))
         return (own, *(self.figures.blocks() if self.figures else ()))
@@ -101,6 +108,12 @@ class _Found:
         if not self.clock_in_doubt:
             return ""
         return say("hub-clock-in-doubt", "in doubt: nothing leaves by age until it is explained")
+
+    @property
+    def _stores(self) -> str:
+        if not self.not_storing:
+            return ""
+        return say("hub-stores-no-more", "a server stores no more: make room on its disk")
 
     def print_json(self) -> None:
         figures = self.figures
@@ -123,6 +136,7 @@ class _Found:
                 figures, "kentong_hub_certificate_expires_in_seconds", "certificate"
             ),
             servers_up=_named(figures, "kentong_hub_server_up", "server"),
+            servers_not_storing=_whole(figures, "kentong_hub_servers_not_storing"),
             streams_behind=_whole(figures, "kentong_hub_streams_behind"),
             directory_roles_left_s=_named(
                 figures, "kentong_hub_directory_role_expires_in_seconds", "role"
