@@ -167,7 +167,7 @@ async def due(connection: AsyncConnection, *, now: datetime) -> tuple[str, ...]:
     told = {row.peer: row.told_ms for row in await connection.execute(select(peers))}
     written = set((await connection.execute(select(sent.c.peer).distinct())).scalars())
     busy = set((await connection.execute(open_mail)).scalars())
-    lacking = await count_gaps(connection, now=now)
+    lacking = set(await count_gaps(connection, now=now))
 
     def pause(peer: str) -> timedelta:
         if peer in lacking:
