@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,7 @@ class Run:
         self, name: str, sync: str, measuring: Awaitable[Part | Sequence[Part]]
     ) -> None:
         """Keep and print what a part found, or that it could not be measured."""
+        start = time.monotonic()
         try:
             async with asyncio.timeout(PART_LIMIT_S.get(self.counts.name)):
                 found = await measuring
@@ -131,6 +133,7 @@ class Run:
         told = [part.to_json(sync) for part in parts]
         self.found += told
         print(table(told), flush=True)  # noqa: T201 - what a bench is for
+        print(f"  took {time.monotonic() - start:.0f} s", flush=True)  # noqa: T201 - likewise
         if self.file is not None:  # after each part: a run that is cut short has its numbers
             whole = {"head": self.head, "at": clock.now().isoformat(), "parts": self.found}
             self.file.write_text(json.dumps(whole, indent=1))
@@ -153,11 +156,13 @@ def main() -> None:
     name = f"{counts.name}-{parts}.json" if parts else f"{counts.name}.json"
     run = Run(counts, parts or PARTS, FOLDER / name, syncs, limit_s)
     quiet()
+    start = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is cleared away
     print(f"Kentong benchmark: {run.head}", flush=True)  # noqa: T201 - likewise
     with tempfile.TemporaryDirectory(prefix="kb-") as folder:
         asyncio.run(run.all(Path(folder)))
-    print(f"\n{run.head}\nall numbers: {run.file}")  # noqa: T201 - likewise
+    took = f"{(time.monotonic() - start) / 60:.1f} minutes"
+    print(f"\n{run.head}\nall numbers, after {took}: {run.file}")  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import time
 from broker.transport.streams import inbox_of
 from schemas.vocabulary import Lane
 from tests.bench.cores import READER, SENDER, primitives
-from tests.bench.gateways import drained, fill
 from tests.bench.making import deliveries
 from tests.bench.results import Goal, Part, Row
 from tests.bench.stage import Stage, cpu_s, rss_mib
+from tests.bench.waiting import Backlog, drained
 
 LIMIT_S = 900.0
 TRIES = 200  # of each primitive
@@ -26,13 +26,14 @@ async def measure(stage: Stage, *, count: int, first: int) -> tuple[Part, Part]:
     stream = inbox_of(READER, Lane.NORMAL)
     crypto = primitives(TRIES)
     both = crypto.receiving + crypto.answering
-    made = list(deliveries(stage.region, SENDER, READER, count, first=first))
-    await stage.hold(stream, str(Lane.NORMAL))
-    await fill(stage.hub, [(one.subject, one.raw, one.digest.hex()) for one in made])
+    made = deliveries(stage.region, SENDER, READER, count, first=first)
+    waiting = [(one.subject, one.raw, one.digest.hex()) for one in made]
+    mail = Backlog(stage.hub, stream, str(Lane.NORMAL), waiting)
+    await mail.fill()
     async with stage.gateway(), stage.node(READER) as pid, stage.desk(READER) as desk:
         before = (await desk.node_status()).last_position
         spent, start = cpu_s(pid), time.perf_counter()
-        await stage.let_go(stream, str(Lane.NORMAL))
+        await mail.let_go()
         await drained(stage, stream)
         seconds, spent = time.perf_counter() - start, cpu_s(pid) - spent
         peak = rss_mib(pid, "VmHWM")

@@ -1,22 +1,18 @@
 """(a) What a gateway carries in a second, against the bare loop on the same server."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 
-from broker.transport.link import Link
 from tests.bench import bare
 from tests.bench.making import Envelope, relabelled
 from tests.bench.region import BenchRegion
 from tests.bench.results import Goal, Part, Row, rate
 from tests.bench.stage import Stage, cpu_s
+from tests.bench.waiting import Backlog, Took, drain_all
 
 SENDERS = ("SG", "MY", "PH", "KH")  # one lane of each is full
 LANE = "normal"
-TOGETHER = 200  # submissions published at one time while a queue is filled
-LIMIT_S = 600.0
 Makers = Mapping[str, Iterator[Envelope]]
 
 
@@ -30,20 +26,22 @@ async def measure(stage: Stage, *, count: int, rounds: int) -> Part:
     """
     makers = makers_of(stage.region)
     took: dict[str, list[float]] = {"bare": [], "one": [], "two": []}
-    spent: dict[str, list[float]] = {"bare": [], "one": []}
+    spent: dict[str, list[float]] = {"bare": [], "one": [], "server": []}
     for _ in range(rounds):
         async with _bare_loop(stage) as pid:
             before = cpu_s(pid)
-            took["bare"].append(await _bare_round(stage, makers, count))
+            took["bare"].append((await _bare_round(stage, makers, count)).seconds)
             spent["bare"].append(cpu_s(pid) - before)
         async with stage.gateway(1) as pid:
             before = cpu_s(pid)
-            took["one"].append(await carry(stage, makers, count))
+            carried = await carry(stage, makers, count)
+            took["one"].append(carried.seconds)
             spent["one"].append(cpu_s(pid) - before)
+            spent["server"].append(carried.server_s)
             async with stage.gateway(2):
-                took["two"].append(await carry(stage, makers, count))
+                took["two"].append((await carry(stage, makers, count)).seconds)
     loop, one, two = (rate(count, took[name]) for name in took)
-    loop_cpu, one_cpu = (rate(count, spent[name]) for name in spent)
+    loop_cpu, one_cpu, server_cpu = (rate(count, spent[name]) for name in spent)
     return Part(
         "a",
         "Gateway, 1 KiB alerts to 3 recipients",
@@ -58,8 +56,12 @@ async def measure(stage: Stage, *, count: int, rounds: int) -> Part:
                 "alerts/s",
                 Goal(one_cpu / loop_cpu, 0.8, "of bare"),
             ),
+            Row("nats-server with one worker, likewise", server_cpu, "alerts/s"),
         ],
-        notes=["per second of processor: of that process alone, which other load disturbs less"],
+        notes=[
+            "per second of processor: of that process alone, which other load disturbs less",
+            "server, workers and who fills the queues share this machine's cores",
+        ],
     )
 
 
@@ -74,38 +76,21 @@ def after(codes: Sequence[str], sender: str, count: int = 3) -> tuple[str, ...]:
     return tuple(codes[(at + step) % len(codes)] for step in range(1, count + 1))
 
 
-async def carry(stage: Stage, makers: Makers, count: int) -> float:
-    """Seconds in which the workers that run carry `count` alerts that wait."""
-    made = [one for code in SENDERS for one in islice(makers[code], count // len(SENDERS))]
-    for code in SENDERS:
-        await stage.hold(f"SUBMIT_{code}", f"GATEWAY-{LANE}")
-    await fill(stage.hub, [(one.subject, one.raw, one.digest.hex()) for one in made])
-    start = time.perf_counter()
-    for code in SENDERS:
-        await stage.let_go(f"SUBMIT_{code}", f"GATEWAY-{LANE}")
-    await drained(stage, *(f"SUBMIT_{code}" for code in SENDERS))
-    seconds = time.perf_counter() - start
+async def carry(stage: Stage, makers: Makers, count: int) -> Took:
+    """What it took the workers that run to carry `count` alerts that wait."""
+    share = count // len(SENDERS)
+    queues = [
+        Backlog(
+            stage.hub,
+            f"SUBMIT_{code}",
+            f"GATEWAY-{LANE}",
+            [(one.subject, one.raw, one.digest.hex()) for one in islice(makers[code], share)],
+        )
+        for code in SENDERS
+    ]
+    took = await drain_all(stage, queues)
     await stage.empty()
-    return seconds
-
-
-async def fill(link: Link, waiting: Sequence[tuple[str, bytes, str]]) -> None:
-    """Publish subject, payload and message id of each, many at a time."""
-    for start in range(0, len(waiting), TOGETHER):
-        async with asyncio.TaskGroup() as group:
-            for subject, payload, msg_id in waiting[start : start + TOGETHER]:
-                group.create_task(
-                    link.publish_acked(subject, payload, msg_id=msg_id, timeout_s=LIMIT_S)
-                )
-
-
-async def drained(stage: Stage, *streams: str) -> None:
-    """Return once nothing in these queues is unacknowledged."""
-
-    async def none_left() -> bool:
-        return not any([await stage.messages(stream) for stream in streams])
-
-    await stage.until(none_left, limit_s=LIMIT_S)
+    return took
 
 
 @asynccontextmanager
@@ -122,19 +107,11 @@ async def _served(stage: Stage) -> bool:
     return int(found["num_waiting"]) >= bare.LOOPS
 
 
-async def _bare_round(stage: Stage, makers: Makers, count: int) -> float:
+async def _bare_round(stage: Stage, makers: Makers, count: int) -> Took:
     made = [one for code in SENDERS for one in islice(makers[code], count // len(SENDERS))]
-    await stage.hold(bare.SUBMIT, bare.QUEUE)
     await stage.purge(bare.AUDIT, *bare.INBOXES)
-    ids = [one.digest.hex() for one in made]
-    await fill(
-        stage.hub,
-        [
-            (f"bare.submit.{ident}", bare.signed(one.raw), ident)
-            for ident, one in zip(ids, made, strict=True)
-        ],
-    )
-    start = time.perf_counter()
-    await stage.let_go(bare.SUBMIT, bare.QUEUE)
-    await drained(stage, bare.SUBMIT)
-    return time.perf_counter() - start
+    waiting = [
+        (f"bare.submit.{ident}", bare.signed(one.raw), ident)
+        for ident, one in zip((one.digest.hex() for one in made), made, strict=True)
+    ]
+    return await drain_all(stage, [Backlog(stage.hub, bare.SUBMIT, bare.QUEUE, waiting)])

@@ -18,9 +18,10 @@ from broker.log.leaf import LeafKind, parse_leaf
 from broker.log.note import parse_note
 from broker.log.tiles import bundles_of
 from broker.store.tilefiles import COSIGNED
-from tests.bench.gateways import Makers, carry, fill, makers_of
+from tests.bench.gateways import Makers, carry, makers_of
 from tests.bench.results import Goal, Part, Row, quantile, rate
 from tests.bench.stage import LOOK_S, Stage, cpu_s
+from tests.bench.waiting import fill
 
 MEMBERS = ("KH", "MY", "PH", "SG")
 PER_S = 4.0  # decisions while the added latency is measured
@@ -85,7 +86,7 @@ async def measure(stage: Stage, *, count: int, rounds: int, seconds: float) -> P
 
         async def one(name: str) -> None:
             before = cpu_s(pid)
-            took[name].append(await carry(stage, makers, count))
+            took[name].append((await carry(stage, makers, count)).seconds)
             spent[name].append(cpu_s(pid) - before)
 
         for _ in range(rounds):

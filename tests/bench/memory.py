@@ -15,11 +15,12 @@ from itertools import islice
 from broker.transport.streams import inbox_of
 from schemas.vocabulary import Lane
 from tests.bench.cores import request
-from tests.bench.gateways import SENDERS, TOGETHER, drained, fill, makers_of
+from tests.bench.gateways import SENDERS, makers_of
 from tests.bench.making import Envelope, deliveries
 from tests.bench.results import Goal, Part, Row
 from tests.bench.slope import GROWTH, LEAST, Slope, slope
 from tests.bench.stage import Stage, rss_mib
+from tests.bench.waiting import TOGETHER, drained, fill
 
 LABELS_AT_ONCE, MAIL_AT_ONCE = 2000, 200
 ROUNDS = 10  # at least

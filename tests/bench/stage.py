@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +135,6 @@ class Stage:
         """Throw away all mail and receipts."""
         for code in self.region.codes:
             await self.purge(*(inbox_of(code, lane) for lane in Lane), f"RECEIPT_{code}")
-
-    async def hold(self, stream: str, consumer: str) -> None:
-        """Hand out nothing until `let_go`: so that a queue can be filled before the clock runs."""
-        until = datetime.now(UTC) + timedelta(hours=1)  # noqa: TID251 - the edge
-        body = {"pause_until": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        await self.hub.api(f"CONSUMER.PAUSE.{stream}.{consumer}", body)
-
-    async def let_go(self, stream: str, consumer: str) -> None:
-        await self.hub.api(f"CONSUMER.PAUSE.{stream}.{consumer}", {})
 
     async def pullers(self, code: str) -> int:
         """How many wait at the queue that a gateway serves last of a member's."""
