@@ -49,7 +49,7 @@ REDUCED = Counts(
     received=400,
     sent=400,
     appended=20_000,
-    audited=100_000,
+    audited=50_000,
     proven_s=10.0,
 )
 FULL = Counts(

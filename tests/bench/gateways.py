@@ -8,7 +8,7 @@ from tests.bench import bare
 from tests.bench.making import Envelope, relabelled
 from tests.bench.region import BenchRegion
 from tests.bench.results import Goal, Part, Row, rate
-from tests.bench.stage import Stage, cpu_s
+from tests.bench.stage import Stage
 from tests.bench.waiting import Backlog, Took, drain_all
 
 SENDERS = ("SG", "MY", "PH", "KH")  # one lane of each is full
@@ -29,15 +29,14 @@ async def measure(stage: Stage, *, count: int, rounds: int) -> Part:
     spent: dict[str, list[float]] = {"bare": [], "one": [], "server": []}
     for _ in range(rounds):
         async with _bare_loop(stage) as pid:
-            before = cpu_s(pid)
-            took["bare"].append((await _bare_round(stage, makers, count)).seconds)
-            spent["bare"].append(cpu_s(pid) - before)
+            done = await _bare_round(stage, makers, count, pid)
+            took["bare"].append(done.seconds)
+            spent["bare"].append(done.spent_s[pid])
         async with stage.gateway(1) as pid:
-            before = cpu_s(pid)
-            carried = await carry(stage, makers, count)
-            took["one"].append(carried.seconds)
-            spent["one"].append(cpu_s(pid) - before)
-            spent["server"].append(carried.server_s)
+            done = await carry(stage, makers, count, pid, stage.server_pid)
+            took["one"].append(done.seconds)
+            spent["one"].append(done.spent_s[pid])
+            spent["server"].append(done.spent_s[stage.server_pid])
             async with stage.gateway(2):
                 took["two"].append((await carry(stage, makers, count)).seconds)
     loop, one, two = (rate(count, took[name]) for name in took)
@@ -76,19 +75,18 @@ def after(codes: Sequence[str], sender: str, count: int = 3) -> tuple[str, ...]:
     return tuple(codes[(at + step) % len(codes)] for step in range(1, count + 1))
 
 
-async def carry(stage: Stage, makers: Makers, count: int) -> Took:
+async def carry(stage: Stage, makers: Makers, count: int, *pids: int) -> Took:
     """What it took the workers that run to carry `count` alerts that wait."""
     share = count // len(SENDERS)
     queues = [
         Backlog(
-            stage.hub,
             f"SUBMIT_{code}",
             f"GATEWAY-{LANE}",
             [(one.subject, one.raw, one.digest.hex()) for one in islice(makers[code], share)],
         )
         for code in SENDERS
     ]
-    took = await drain_all(stage, queues)
+    took = await drain_all(stage, queues, *pids)
     await stage.empty()
     return took
 
@@ -107,11 +105,11 @@ async def _served(stage: Stage) -> bool:
     return int(found["num_waiting"]) >= bare.LOOPS
 
 
-async def _bare_round(stage: Stage, makers: Makers, count: int) -> Took:
+async def _bare_round(stage: Stage, makers: Makers, count: int, pid: int) -> Took:
     made = [one for code in SENDERS for one in islice(makers[code], count // len(SENDERS))]
     await stage.purge(bare.AUDIT, *bare.INBOXES)
     waiting = [
         (f"bare.submit.{ident}", bare.signed(one.raw), ident)
         for ident, one in zip((one.digest.hex() for one in made), made, strict=True)
     ]
-    return await drain_all(stage, [Backlog(stage.hub, bare.SUBMIT, bare.QUEUE, waiting)])
+    return await drain_all(stage, [Backlog(bare.SUBMIT, bare.QUEUE, waiting)], pid)

@@ -16,7 +16,7 @@ from broker.transport.streams import inbox_of
 from schemas.vocabulary import Lane
 from tests.bench.cores import request
 from tests.bench.gateways import SENDERS, makers_of
-from tests.bench.making import Envelope, deliveries
+from tests.bench.making import Envelope, sealed
 from tests.bench.results import Goal, Part, Row
 from tests.bench.slope import GROWTH, LEAST, Slope, slope
 from tests.bench.stage import Stage, rss_mib
@@ -112,13 +112,13 @@ async def measure_node(
         first: The sender's number of the first; the node's database may be an older one.
         limit_s: Seconds for each of the two, or none.
     """
-    made = deliveries(stage.region, SENDER, READER, received + first, first=first)
+    made = (sealed(stage.region, SENDER, (READER,), counter=first + at) for at in range(received))
     stream = inbox_of(READER, Lane.NORMAL)
     receiving = Rounds("received by a node", received, MAIL_AT_ONCE, limit_s)
 
     async def receive(some: int) -> None:
         await _hand_in(stage, islice(made, some))
-        await drained(stage, stream, f"SUBMIT_{READER}", f"RECEIPT_{READER}")
+        await drained(stage, f"SUBMIT_{SENDER}", stream, f"SUBMIT_{READER}", f"RECEIPT_{READER}")
         await stage.purge(*(inbox_of(SENDER, lane) for lane in Lane))  # of its answers
 
     async with stage.gateway(), stage.node(READER) as pid, stage.desk(READER):

@@ -1,6 +1,8 @@
-"""Puts the numbers of a run into `docs/`: the table into the page, plots beside it.
+"""Puts the numbers of a run into `docs/`: goals and table into the page, plots beside it.
 
-python -m tests.bench.publish build/bench/full.json
+    python -m tests.bench.publish build/bench/full.json [MORE.json]
+
+Of several files, a later one adds the parts that the earlier ones do not have.
 """
 
 import json
@@ -11,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.results import table
+from tests.bench.verdicts import verdicts
 
 PAGE = Path("docs/performance.md")
 BEGIN, END = "<!-- numbers of a run -->", "<!-- end of the numbers -->"
+GOALS, GOALS_END = "<!-- goals of a run -->", "<!-- end of the goals -->"
 WIDTH, NAMES, ROW = 720, 330, 26
 _STYLE = "text{font:13px system-ui,sans-serif;fill:#222}.b{fill:#8a8a8a}.o{fill:#1f5a8c}"
 Bar = tuple[str, float, str]
@@ -21,23 +25,40 @@ Bar = tuple[str, float, str]
 
 def main() -> None:
     """Write page and plots."""
-    told = json.loads(Path(sys.argv[1]).read_text())
-    parts: list[dict[str, Any]] = told["parts"]
-    text = f"{BEGIN}\n\n```\n{told['head']}, {told['at'][:10]}\n{table(parts)}\n```\n\n{END}"
+    runs = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    parts: list[dict[str, Any]] = []
+    tables = []
+    for told in runs:
+        known = {(part["part"], part["sync_interval"]) for part in parts}
+        new = [part for part in told["parts"] if _key(part) not in known]
+        parts += new
+        tables.append(f"{told['head']}, {told['at'][:10]}\n{table(new)}")
     page = PAGE.read_text()
-    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    PAGE.write_text(before + text + after)
+    page = between(page, GOALS, verdicts(parts), GOALS_END)
+    page = between(page, BEGIN, "\n\n".join(f"```\n{each}\n```" for each in tables), END)
+    PAGE.write_text(page)
     for name, bars in (("throughput", throughput(parts)), ("latency", latencies(parts))):
         (PAGE.parent / f"performance-{name}.svg").write_text(drawing(name, bars))
 
 
+def _key(part: dict[str, Any]) -> tuple[str, str]:
+    return part["part"], part["sync_interval"]
+
+
+def between(page: str, begin: str, text: str, end: str) -> str:
+    """The page with what stands between two marks replaced."""
+    before, after = page.partition(begin)[0], page.partition(end)[2]
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
 def throughput(parts: Sequence[dict[str, Any]]) -> list[Bar]:
-    """Alerts a second through a gateway."""
+    """Alerts a second through a gateway, by the clock; what counts a processor is another thing."""
     return [
         (f"{row['what'].partition(':')[0]}, {part['sync_interval']}", row["value"], "alerts/s")
         for part in parts
         if part["part"] == "a"
         for row in part["rows"]
+        if row["what"].startswith(("bare loop:", "our gateway"))
     ]
 
 

@@ -27,12 +27,16 @@ async def test_every_part_measures_and_is_published(
         assert any(row["value"] > 0 for row in part["rows"])  # tiny counts round some down to 0
     assert "goal" in table(run.found)
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n")
+    page.write_text(
+        f"{publish.GOALS}\nold\n{publish.GOALS_END}\nbetween\n{publish.BEGIN}\nold\n{publish.END}\n"
+    )
     told = tmp_path / "run.json"
     told.write_text(json.dumps({"head": "tiny", "at": "2026-11-25", "parts": run.found}))
     monkeypatch.setattr(publish, "PAGE", page)
     monkeypatch.setattr("sys.argv", ["publish", str(told)])
     publish.main()
     assert "(a) Gateway" in page.read_text()
+    assert "| gateway, two workers: at least 1.6 of one | **" in page.read_text()
+    assert "between" in page.read_text()
     assert "old" not in page.read_text()
     assert "alerts/s" in (tmp_path / "performance-throughput.svg").read_text()

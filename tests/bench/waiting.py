@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,55 +17,60 @@ Message = tuple[str, bytes, str]
 """Subject, payload, and the id by which the server knows it again."""
 
 
+@asynccontextmanager
+async def held(link: Link, stream: str, consumer: str) -> AsyncIterator[None]:
+    """Let a consumer hand out nothing while the block runs, however that ends."""
+    until = datetime.now(UTC) + timedelta(hours=6)  # noqa: TID251 - the edge
+    subject = f"CONSUMER.PAUSE.{stream}.{consumer}"
+    await link.api(subject, {"pause_until": until.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    try:
+        yield
+    finally:
+        await link.api(subject, {})
+
+
 @dataclass(frozen=True)
 class Backlog:
-    """Messages that wait in one queue; its consumer hands out nothing until `let_go`.
+    """Messages that wait in one queue until all of them are there.
 
     The last message is kept back: a pull that waits at a paused consumer is not told that the
     pause is over, and would wait until it ends by itself, which is up to three seconds that say
-    nothing of whoever pulls (tried with nats-server 2.12). A message that arrives wakes it.
+    nothing of whoever pulls (nats-server 2.15.1). A message that arrives wakes it.
 
     Attributes:
         messages: Two at least.
     """
 
-    link: Link
     stream: str
     consumer: str
     messages: Sequence[Message]
 
-    async def fill(self) -> None:
-        """Pause the consumer and publish all but the last."""
-        until = datetime.now(UTC) + timedelta(hours=1)  # noqa: TID251 - the edge
-        await self._pause({"pause_until": until.strftime("%Y-%m-%dT%H:%M:%SZ")})
-        await fill(self.link, self.messages[:-1])
-
-    async def let_go(self) -> None:
-        """Let the consumer hand out everything from now on."""
-        await self._pause({})
-        await fill(self.link, self.messages[-1:])
-
-    async def _pause(self, body: dict[str, str]) -> None:
-        await self.link.api(f"CONSUMER.PAUSE.{self.stream}.{self.consumer}", body)
-
 
 @dataclass(frozen=True)
 class Took:
-    """What it took until queues were empty, in seconds: by the clock, and of the server's time."""
+    """What it took until queues were empty.
+
+    Attributes:
+        seconds: By the clock.
+        spent_s: Of processor, by each process that was asked about.
+    """
 
     seconds: float
-    server_s: float
+    spent_s: Mapping[int, float]
 
 
-async def drain_all(stage: Stage, queues: Sequence[Backlog]) -> Took:
+async def drain_all(stage: Stage, queues: Sequence[Backlog], *pids: int) -> Took:
     """Fill, let go, and return once nothing is left; whoever pulls runs already."""
+    async with AsyncExitStack() as stack:
+        for queue in queues:
+            await stack.enter_async_context(held(stage.hub, queue.stream, queue.consumer))
+            await fill(stage.hub, queue.messages[:-1])
+        before, start = {pid: cpu_s(pid) for pid in pids}, time.perf_counter()
     for queue in queues:
-        await queue.fill()
-    server, start = cpu_s(stage.server_pid), time.perf_counter()
-    for queue in queues:
-        await queue.let_go()
+        await fill(stage.hub, queue.messages[-1:])
     await drained(stage, *(queue.stream for queue in queues))
-    return Took(time.perf_counter() - start, cpu_s(stage.server_pid) - server)
+    seconds = time.perf_counter() - start
+    return Took(seconds, {pid: cpu_s(pid) - before[pid] for pid in pids})
 
 
 async def drained(stage: Stage, *streams: str) -> None:
