@@ -221,6 +221,7 @@ _CONTENT: Final = (
 )
 
 _FILES: Final = (
+    phrase("reason-attachment-left-out", "a recipient that fetches nothing has no room for it"),
     phrase("reason-attachment-mismatch", "what arrived is not the file that the officer signed"),
     phrase("reason-attachment-not-sent", "the hub refused it for good"),
     phrase("reason-attachment-quota", "no room at the hub for more files yet; the node waits"),

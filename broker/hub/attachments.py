@@ -8,7 +8,7 @@ from the decision that stands in the AUDIT stream, signature verified; nothing e
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -51,6 +51,7 @@ from schemas.vocabulary import Kind
 RATE_PER_S: Final = 200.0  # chunks of one member, about 50 MiB
 BURST: Final = 400.0
 WAITING_BYTES: Final = 8 * 1024 * 1024  # of one member's requests; beyond it they are dropped
+PATIENCE: Final = timedelta(minutes=10)  # then files go without who has no room for them
 _NOTHING_IS_OVER: Final = datetime.fromtimestamp(0, tz=UTC)
 _log = get_logger()
 
@@ -143,8 +144,7 @@ class AttachmentService:
     async def _do(self, member: str, what: str, payload: bytes, now: datetime) -> bytes:
         match read_asked(what, payload):
             case Opened() as opened:
-                head = await self._promised(member, opened, now)
-                return next_answer(await self.store.open(member, opened.id, head))
+                return await self._opened(member, opened, now)
             case Put(id=ident, number=number, chunk=chunk, data=data):
                 await self._mended(member, ident)
                 if self.store.head(member, ident, now=now) is None:
@@ -167,6 +167,16 @@ class AttachmentService:
         if await self.store.done(sender, ident, member):
             _log.info("chunks-taken", sender=sender, id=str(ident))
         return done_answer()
+
+    async def _opened(self, sender: str, opened: Opened, now: datetime) -> bytes:
+        """Reserve room, and say where to go on and for whom there is none."""
+        head = await self._promised(sender, opened, now)
+        others = [member for member in self.view().members() if member != sender]
+        patient = now < uuid7_time(opened.id) + PATIENCE
+        found = await self.store.open(sender, opened.id, head, others, patient=patient)
+        known = self.store.head(sender, opened.id, now=now)
+        kept = head.recipients if known is None else known.recipients
+        return next_answer(found, [each for each in head.recipients if each not in kept])
 
     def _may_have(self, member: str, sender: str, ident: UUID, now: datetime) -> bool:
         """Return whether the decision accepted a copy for `member`.

@@ -7,17 +7,21 @@ The hub can open none of them. A chunk never changes. Once every accepted recipi
 chunks go and the head stays until the alert's time is over, so that a sender that missed an answer
 does not begin anew.
 
+Each recipient that has not fetched takes room of the sender's, and one that fetches nothing takes
+no other's share of it. A file may then go without a recipient that has no room left.
+
 A head that the disk changed takes no chunk with it: the sender has deleted its file, and recipients
 still wait. What the standing decision says is put in its place, and what lies there is counted.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from broker.admission.room import Room
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.logs import get_logger
 from broker.store.chunkfiles import ChunkFiles
@@ -40,7 +44,7 @@ class Head:
     """What is known of one envelope's chunks.
 
     Attributes:
-        recipients: To whom the standing decision let a copy through.
+        recipients: To whom the standing decision let a copy through, and for whom there was room.
         counts: How many chunks each file has, as its sender promised.
         expires: When everything goes, fetched or not.
         done: Recipients that have all.
@@ -108,13 +112,14 @@ class ChunkStore:
     """The hub's chunks. Heads are in memory and on the disk; `load` reads them first.
 
     Attributes:
-        quota_bytes: Of each sender, for all that it promised and nobody has taken yet.
+        quota_bytes: Of each sender, for all that it promised and not everybody has taken yet.
     """
 
     files: ChunkFiles
     quota_bytes: int
     _heads: dict[str, Head] = field(default_factory=dict)  # Changed by `_know` alone,
-    _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sum beside them,
+    _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sums beside them,
+    _awaiting: Counter[tuple[str, str]] = field(default_factory=Counter)  # for each recipient too,
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while this is held.
     _damaged: set[str] = field(default_factory=set)  # Shelves whose head the disk changed.
 
@@ -128,6 +133,7 @@ class ChunkStore:
         async with self._changing:
             self._heads.clear()
             self._reserved.clear()
+            self._awaiting.clear()
             self._damaged = {shelf for shelf, head in found if head is None}
             for shelf, head in found:
                 self._know(shelf, head)
@@ -186,8 +192,18 @@ class ChunkStore:
             await self._put_down(shelf, replace(head, counts=counts, promised=False))
             _log.warning("chunks-mended", sender=sender, id=str(ident))
 
-    async def open(self, sender: str, ident: UUID, head: Head) -> tuple[int, ...]:
+    async def open(
+        self, sender: str, ident: UUID, head: Head, others: Sequence[str], *, patient: bool
+    ) -> tuple[int, ...]:
         """Reserve room for an envelope's chunks; return each file's first missing one.
+
+        Args:
+            sender: Whose.
+            ident: Of which envelope.
+            head: For all to whom the decision let a copy through.
+            others: The other members, among whom the sender's room is divided.
+            patient: Whether the files wait until there is room for every recipient; else they go
+                without those who have none.
 
         Raises:
             BrokerError: `counts-differ` or `attachment-quota`.
@@ -197,9 +213,10 @@ class ChunkStore:
         async with self._changing:
             known = self._heads.get(shelf)
             if known is None:
-                if self.reserved(sender) + head.reserved_bytes > self.quota_bytes:
+                fits = self._that_have_room(sender, head, others)
+                if not fits or (patient and fits != head.recipients):
                     raise refused("attachment-quota")
-                known = await self._put_down(shelf, head)
+                known = await self._put_down(shelf, replace(head, recipients=fits))
             elif not known.promised:
                 known = await self._put_down(shelf, replace(head, done=known.done))
         if known.counts != head.counts:
@@ -207,6 +224,16 @@ class ChunkStore:
         if known.over:
             return known.counts
         return await asyncio.to_thread(self._next, shelf, known)
+
+    def _that_have_room(self, sender: str, head: Head, others: Sequence[str]) -> tuple[str, ...]:
+        """Return the recipients for whom these chunks find room, while `_changing` is held."""
+        more = head.reserved_bytes
+        if self.reserved(sender) + more > self.quota_bytes:
+            return ()
+        members = frozenset({*others, *head.recipients})
+        taken = {member: self._awaiting[sender, member] for member in members}
+        room = Room(self.quota_bytes, members, taken)
+        return tuple(each for each in head.recipients if not room.exceeds(each, more))
 
     async def keep(self, sender: str, ident: UUID, number: int, index: int, raw: bytes) -> None:
         """Keep a chunk durably.
@@ -331,13 +358,18 @@ class ChunkStore:
 
     def _know(self, shelf: str, head: Head | None) -> None:
         """Remember, or forget, what is known of an envelope."""
-        sender = shelf.split("/", 1)[0]
         before = self._heads.pop(shelf, None)
         if before is not None:
-            self._reserved[sender] -= before.reserved_bytes
+            self._count(shelf, before, -1)
         if head is not None:
             self._heads[shelf] = head
-            self._reserved[sender] += head.reserved_bytes
+            self._count(shelf, head, 1)
+
+    def _count(self, shelf: str, head: Head, sign: int) -> None:
+        sender, size = shelf.split("/", 1)[0], sign * head.reserved_bytes
+        self._reserved[sender] += size
+        for recipient in set(head.recipients) - set(head.done):
+            self._awaiting[sender, recipient] += size
 
     def _next(self, shelf: str, head: Head) -> tuple[int, ...]:
         return tuple(

@@ -21,6 +21,7 @@ class StoreSizes(Strict):
     Attributes:
         ack_wait_s: After which a message that a killed reader had in hand is given out again.
         attachment_mib: Sealed chunks of files that a member sends; they lie beside the streams.
+            Half is divided among its recipients; of the other half one gets half at most.
     """
 
     submit_mib: Mebibytes = 128
@@ -29,7 +30,7 @@ class StoreSizes(Strict):
     receipt_mib: Mebibytes = 64
     audit_mib: Mebibytes = 2048
     ack_wait_s: Annotated[int, Field(ge=2, le=600)] = ACK_WAIT_S
-    attachment_mib: Mebibytes = 2048
+    attachment_mib: Mebibytes = 4096
 
     def sizes(self) -> Sizes:
         """Return the same in bytes."""

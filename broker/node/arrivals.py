@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.admission.room import Room
 from broker.envelope.chunks import SEALED_CHUNK_BYTES, open_chunk
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
@@ -26,7 +27,6 @@ from broker.node.changes import Changes, wait_for_change
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
 from broker.node.present import Present
-from broker.node.room import Room
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, StoreError

@@ -8,7 +8,7 @@ always sealed to the same bytes, since a place in it determines key and nonce.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -45,6 +45,7 @@ QUICK_S: Final = 1.0  # a window that takes longer is followed by single chunks:
 AGAIN: Final = timedelta(seconds=15)  # after the hub asked to wait
 SOON: Final = timedelta(seconds=2)  # after it did not answer
 _SOON: Final = frozenset({"unreachable", "busy"})
+LEFT_OUT: Final = "attachment-left-out"
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 _OVER: Final = (SubmissionState.DECIDED, SubmissionState.CANCELLED)
 _files, _sent = tables.attachments, tables.submissions
@@ -91,11 +92,13 @@ class _Way:
         following: Of each file the next chunk; empty until the hub said it.
         brought: Whether the hub took the last of them; it has not said yet that all are there.
         noted: Of each file how far desks were told.
+        without: Recipients for whom the hub has no room.
     """
 
     following: list[int] = field(default_factory=list)
     brought: bool = False
     noted: list[int] = field(default_factory=list)
+    without: tuple[str, ...] = ()
 
 
 @dataclass
@@ -183,7 +186,7 @@ class Uploads:
         else:
             if whole:
                 _log.info("attachment-sent", id=row.envelope_id)
-                await self._settle(row, SendingState.UPLOADED, "")
+                await self._settle(row, SendingState.UPLOADED, LEFT_OUT if way.without else "")
 
     async def _bring(self, row: Any, way: _Way) -> bool:  # noqa: ANN401 - a row
         """Bring the next chunks that the hub has not; return whether it has all, as it says itself.
@@ -200,7 +203,11 @@ class Uploads:
         counts = [manifest.chunks for _, manifest in files]
         if not way.following:
             opened = Opened(ident, tuple(counts), from_ms(row.expires_ms))
-            way.following = list(await hub.open(opened))
+            begun = await hub.open(opened)
+            way.following = list(begun.next)
+            if begun.without != way.without:
+                way.without = begun.without
+                await self._say_left_out(row.envelope_id, begun.without)
             way.noted = list(way.following)
             for number, start in enumerate(way.following):
                 await self._note(submission_id, number, start)
@@ -224,6 +231,17 @@ class Uploads:
         if way.following == counts:
             way.following, way.brought = [], True
         return False
+
+    async def _say_left_out(self, ident: str, members: Sequence[str]) -> None:
+        """Raise an alarm for each recipient that gets none of an alert's files."""
+        now = self.present.now()
+
+        async def change(connection: AsyncConnection) -> None:
+            for member in members:
+                await alarms.raise_alarm(connection, LEFT_OUT, now=now, peer=member, ident=ident)
+
+        _log.warning(LEFT_OUT, id=ident, members=len(members))
+        await self.database.change(change)
 
     async def _put(  # noqa: PLR0917 - all that a chunk is
         self,

@@ -1,6 +1,6 @@
 """What members ask of the hub about attached files: `hub.<CC>.att.<what>`, one answer each.
 
-    open  {id, counts, expires}          -> {next}     the sender says how many chunks will come
+    open  {id, counts, expires}          -> {next, without}     the sender says how many will come
     put   {id, number, chunk, data}      -> {kept}     the sender hands in a sealed chunk
     get   {sender, id, number, chunk}    -> {data}     a recipient fetches one
     done  {sender, id}                   -> {done}     a recipient has all of them, or wants none
@@ -10,6 +10,7 @@ Who asks is known from the subject, which the account fixes; `id` is the envelop
 MessagePack; an answer may be {error: code} instead. Nothing in it is trusted by either side.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ from broker.transport.link import Link
 from broker.transport.services import MISSING, Fields, read_fields
 from schemas import canonical
 from schemas.attachment import MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, chunks_of
+from schemas.label import MEMBER_CODE
 from schemas.moments import milliseconds, moment
 
 CHUNK_TIMEOUT_S: Final = 40.0  # 256 KiB at 64 kbit/s; a slow line is slow, not dead
@@ -38,7 +40,7 @@ _RETRY: Final[Mapping[str, Retry]] = {
 }
 _TEXT: Final[Mapping[str, str]] = {
     "busy": "the hub asks to wait",
-    "attachment-quota": "the hub has no more room for what this member sends",
+    "attachment-quota": "the hub has no more room for what this member sends to these recipients",
     "not-decided": "no decision on this envelope stands",
     "nobody-accepted": "the decision on this envelope let nobody through",
     "decision-lost": "the hub lost its record of the decision, and with it for whom the files are",
@@ -50,6 +52,7 @@ _TEXT: Final[Mapping[str, str]] = {
     "disk-full": "the hub's disk is full",
 }
 _ID_BYTES: Final = 16
+_MEMBER: Final = re.compile(MEMBER_CODE)
 
 
 class Attaching(StrEnum):
@@ -108,6 +111,19 @@ Asked = Opened | Put | Get | Done | Room
 
 
 @dataclass(frozen=True)
+class Begun:
+    """What the hub answers to `open`.
+
+    Attributes:
+        next: Of each file the first chunk that the hub has not.
+        without: Recipients for whom there was no room: they get none of these files.
+    """
+
+    next: tuple[int, ...]
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class AttachmentServices:
     """The hub's service to one member, over its link. Every method may raise `BrokerError`.
 
@@ -117,18 +133,26 @@ class AttachmentServices:
     link: Link
     member: str
 
-    async def open(self, opened: Opened) -> tuple[int, ...]:
-        """Tell what will come; return for each file the first chunk that the hub has not."""
+    async def open(self, opened: Opened) -> Begun:
+        """Tell what will come; return where to go on, and who gets none of it."""
         body: Fields = {
             "id": opened.id.bytes,
             "counts": list(opened.counts),
             "expires": milliseconds(opened.expires),
         }
         match dict(await self._ask(Attaching.OPEN, body)):
-            case {"next": list(found)} if len(found) == len(opened.counts) and all(
-                _is_index(index, count) for index, count in zip(found, opened.counts, strict=True)
+            case {"next": list(found), "without": list(without)} if (
+                len(found) == len(opened.counts)
+                and all(
+                    _is_index(index, count)
+                    for index, count in zip(found, opened.counts, strict=True)
+                )
+                and all(isinstance(each, str) and _MEMBER.fullmatch(each) for each in without)
             ):
-                return tuple(index for index in found if isinstance(index, int))
+                return Begun(
+                    tuple(index for index in found if isinstance(index, int)),
+                    tuple(str(each) for each in without),
+                )
             case _:
                 raise _strange()
 
@@ -272,9 +296,9 @@ _READERS: Final[Mapping[str, Callable[[Fields], Asked]]] = {
 }
 
 
-def next_answer(found: Sequence[int]) -> bytes:
+def next_answer(found: Sequence[int], without: Sequence[str]) -> bytes:
     """Return the answer to `open`."""
-    return canonical.encode({"next": list(found)})
+    return canonical.encode({"next": list(found), "without": list(without)})
 
 
 def kept_answer() -> bytes:

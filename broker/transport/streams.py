@@ -57,7 +57,7 @@ class Sizes:
     audit: int = 2048 * _MIB
     ack_wait_s: int = ACK_WAIT_S
     replicas: int = 1
-    attachments: int = 2048 * _MIB
+    attachments: int = 4096 * _MIB
 
     def total(self, members: int, years: int) -> int:
         """Return what all streams together may take, and the chunks beside them."""

@@ -147,7 +147,7 @@ async def test_a_large_file_is_in_nobodys_memory(tmp_path: Path) -> None:
     def prepare(region: DemoRegion) -> None:
         config = region.hub / "hub" / "config.toml"
         text = config.read_text()
-        roomy = re.sub(r"attachment_mib = \d+", "attachment_mib = 2048", text)
+        roomy = re.sub(r"attachment_mib = \d+", "attachment_mib = 4096", text)
         assert roomy != text
         write_private(config, roomy.encode())
 

@@ -338,7 +338,7 @@ def _store_of(folder: Path) -> ChunkStore:
 
 
 def _promise(folder: Path) -> None:
-    asyncio.run(_store_of(folder).open("SG", IDENT, PROMISED))
+    asyncio.run(_store_of(folder).open("SG", IDENT, PROMISED, ["MY", "TH"], patient=True))
 
 
 def _is_promised(folder: Path) -> bool:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -20,13 +20,13 @@ from broker.envelope.decision import sign_decision, verdict_hash
 from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
-from broker.hub.attachments import BURST, AttachmentService
+from broker.hub.attachments import BURST, PATIENCE, AttachmentService
 from broker.hub.chunkstore import parse_head
 from broker.ledger.intake import Witnessed
 from broker.log.leaf import LeafKind
 from broker.log.rebuilt import decided_before
 from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
-from broker.transport.attaching import AttachmentServices, Done, Get, Opened, Put
+from broker.transport.attaching import AttachmentServices, Begun, Done, Get, Opened, Put
 from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
 from schemas import canonical
@@ -54,7 +54,13 @@ class Stage:
 
     async def open(self, *counts: int, code: str = "SG", days: float = 5) -> tuple[int, ...]:
         expires = clock.now() + timedelta(days=days)
-        return await self.asks[code].open(Opened(self.ident, counts, expires))
+        return (await self.begin(*counts, code=code, expires=expires)).next
+
+    async def begin(
+        self, *counts: int, code: str = "SG", expires: datetime | None = None
+    ) -> Begun:
+        until = expires or clock.now() + timedelta(days=5)
+        return await self.asks[code].open(Opened(self.ident, counts, until))
 
     async def put(self, index: int = 0, raw: bytes = CHUNK, *, code: str = "SG") -> None:
         await self.asks[code].put(Put(self.ident, 0, index, raw))
@@ -112,7 +118,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
         folder = tmp_path / "chunks"
-        service = await stack.enter_async_context(serving_attachments(hub, folder, quota=2 * TWO))
+        service = await stack.enter_async_context(serving_attachments(hub, folder, quota=4 * TWO))
         asks = {}
         for code in ("SG", "MY", "TH"):
             link = await stack.enter_async_context(hub.member_link(code))
@@ -538,6 +544,42 @@ async def test_a_sender_has_so_much_room_and_takes_nobody_elses(stage: Stage) ->
     assert third.header.id is not None
     stage.ident = third.header.id
     assert await stage.open(3) == (0,)  # there is room again once it was fetched
+
+
+async def test_who_fetches_nothing_keeps_no_file_from_the_others(stage: Stage) -> None:
+    """Eight chunks for two recipients: two are each one's, and it may have two more."""
+
+    async def decided(to: tuple[str, ...], tail: int) -> UUID:
+        one = decide(stage.hub.region, make(stage.hub.region, to, tail=tail).sealed.raw)
+        await stand(stage.hub, one)
+        assert one.header.id is not None
+        stage.ident = one.header.id
+        return stage.ident
+
+    filled = await decided(("MY", "TH"), 21)
+    assert await stage.begin(4) == Begun((0,))
+    await stage.asks["MY"].done(Done("SG", filled))  # TH is away
+    await decided(("MY",), 22)
+    assert await stage.begin(4) == Begun((0,))  # as if TH were not
+    await stage.asks["MY"].done(Done("SG", stage.ident))
+    await decided(("MY", "TH"), 23)
+    error = await refusal(stage.open(2))  # TH may come back
+    assert (error.code, error.retry) == ("attachment-quota", "later")
+    stage.service.now = lambda: clock.now() + PATIENCE
+    assert await stage.begin(2) == Begun((0,), ("TH",))
+    assert await stage.begin(2) == Begun((0,), ("TH",))  # asked again, it is so still
+    await stage.put()
+    assert await stage.get() == CHUNK
+    assert await stage.get(code="TH") is None
+    assert stage.service.store.reserved("SG") == 6 * SEALED_CHUNK_BYTES
+    await stage.asks["MY"].done(Done("SG", stage.ident))  # nobody else is waited for
+    assert stage.service.store.reserved("SG") == 4 * SEALED_CHUNK_BYTES
+    await decided(("TH",), 24)
+    assert (await refusal(stage.open(1))).code == "attachment-quota"
+    stage.ident = filled
+    await stage.asks["TH"].done(Done("SG", filled))
+    await decided(("TH",), 25)
+    assert await stage.begin(4) == Begun((0,))
 
 
 async def test_what_nobody_fetched_goes_at_the_alerts_time(stage: Stage) -> None:

@@ -22,6 +22,7 @@ BOUND_S = 30.0
 NOW = clock.now()
 IDENT, OTHER = UUID(int=1), UUID(int=2)
 CHUNK = bytes([7]) * SEALED_CHUNK_BYTES
+OTHERS = ("MY", "TH", "VN")
 HEAD = Head(("MY",), (2,), NOW + timedelta(days=1))
 
 
@@ -61,9 +62,9 @@ class FailingFiles(ChunkFiles):
 
 
 async def opened(files: ChunkFiles) -> ChunkStore:
-    store = ChunkStore(files, 10 * SEALED_CHUNK_BYTES)
+    store = ChunkStore(files, 20 * SEALED_CHUNK_BYTES)
     await store.load()
-    assert await store.open("SG", IDENT, HEAD) == (0,)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (0,)
     return store
 
 
@@ -152,8 +153,8 @@ async def test_a_shelf_that_the_disk_does_not_give_up_keeps_no_other(tmp_path: P
 async def test_the_sum_of_what_is_promised_follows_each_change(tmp_path: Path) -> None:
     files = ChunkFiles(tmp_path / "chunks")
     store = await opened(files)
-    await store.open("SG", OTHER, Head(("MY", "TH"), (1, 3), HEAD.expires))
-    await store.open("MY", OTHER, Head(("SG",), (1,), HEAD.expires))
+    await store.open("SG", OTHER, Head(("MY", "TH"), (1, 3), HEAD.expires), OTHERS, patient=True)
+    await store.open("MY", OTHER, Head(("SG",), (1,), HEAD.expires), OTHERS, patient=True)
     assert store.reserved("SG") == 6 * SEALED_CHUNK_BYTES
     await store.done("SG", OTHER, "TH")
     assert store.reserved("SG") == 6 * SEALED_CHUNK_BYTES

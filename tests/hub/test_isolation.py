@@ -218,7 +218,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         await link.publish_acked(f"audit.{YEAR}.MY.1", b"a decision", msg_id="decision")
         in_hand = (await victim.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5))[0]
         promised = Head(("TH",), (2,), clock.now() + timedelta(days=1))
-        await attachments.store.open("MY", IDENT, promised)
+        await attachments.store.open("MY", IDENT, promised, ["SG", "TH"], patient=True)
         await attachments.store.keep("MY", IDENT, 0, 0, CHUNK)
         yield Scene(hub, link, victim, in_hand, attachments)
 

@@ -15,12 +15,15 @@ from sqlalchemy import ColumnElement, LargeBinary, Text, cast, literal, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.gateway import record
-from broker.hub.attachments import AttachmentService
+from broker.hub.attachments import PATIENCE, AttachmentService
+from broker.hub.chunkstore import Head
 from broker.log.rebuilt import decided_before
+from broker.node import alarms
 from broker.node.node import Node
 from broker.node.sealing import hurry
-from broker.node.uploads import WINDOW, Uploads
+from broker.node.uploads import LEFT_OUT, WINDOW, Uploads
 from broker.store import tables
 from keys.primitives.signing import SignKey
 from schemas.desk import AttachmentSent, SendingState, Submission, SubmissionState
@@ -49,10 +52,12 @@ class Stage:
     uploads: Uploads
     put: list[UUID]
 
-    async def accepted(self, chunks: int, precedence: Precedence) -> Submission:
+    async def accepted(
+        self, chunks: int, precedence: Precedence, to: tuple[str, ...] = ("MY",)
+    ) -> Submission:
         """An alert that the gateway accepted, with a file that waits."""
         file = await handed(self.sg, a_file(chunks), f"{chunks}.bin")
-        asked = request(self.hub.region, ("MY",), attachments=(file,), precedence=precedence)
+        asked = request(self.hub.region, to, attachments=(file,), precedence=precedence)
         submission = await send(self.sg, self.hub.region, asked)
         while True:
             ticket = self.sg.changes.ticket()
@@ -70,7 +75,7 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(4 * BOUND_S))
-        region = make_region(("SG", "MY"), now=clock.now())
+        region = make_region(("SG", "MY", "TH"), now=clock.now())
         hub = await stack.enter_async_context(running_hub(region, tmp_path / "hub"))
         await stack.enter_async_context(running_gateway(hub))
         service = await stack.enter_async_context(serving_attachments(hub, tmp_path / "chunks"))
@@ -163,6 +168,26 @@ async def test_of_equally_urgent_files_each_has_its_turn(stage: Stage) -> None:
     assert sorted(stage.put, key=str) == sorted([one.id, two.id] * FILM, key=str)
     for place in range(len(stage.put) - 2 * WINDOW):
         assert len(set(stage.put[place : place + WINDOW + 1])) == 2
+
+
+async def test_a_recipient_for_whom_there_is_no_room_is_named_to_the_sender(stage: Stage) -> None:
+    store = stage.service.store
+    store.quota_bytes = 2 * FILM * SEALED_CHUNK_BYTES  # of which one of two may have half
+    full = Head(("TH",), (FILM,), clock.now() + timedelta(days=1))
+    await store.open("SG", UUID(int=1), full, ("MY", "TH"), patient=True)
+    film = await stage.accepted(FILM, Precedence.ROUTINE, ("MY", "TH"))
+    await stage.uploads.upload_due()
+    sent = await stage.file(film)
+    assert (sent.state, sent.code) == (SendingState.WAITING, "attachment-quota")
+    stage.service.now = lambda: clock.now() + PATIENCE
+    await stage.sg.database.change(hurry)
+    await stage.uploads.upload_due()
+    sent = await stage.file(film)
+    assert (sent.state, sent.code) == (SendingState.UPLOADED, LEFT_OUT)
+    assert stage.put == [film.id] * FILM
+    async with stage.sg.database.read() as connection:
+        found = await alarms.all_alarms(connection)
+    assert [(each.code, each.peer) for each in found] == [(LEFT_OUT, "TH")]
 
 
 async def test_a_file_past_its_time_is_given_up_unless_the_clock_is_in_doubt(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.node.room import FULL, SHARE_FULL, Room
+from broker.admission.room import FULL, SHARE_FULL, Room
 
 SENDERS = frozenset({"SG", "TH", "VN"})
 WISHES = st.lists(st.tuples(st.sampled_from(sorted(SENDERS)), st.integers(1, 40)), max_size=60)
