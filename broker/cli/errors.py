@@ -114,6 +114,7 @@ _IMPORTING: Final = (
 
 _FILES: Final = (
     phrase("error-attachment-arriving", "the file is still arriving; ask again later"),
+    phrase("error-attachment-damaged", "the node's disk changed the file; ask its sender for it"),
     phrase("error-attachment-expired", "the file's time was over before it was here"),
     phrase("error-attachment-incomplete", "an attached file is not whole yet; attach it again"),
     phrase("error-attachment-missing", "the node does not have the file any more; attach it again"),

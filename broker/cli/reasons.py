@@ -221,6 +221,9 @@ _CONTENT: Final = (
 )
 
 _FILES: Final = (
+    phrase("reason-attachment-damaged", "the node's disk changed it; ask its sender for it"),
+    phrase("reason-attachment-expired", "its time was over before it was here; ask its sender"),
+    phrase("reason-attachment-late", "it does not come: ask its sender whether it was handed in"),
     phrase("reason-attachment-left-out", "a recipient that fetches nothing has no room for it"),
     phrase("reason-attachment-mismatch", "what arrived is not the file that the officer signed"),
     phrase("reason-attachment-not-sent", "the hub refused it for good"),

@@ -45,6 +45,9 @@ QUICK_S: Final = 1.0
 SOON: Final = timedelta(milliseconds=500)  # its sender is handing it in, most likely
 LATE: Final = timedelta(seconds=15)  # nothing new for a while
 AGAIN: Final = timedelta(minutes=1)  # after what must not be: the hub or the disk is at fault
+RARELY: Final = timedelta(hours=1)  # at the least, however old the alert is
+OVERDUE: Final = timedelta(days=1)  # then a file that does not come is an alarm
+_AGES: Final = 20  # nothing is asked for again before its alert is older by such a part
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 FIRST_AGAIN: Final = timedelta(seconds=30)  # a sender begins to hand in seconds after the decision
 LAST_AGAIN: Final = timedelta(hours=12)
@@ -165,12 +168,19 @@ class Arrivals:
             if whole:
                 await self._finish(row)
             elif watched.have == before:
-                await self._pause(row, "", watched.waited)
-                watched.waited = min(watched.waited * 2, LATE)
+                await self._nothing_came(row, watched)
             else:
                 watched.waited = SOON
                 await self._note(row, watched)
         return watched.have - before
+
+    async def _nothing_came(self, row: Any, watched: _Watched) -> None:  # noqa: ANN401 - a row
+        """Ask again later, and ever more rarely: whoever names files and hands none in is cheap."""
+        age = self.present.now() - uuid7_time(UUID(row.envelope_id))
+        overdue = self.present.clock_is_good and age > OVERDUE
+        wait = max(watched.waited, min(age / _AGES, RARELY))
+        await self._pause(row, "attachment-late" if overdue else "", wait, alarm=overdue)
+        watched.waited = min(watched.waited * 2, LATE)
 
     async def _fetch(self, row: Any, watched: _Watched) -> bool:  # noqa: ANN401 - a row
         """Fetch, open and keep the next chunks; return whether all are here.
@@ -179,7 +189,8 @@ class Arrivals:
             EnvelopeError: `bad-chunk`: what the hub gave is not what belongs there.
             BrokerError: The hub or the disk does not do it now.
         """
-        window = range(watched.have, min(watched.have + self._window, row.chunks))
+        at_once = self._window if watched.waited == SOON else 1  # nothing came the last time
+        window = range(watched.have, min(watched.have + at_once, row.chunks))
         hub = AttachmentServices(self.link, self.present.member)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -366,7 +377,7 @@ class Arrivals:
 
         async def change(connection: AsyncConnection) -> None:
             await _values(_same(row), state=str(state), code=code, have=have)(connection)
-            if state is ArrivalState.REFUSED:
+            if state is not ArrivalState.COMPLETE:
                 await self._alarm(connection, row, code)
 
         await self.database.change(change)

@@ -13,8 +13,11 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker import clock
 from broker.envelope.chunks import file_key, open_chunk
 from broker.envelope.decision import Delivery
+from broker.envelope.errors import EnvelopeError
+from broker.node import alarms
 from broker.node.errors import NodeError
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
@@ -26,6 +29,8 @@ from schemas.attachment import CHUNK_BYTES, Manifest, decode_manifests, encode_m
 from schemas.desk import ArrivalState, AttachmentShown, InboxItem
 
 MISMATCH: Final = "attachment-mismatch"
+DAMAGED: Final = "attachment-damaged"
+_DAMAGED_TEXT: Final = "the node's disk changed the file since it was whole; ask its sender for it"
 _KEY_BYTES: Final = 32
 _FURTHEST: Final = (
     ArrivalState.REFUSED,
@@ -73,8 +78,8 @@ class ArrivedFiles:
             start: Bytes to leave out.
 
         Raises:
-            NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`
-                or `attachment-mismatch`.
+            NodeError: `not-found`, `attachment-arriving` for now, `attachment-expired`,
+                `attachment-mismatch` or `attachment-damaged`; the last on the way too.
         """
         (current,) = await self.shown([item])
         shown = next((each for each in current.attachments if each.number == number), None)
@@ -83,13 +88,34 @@ class ArrivedFiles:
         _check_whole(shown)
         async with self.database.read() as connection:
             known = await _best(connection, [str(item.id)])
-        return shown, self._bytes(known[str(item.id), number - 1], start)
+        row = known[str(item.id), number - 1]
+        key, manifest = secrets_of(self.vault, row)
+        if (index := start // CHUNK_BYTES) < manifest.chunks:  # said before the first byte goes
+            await self._opened(row, key, manifest, index)
+        return shown, self._bytes(row, start)
 
     async def _bytes(self, row: Any, start: int) -> AsyncIterator[bytes]:  # noqa: ANN401 - a row
         key, manifest = secrets_of(self.vault, row)
         for index in range(start // CHUNK_BYTES, manifest.chunks):
-            plain = await asyncio.to_thread(self._plain, row, key, manifest, index)
+            plain = await self._opened(row, key, manifest, index)
             yield plain[max(0, start - index * CHUNK_BYTES) :]
+
+    async def _opened(self, row: Any, key: bytes, manifest: Manifest, index: int) -> bytes:  # noqa: ANN401
+        """Return a chunk's bytes; an alarm says of one that the disk changed since it came.
+
+        Raises:
+            NodeError: `attachment-damaged`.
+        """
+        try:
+            return await asyncio.to_thread(self._plain, row, key, manifest, index)
+        except EnvelopeError as error:
+            now = clock.now()
+            await self.database.change(
+                lambda connection: alarms.raise_alarm(
+                    connection, DAMAGED, now=now, peer=row.sender, ident=row.envelope_id
+                )
+            )
+            raise NodeError(DAMAGED, _DAMAGED_TEXT, kind="conflict") from error
 
     def _plain(self, row: Any, key: bytes, manifest: Manifest, index: int) -> bytes:  # noqa: ANN401
         sealed = self.files.read(row.envelope_id, row.number, index) or b""

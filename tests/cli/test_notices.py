@@ -31,6 +31,8 @@ def test_every_alarm_of_the_node_has_words() -> None:
         ("quarantined-bad-signature", "an alert was set aside: the signature is false"),
         ("directory-expired", "the list of keys and rules from the hub was not taken"),
         ("attachment-bad-chunk", "an attached file: the hub gave a wrong part"),
+        ("attachment-late", "an attached file: it does not come"),
+        ("attachment-left-out", "an attached file: a recipient"),
         ("attachment-mismatch", "an attached file: what arrived is not the file"),
         ("attachment-not-sent", "an attached file: the hub refused it"),
         ("attachments-full", "an attached file: no room at this node"),

@@ -56,9 +56,7 @@ class Stage:
         expires = clock.now() + timedelta(days=days)
         return (await self.begin(*counts, code=code, expires=expires)).next
 
-    async def begin(
-        self, *counts: int, code: str = "SG", expires: datetime | None = None
-    ) -> Begun:
+    async def begin(self, *counts: int, code: str = "SG", expires: datetime | None = None) -> Begun:
         until = expires or clock.now() + timedelta(days=5)
         return await self.asks[code].open(Opened(self.ident, counts, until))
 

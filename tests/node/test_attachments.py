@@ -17,6 +17,7 @@ from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.hub.attachments import AttachmentService
 from broker.node import erasure
 from broker.node.errors import NodeError
+from broker.node.ids import from_ms
 from broker.node.node import Node
 from broker.node.repeats import KEPT
 from broker.node.sealing import hurry
@@ -657,6 +658,7 @@ async def test_what_came_too_late_is_said_to_be_expired(stage: Stage) -> None:
         await my.database.change(hurry)
         shown = await fetched(my, ident_of(sent))
         assert (shown.state, shown.code) == (ArrivalState.EXPIRED, "expired")
+        assert "attachment-expired" in {alarm.code for alarm in (await my.status()).alarms}
         assert await code_of(my.attachment(ident_of(sent), 1)) == "attachment-expired"
         assert list((stage.folder / "MY-attachments").rglob("0-*")) == []
 
@@ -740,3 +742,36 @@ async def test_a_node_whose_database_alone_was_restored_goes_on_with_what_its_di
         (my.arrivals.files.folder / "unknown").mkdir()
         await my.arrivals.forget_unknown()
         assert my.arrivals.files.shelves() == (str(ident_of(sent)),)
+
+
+async def test_a_file_that_does_not_come_is_asked_for_ever_more_rarely_and_told_after_a_day(
+    stage: Stage,
+) -> None:
+    """As when its sender never hands it in, or a hub withholds it."""
+    sent = await stage.sent(a_file(3))
+    held = stage.chunk(sent, 0).rename(stage.folder / "held")
+    now = Clock()
+    async with opened_node(stage.hub, "MY", stage.folder, now=now) as my:
+        await mailed(my, ident_of(sent))
+
+        async def waits() -> timedelta:
+            """How long after one asking the next is."""
+            await my.database.change(hurry)
+            now.stopped = clock.now() + now.ahead
+            assert (await fetched(my, ident_of(sent))).state is ArrivalState.ARRIVING
+            async with my.database.read() as connection:
+                (row,) = (await connection.execute(select(tables.arrivals))).all()
+            due, now.stopped = from_ms(row.due_ms) - now.stopped, None
+            return due
+
+        assert await waits() < timedelta(minutes=1)
+        assert "attachment-late" not in {alarm.code for alarm in (await my.status()).alarms}
+        now.ahead = timedelta(hours=10)
+        assert timedelta(minutes=29) < await waits() < timedelta(minutes=31)
+        now.ahead = timedelta(days=3)
+        my.present.skew = timedelta(0)
+        assert await waits() == timedelta(hours=1)
+        assert "attachment-late" in {alarm.code for alarm in (await my.status()).alarms}
+        held.rename(stage.chunk(sent, 0))
+        await my.database.change(hurry)
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
