@@ -40,6 +40,11 @@ class Room:
         """What is divided to nobody."""
         return self.total - self.share * len(self.members)
 
+    @property
+    def most(self) -> int:
+        """What one member has at the most, while the others need no more than their shares."""
+        return self.share + self.common // 2
+
     def hindrance(self, member: str, more: int) -> str:
         """Return why `more` of a member has to wait, or an empty string if it need not.
 

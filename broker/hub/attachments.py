@@ -152,7 +152,7 @@ class AttachmentService:
                 await self.store.keep(member, ident, number, chunk, data)
                 return kept_answer()
             case Room():
-                return room_answer(self.store.quota_bytes)
+                return room_answer(self.store.most(self._others(member)))
             case (Get() | Done()) as asked:
                 await self._mended(asked.sender, asked.id)
                 if not self._may_have(member, asked.sender, asked.id, now):
@@ -171,12 +171,16 @@ class AttachmentService:
     async def _opened(self, sender: str, opened: Opened, now: datetime) -> bytes:
         """Reserve room, and say where to go on and for whom there is none."""
         head = await self._promised(sender, opened, now)
-        others = [member for member in self.view().members() if member != sender]
         patient = now < uuid7_time(opened.id) + PATIENCE
-        found = await self.store.open(sender, opened.id, head, others, patient=patient)
+        found = await self.store.open(
+            sender, opened.id, head, self._others(sender), patient=patient
+        )
         known = self.store.head(sender, opened.id, now=now)
         kept = head.recipients if known is None else known.recipients
         return next_answer(found, [each for each in head.recipients if each not in kept])
+
+    def _others(self, member: str) -> list[str]:
+        return [each for each in self.view().members() if each != member]
 
     def _may_have(self, member: str, sender: str, ident: UUID, now: datetime) -> bool:
         """Return whether the decision accepted a copy for `member`.

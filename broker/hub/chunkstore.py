@@ -324,6 +324,14 @@ class ChunkStore:
             raise failed
         return len(gone)
 
+    def most(self, others: Sequence[str]) -> int:
+        """Return how many bytes one recipient may have waiting here, of one sender.
+
+        Args:
+            others: The members besides the sender.
+        """
+        return Room(self.quota_bytes, frozenset(others), {}).most if others else 0
+
     def reserved(self, sender: str) -> int:
         """Return how many bytes are promised to a sender."""
         return self._reserved[sender]

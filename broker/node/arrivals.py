@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.admission.room import Room
@@ -21,6 +21,7 @@ from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.node import alarms, repeats
+from broker.node.arrivalrows import TO_TELL, UNWANTED, removed, same, values
 from broker.node.arrivalturns import Turns
 from broker.node.arrivedfiles import MISMATCH, secrets_of
 from broker.node.changes import Changes, wait_for_change
@@ -30,7 +31,6 @@ from broker.node.present import Present
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, StoreError
-from broker.store.statements import Statement
 from broker.store.tables import arrivals as table
 from broker.transport.attaching import AttachmentServices, Done, Get
 from broker.transport.errors import TransportError
@@ -51,37 +51,7 @@ _AGES: Final = 20  # nothing is asked for again before its alert is older by suc
 NOTED_EVERY: Final = 32  # chunks between two notes of how far it is
 FIRST_AGAIN: Final = timedelta(seconds=30)  # a sender begins to hand in seconds after the decision
 LAST_AGAIN: Final = timedelta(hours=12)
-TOLD_TOGETHER: Final = 16  # between two windows of chunks
 DAMAGED: Final = "bad-chunk"
-# Asked at each window, and at each alert that is stored, while desks wait to be given it: so both
-# are answered by an index, whatever else is here.
-_other = table.alias()
-_OVER: Final = tuple(each for each in ArrivalState if each is not ArrivalState.ARRIVING)
-_TO_TELL: Final = Statement(
-    select(table.c.envelope_id, table.c.sender)
-    .where(
-        table.c.told == 0,
-        or_(*(table.c.state == str(each) for each in _OVER)),
-        table.c.chunks > 0,
-        ~exists().where(
-            _other.c.envelope_id == table.c.envelope_id,
-            _other.c.number >= 0,  # every one is; by both SQLite finds them by their key
-            _other.c.state == str(ArrivalState.ARRIVING),
-        ),
-    )
-    .distinct()
-)
-_UNWANTED: Final = Statement(
-    select(table)
-    .where(
-        table.c.told == 0,
-        table.c.state == str(ArrivalState.REFUSED),
-        table.c.chunks == 0,
-        table.c.due_ms <= bindparam("by_ms"),
-    )
-    .order_by(table.c.due_ms)
-    .limit(TOLD_TOGETHER)
-)
 _log = get_logger()
 
 
@@ -255,7 +225,7 @@ class Arrivals:
             StoreError: The database does not keep what it answered.
         """
         async with self.database.read() as connection:
-            rows = await _TO_TELL.rows(connection)
+            rows = await TO_TELL.rows(connection)
         hub, now = AttachmentServices(self.link, self.present.member), self.present.now()
         self._told_later = {at: due for at, due in self._told_later.items() if due > now}
         for row in rows:
@@ -264,7 +234,7 @@ class Arrivals:
             self._told_later[row.envelope_id] = now + AGAIN
             if await self._told(hub, row) is not None:
                 mine = table.c.envelope_id == row.envelope_id
-                await self.database.change(_values(mine, told=1))
+                await self.database.change(values(mine, told=1))
                 del self._told_later[row.envelope_id]
         await self._tell_unwanted(hub)
 
@@ -290,15 +260,15 @@ class Arrivals:
         """
         now = self.present.now()
         async with self.database.read() as connection:
-            rows = await _UNWANTED.rows(connection, by_ms=to_ms(now))
+            rows = await UNWANTED.rows(connection, by_ms=to_ms(now))
         for row in rows:
             known = await self._told(hub, row)
             if known or row.expires_ms <= to_ms(now):
-                await self.database.change(_removed(_same(row)))
+                await self.database.change(removed(same(row)))
             else:
                 age = now - uuid7_time(UUID(row.envelope_id))
                 wait = AGAIN if known is None else min(max(FIRST_AGAIN, age / 2), LAST_AGAIN)
-                await self.database.change(_values(_same(row), due_ms=to_ms(now + wait)))
+                await self.database.change(values(same(row), due_ms=to_ms(now + wait)))
 
     async def forget_unknown(self) -> None:
         """Forget what is no more: of files that were destroyed here, and chunks that nobody knows.
@@ -350,7 +320,7 @@ class Arrivals:
         if watched.noted and watched.have - watched.noted < NOTED_EVERY:
             return
         watched.noted = watched.have
-        await self.database.change(_values(_same(row), have=watched.have, code=""))
+        await self.database.change(values(same(row), have=watched.have, code=""))
 
     async def _pause(
         self,
@@ -366,7 +336,7 @@ class Arrivals:
 
         async def change(connection: AsyncConnection) -> None:
             due_ms = to_ms(now + wait)
-            await _values(_same(row), code=code, due_ms=due_ms, have=have)(connection)
+            await values(same(row), code=code, due_ms=due_ms, have=have)(connection)
             if alarm:
                 await self._alarm(connection, row, code)
 
@@ -376,7 +346,7 @@ class Arrivals:
         have = row.chunks if state is ArrivalState.COMPLETE else 0
 
         async def change(connection: AsyncConnection) -> None:
-            await _values(_same(row), state=str(state), code=code, have=have)(connection)
+            await values(same(row), state=str(state), code=code, have=have)(connection)
             if state is not ArrivalState.COMPLETE:
                 await self._alarm(connection, row, code)
 
@@ -391,21 +361,3 @@ class Arrivals:
         await alarms.raise_alarm(
             connection, name, now=self.present.now(), peer=row.sender, ident=row.envelope_id
         )
-
-
-def _same(row: Any) -> Any:  # noqa: ANN401 - a row, a condition
-    return (table.c.envelope_id == row.envelope_id) & (table.c.number == row.number)
-
-
-def _values(which: Any, **columns: Any) -> Any:  # noqa: ANN401 - a condition, values, a change
-    async def change(connection: AsyncConnection) -> None:
-        await connection.execute(update(table).where(which).values(**columns))
-
-    return change
-
-
-def _removed(which: Any) -> Any:  # noqa: ANN401 - a condition, a change
-    async def change(connection: AsyncConnection) -> None:
-        await connection.execute(delete(table).where(which))
-
-    return change

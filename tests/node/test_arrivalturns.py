@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, update
 
-from broker.node import arrivals
+from broker.node import arrivalrows
 from broker.node.arrivalturns import Turns
 from broker.store.database import Database, open_database
 from broker.store.tables import arrivals as table
@@ -166,9 +166,9 @@ async def filled(folder: Path, count: int) -> dict[str, int]:
             return {
                 "first turn": first,
                 "further turn": await steps_of(connection, further),
-                "told": await steps_of(connection, arrivals._TO_TELL.rows(connection)),
+                "told": await steps_of(connection, arrivalrows.TO_TELL.rows(connection)),
                 "unwanted": await steps_of(
-                    connection, arrivals._UNWANTED.rows(connection, by_ms=NOW_MS)
+                    connection, arrivalrows.UNWANTED.rows(connection, by_ms=NOW_MS)
                 ),
             }
 

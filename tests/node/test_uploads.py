@@ -28,7 +28,7 @@ from broker.store import tables
 from keys.primitives.signing import SignKey
 from schemas.desk import AttachmentSent, SendingState, Submission, SubmissionState
 from schemas.vocabulary import Precedence
-from tests.support.attachments import a_file, handed, serving_attachments
+from tests.support.attachments import a_file, fill, handed, serving_attachments
 from tests.support.gateway import running_gateway
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, request, running_node, send
@@ -193,7 +193,7 @@ async def test_a_recipient_for_whom_there_is_no_room_is_named_to_the_sender(stag
 async def test_a_file_past_its_time_is_given_up_unless_the_clock_is_in_doubt(
     stage: Stage,
 ) -> None:
-    stage.service.store.quota_bytes = 0
+    await fill(stage.service, "SG", "MY")
     alert = await stage.accepted(PHOTOGRAPH, Precedence.ROUTINE)
     present, ahead = stage.uploads.present, Clock(timedelta(days=31))
     stage.uploads.present = replace(present, now=ahead, skew=None)

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from broker import clock
+from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.hub.attachments import AttachmentService
-from broker.hub.chunkstore import ChunkStore
+from broker.hub.chunkstore import ChunkStore, Head
 from broker.node.errors import NodeError
 from broker.node.node import Node
 from broker.store.chunkfiles import ChunkFiles
@@ -18,6 +21,7 @@ from schemas.desk import AttachedFile, AttachmentRequest, Submission
 from tests.support.hub import BOUND_S, MIB, RunningHub
 
 QUOTA = 64 * MIB
+FILLING = UUID(int=1)  # an envelope that takes room and is never handed in
 DESK = "desk"
 
 
@@ -81,6 +85,15 @@ async def serving_attachments(
         )
         await service.admit(hub.members)
         yield service
+
+
+async def fill(service: AttachmentService, sender: str, recipient: str) -> None:
+    """Take all the room that a sender's files may have for one recipient."""
+    store, members = service.store, service.view().members()
+    others = [each for each in members if each != sender]
+    count = store.most(others) // SEALED_CHUNK_BYTES
+    head = Head((recipient,), (count,), clock.now() + timedelta(days=1))
+    await store.open(sender, FILLING, head, others, patient=True)
 
 
 async def code_of(asking: object) -> str:
