@@ -243,6 +243,7 @@ def of_wire() -> Samples:
     get: dict[str, canonical.Value] = {"sender": "SG", "id": ident, "number": 1, "chunk": 0}
     yield "attachment-get", canonical.encode(get)
     yield "attachment-done", canonical.encode({"sender": "SG", "id": ident})
+    yield "attachment-room", canonical.encode({})
     for form in (1, 2):
         head = Head(("MY", "VN"), (4, 1), kept.NOW, ("MY",), form=form)
         yield "chunks-head", head.to_bytes()
@@ -284,7 +285,7 @@ def of_services() -> Samples:
     yield "hub-others", cosigned_answer([cosigned])
     yield "hub-file", piece_of(b"what stands there now", 0)
     yield "hub-file", canonical.encode({"same": True})
-    yield "answered-open", next_answer([2, 0])
+    yield "answered-open", next_answer([2, 0], ["VN"])
     yield "answered-put", kept_answer()
     yield from (("answered-get", data_answer(each)) for each in (b"sealed", None))
     yield from (("answered-done", each) for each in (done_answer(), error_answer("busy")))
@@ -479,6 +480,8 @@ def of_desk(folder: Path) -> Samples:
     shown = {"items": [{"label": an_item().label}]}
     yield "received", json.dumps(shown).encode()
     yield "nats-ack", b'{"stream": "SUBMIT_SG", "seq": 7, "duplicate": true}'
+    yield "nats-health", b'{"server": {"name": "hub-1"}, "data": {"status": "ok"}}'
+    yield "nats-health", b'{"data": {"status": "error", "error": "stream: write error: no space"}}'
     yield "nats-ack", b'{"error": {"code": 503, "err_code": 10077, "description": "full"}}'
 
 

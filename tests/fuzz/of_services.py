@@ -172,7 +172,8 @@ def chunk_asked(what: str, raw: bytes) -> object:
     async def ask() -> bytes:
         store = ChunkStore(ChunkFiles(shelves), 2**30)
         asked = read_asked(Attaching.OPEN, (CORPUS / "attachment-open" / "1").read_bytes())
-        await store.open("SG", asked.id, Head(("SG", "VN"), (3, 1), OPENED.expires))
+        head = Head(("SG", "VN"), (3, 1), OPENED.expires)
+        await store.open("SG", asked.id, head, ("MY", "VN"), patient=False)
         view = situation().view
         service = AttachmentService(
             store, Unlinked(), lambda: view, RecordKeys.of(bytes(32)), lambda: False
@@ -273,6 +274,7 @@ SERVICES = (
             like=f"attachment-{what}", wire=True, examples=30,
         )
         for what in Attaching
+        if what is not Attaching.ROOM  # it says nothing that could be altered
     ),
     Parser(
         "directory-file", directory_file, ("broker.hub.services.MemberServices._directory",),
