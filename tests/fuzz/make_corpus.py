@@ -307,6 +307,9 @@ def of_services() -> Samples:
     yield "carried-hashes", bytes(range(64))
     done = canonical.encode({"sender": "SG", "id": ID.bytes})
     yield from (("carried-ask", each + b"\n" + done) for each in (b"att.done", b"att.open"))
+    for account in ("", "_.AccountHash."):
+        said = f"$JS.ACK.{account}INBOX_SG.reader.1.7.3.1790000000000000000.0"
+        yield "ack-subject", f"{said}.random".encode() if account else said.encode()
     yield "leaves-at", b"1790000000000"
     key = ec.derive_private_key(7, ec.SECP256R1()).public_key()
     yield "ecdsa-key", key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -39,7 +39,7 @@ from broker.transport.attaching import (
     Put,
     read_asked,
 )
-from broker.transport.message import EXPIRES_HEADER, leaves_at
+from broker.transport.message import EXPIRES_HEADER, Message, leaves_at
 from broker.transport.services import MAX_ANSWER_BYTES, HubServices, read_fields
 from broker.transport.unlinked import Unlinked
 from keys.directory.repository import DirectoryRepository
@@ -198,6 +198,15 @@ def leaving(raw: bytes) -> object:
     return leaves_at({EXPIRES_HEADER: text(raw)})
 
 
+def pulled(raw: bytes) -> object:
+    """What the hub says of a message that it hands out: it chooses the subject to answer on."""
+
+    async def publish(_subject: str, _payload: bytes) -> None:
+        return
+
+    return Message.of("inbox.SG", b"", None, text(raw), publish)
+
+
 def lend(raw: bytes) -> bytes:
     return Lending(log()).file(raw.decode("ascii", "replace"))
 
@@ -292,6 +301,9 @@ SERVICES = (
     Parser(
         "carried-ask", asked_by_file,
         ("broker.carry.ferry.Ferry._ask_now", "broker.carry.ferry.Ferry._requested"), wire=True,
+    ),
+    Parser(
+        "ack-subject", pulled, ("broker.transport.message.Message.of",), form="lines", wire=True,
     ),
     Parser("leaves-at", leaving, ("broker.transport.message.leaves_at",), form="lines", wire=True),
     Parser(

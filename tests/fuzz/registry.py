@@ -60,7 +60,6 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "broker.store.witnessed.WitnessedAt.read": "so few digits that a calendar has all of them",
     "broker.store.archive.write_archive": "it writes a tar",
     "broker.transport.answers.stored": _HUB,
-    "broker.transport.message.Message.of": "by hand in tests/transport",
     "broker.transport.greeting.shown_until": "a certificate, once OpenSSL took it",
     "keys.directory.signers.TokenSigner.from_priv_key_uri": "a key parsed already",
     "keys.held.key_of": "out of an opened key store; any ValueError is caught",
