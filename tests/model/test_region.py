@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from broker.log.leaf import LeafKind
-from broker.node.errors import NodeError
 from schemas.desk import RecipientState, SubmissionState
 from tests.model.stage import GATEWAY, LOG, MEMBERS, Rules, Stage, opened_stage
 from tests.support.waiting import must_come
@@ -41,12 +40,17 @@ members = st.sampled_from(MEMBERS)
 
 @dataclass
 class UnderWay:
-    """An alert that was queued, and what may become of each copy: True, it arrives; False, not."""
+    """An alert that was queued, and what may become of each copy: True, it arrives; False, not.
+
+    Attributes:
+        why: The codes that may say why a copy did not arrive, by what stood against it meanwhile.
+    """
 
     sender: str
     submission_id: UUID
     exercise: bool
     may: dict[str, set[bool]]
+    why: dict[str, set[str]]
 
 
 class Region(RuleBasedStateMachine):
@@ -152,8 +156,9 @@ class Region(RuleBasedStateMachine):
         self.stage.replace_officer(code, self._told(code))
         for each in self.open:
             if each.sender == code:
-                for may in each.may.values():
+                for to, may in each.may.items():
                     may.add(False)
+                    each.why[to].add("officer-revoked")
 
     @rule()
     def the_gateway_rotates_its_key_while_alerts_are_under_way(self) -> None:
@@ -191,23 +196,25 @@ class Region(RuleBasedStateMachine):
     # --- what must hold ---
 
     def _send(self, sender: str, to: set[str], *, exercise: bool = False) -> None:
-        try:
-            kept = self.run(self.stage.send(sender, sorted(to), exercise=exercise))
-        except NodeError:
-            assert to <= self.closed | self.suspended  # else nothing stands against it
-            return
+        kept = self.run(self.stage.send(sender, sorted(to), exercise=exercise))
         self.exercises[kept.submission_id] = exercise
         may = {code: {self._arrives(sender, code)} for code in to}
-        self.open.append(UnderWay(sender, kept.submission_id, exercise, may))
+        why = {code: self._against(sender, code) for code in to}
+        self.open.append(UnderWay(sender, kept.submission_id, exercise, may, why))
 
     def _arrives(self, sender: str, code: str) -> bool:
         return code not in self.closed and not {sender, code} & self.suspended
+
+    def _against(self, sender: str, code: str) -> set[str]:
+        found = {"policy-import-default"} if code in self.closed else set[str]()
+        return found | ({"member-suspended"} if {sender, code} & self.suspended else set())
 
     def _change_under_way(self, code: str) -> None:
         self._publish(code)
         for each in self.open:
             for to, may in each.may.items():
                 may.add(self._arrives(each.sender, to))
+                each.why[to] |= self._against(each.sender, to)
 
     def _told(self, code: str) -> Rules:
         return Rules(code not in self.closed, suspended=code in self.suspended)
@@ -239,7 +246,7 @@ class Region(RuleBasedStateMachine):
             for outcome in last.recipients:
                 if outcome.state is RecipientState.REFUSED:
                     assert outcome.refused_by in {"node", "gateway", "recipient"}
-                    assert outcome.code
+                    assert outcome.code in each.why[outcome.recipient], (outcome, each)
                 if outcome.refused_by == "recipient":
                     assert outcome.code in ASIDE
                     self.codes.add(f"quarantined-{outcome.code}")
