@@ -65,7 +65,7 @@ ROWS: Final = {
     "broker.audit.export.Export._folder": "a log exported to a folder",
     # --- backups and carried mail ---
     "broker.store.archive.write_archive": "a backup",
-    "broker.cli.admin.node_backup.restore": "a backup put back",
+    "broker.cli.admin.node_backup.put_back": "a backup put back",
     "broker.cli.admin.node_backup._begun_anew": "a backup put back",
     "broker.carry.files.new_file": "a file to carry",
     "broker.carry.done.Done.save": "what was carried",
@@ -145,6 +145,7 @@ REASONS: Final = {
     "broker.cli.admin.node._restored": "incarnation and doubt of the witness, in one change",
     "broker.cli.admin.node_place.opened_node": _ONE_ROW,
     "broker.cli.admin.node_records.settle.work": _ONE_ROW,
+    "broker.node.hubroom.learn": _ONE_ROW,
     "broker.node.node.Node.check_writes": "asks whether anything can be written at all",
     # --- progress ---
     "broker.node.arrivals.Arrivals._note": _PROGRESS,
@@ -169,6 +170,8 @@ REASONS: Final = {
     "broker.node.mirror.Mirror._alarm": _ALARM,
     "broker.node.suspects.Suspects._alarm": _ALARM,
     "broker.node.upkeep.Upkeep._alarm": _ALARM,
+    "broker.node.uploads.Uploads._say_left_out": "one alarm for each recipient, in one change",
+    "broker.node.arrivedfiles.ArrivedFiles._opened": _ALARM,
     "broker.node.upkeep.Upkeep.say_outage": _ALARM,
     # --- made once, or for a person ---
     "broker.hub.founding.init_hub": _MADE_ONCE,
