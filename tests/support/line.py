@@ -5,8 +5,9 @@ It passes bytes and knows nothing of them: TLS runs through it from end to end.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 PIECE_BYTES = 16 * 1024
@@ -22,6 +23,8 @@ class Line:
         delay_s: Before each piece of at most 16 KiB goes on, each way.
         passed: Bytes, each way together.
         kept_waiting: Pieces that met a line which was stalled or late.
+        ports: Of `localhost`, as whoever uses the line sees them.
+        command: What whoever uses the line is started by, put before its own words.
     """
 
     to_ports: tuple[int, ...] = ()
@@ -29,6 +32,7 @@ class Line:
     passed: int = 0
     kept_waiting: int = 0
     ports: tuple[int, ...] = ()
+    command: tuple[str, ...] = ()
     _cut: bool = False
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -62,6 +66,28 @@ class Line:
         finally:
             self.delay_s = 0.0
 
+    def parted(self) -> AbstractAsyncContextManager[None]:
+        """Lose everything while the block runs: a proxy can but stall."""
+        return self.stalled()
+
+    def lossy(self, share: float) -> AbstractAsyncContextManager[None]:
+        """Lose a share while the block runs: a proxy can but be late, as TCP is that sends again.
+
+        Args:
+            share: Of all that is sent, below 1.
+        """
+        return self.slow(share / (1 - share))
+
+    @property
+    def port(self) -> int:
+        """The first of its ports."""
+        return self.ports[0]
+
+    @property
+    def felt(self) -> int:
+        """How often whoever uses the line met what is bad about it."""
+        return self.kept_waiting
+
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends it."""
         if self._cut:
@@ -69,7 +95,7 @@ class Line:
             return
         try:
             port = self.ports.index(writer.get_extra_info("sockname")[1])
-            there, back = await asyncio.open_connection("127.0.0.1", self.to_ports[port])
+            there, back = await self._to_hub(self.to_ports[port])
         except OSError:
             writer.transport.abort()
             return
@@ -84,6 +110,9 @@ class Line:
             self._writers -= {writer, back}
             for each in (writer, back):
                 each.transport.abort()
+
+    async def _to_hub(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", port)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(PIECE_BYTES):
@@ -101,11 +130,19 @@ class Line:
 async def running_line(servers: int = 1) -> AsyncIterator[Line]:
     """A line on ports of its own, which passes everything until told otherwise."""
     line = Line()
-    line._open.set()
-    doors = [await asyncio.start_server(line.carry, "127.0.0.1", 0) for _ in range(servers)]
-    line.ports = tuple(door.sockets[0].getsockname()[1] for door in doors)
-    try:
+    at = [socket.create_server(("127.0.0.1", 0)) for _ in range(servers)]
+    async with served(line, at):
         yield line
+
+
+@asynccontextmanager
+async def served(line: Line, at: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Take connections at sockets that listen, and carry them until the block ends."""
+    line._open.set()
+    line.ports = tuple(each.getsockname()[1] for each in at)
+    doors = [await asyncio.start_server(line.carry, sock=each) for each in at]
+    try:
+        yield
     finally:
         for door in doors:
             door.close()

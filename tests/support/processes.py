@@ -27,6 +27,7 @@ async def running_region(
     nodes: tuple[str, ...] = NODES,
     gateways: int = 1,
     environment: Mapping[str, Mapping[str, str]] | None = None,
+    launchers: Mapping[str, tuple[str, ...]] | None = None,
     silent: tuple[str, ...] = ("TH",),
     age: timedelta = timedelta(),
     servers: int = 0,
@@ -41,6 +42,7 @@ async def running_region(
         nodes: The members that run one.
         gateways: Workers of the hub.
         environment: What a process has beyond ours, by its name.
+        launchers: What is put before a process's command, by its name, and becomes the process.
         silent: Members that run no node.
         age: Of the region: how long ago its keys began to count.
         servers: Of a cluster, which `beside` starts; none for the hub's own.
@@ -57,7 +59,7 @@ async def running_region(
         at=clock.now() - age,
     )
     prepare(region)
-    processes = Processes(region, environment or {})
+    processes = Processes(region, environment or {}, launchers or {})
     async with beside(region):
         try:
             await processes.start_all()

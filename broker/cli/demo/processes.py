@@ -24,10 +24,12 @@ class Processes:
 
     Attributes:
         environment: What a process has beyond ours, by its name.
+        launchers: What is put before a process's command, by its name, and becomes the process.
     """
 
     region: DemoRegion
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    launchers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
     async def start_hub(self) -> None:
@@ -122,10 +124,7 @@ class Processes:
         }
         with (self.region.folder / f"{name}.log").open("ab") as log:
             self._running[name] = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                _START,
-                *words,
+                *(*self.launchers.get(name, ()), sys.executable, "-c", _START, *words),
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
