@@ -4,6 +4,7 @@ Colour only repeats what a word says already, so a screen without colour loses n
 came from elsewhere is stripped of control characters: an alert must not drive the terminal.
 """
 
+import contextlib
 import json
 import shutil
 import sys
@@ -44,6 +45,12 @@ def line(text: str = "", *, bold: bool = False, err: bool = False) -> None:
             else ""
         )
         typer.secho(wrapped, bold=bold and _is_terminal(err=err), err=err)
+
+
+def noted(text: str) -> None:
+    """Print one paragraph for whoever reads the log of a service; a full disk loses no more."""
+    with contextlib.suppress(OSError):
+        line(text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

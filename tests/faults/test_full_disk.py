@@ -158,3 +158,13 @@ async def refused_once(region: DemoRegion) -> None:
                 assert info["num_ack_pending"] == 1
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_a_node_whose_output_has_no_room_starts_and_works_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """Source: full(4)."""
+    unheard = ("sh", "-c", 'exec "$@" > /dev/full 2>&1', "sh")
+    async with running_region(tmp_path / "r", launchers={"SG": unheard}) as (_, _, clients):
+        sent = (await clients["SG"].send(asked(1))).shown
+        await delivered(clients["SG"], sent)

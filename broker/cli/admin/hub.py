@@ -179,7 +179,7 @@ def run(
             screen.as_json("hub-ready", url=ready.url, members=list(ready.members))
         else:
             text = "READY at {url} for {count} members."
-            screen.line(say("hub-ready", text, url=ready.url, count=len(ready.members)))
+            screen.noted(say("hub-ready", text, url=ready.url, count=len(ready.members)))
 
     if place.next_authority_file.exists():  # published, perhaps, and interrupted then
         take_up_authority(place, secret, PublishedDirectory.at(place.home).view().hub)

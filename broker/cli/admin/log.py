@@ -199,7 +199,7 @@ def run(
             if not await committer.state.is_founded():
                 await committer.found()
             cosigning.borrowing = Borrowing(cosigning.standings, committer, trust)
-            screen.line(say("log-ready", "The log runs."))
+            screen.noted(say("log-ready", "The log runs."))
             pen = Witnessed(secrets.leaves)
             sequencer = Sequencer(
                 link,

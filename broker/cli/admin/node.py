@@ -109,9 +109,9 @@ def run(passphrase_file: PassphraseFile = None) -> None:
     place = NodePlace(home())
 
     def ready(socket: Path, port: int) -> None:
-        screen.line(say("node-ready", "Ready: {socket}", socket=socket))
+        screen.noted(say("node-ready", "Ready: {socket}", socket=socket))
         if port:
-            screen.line(say("node-ready-tls", "Ready: TLS port {port}", port=port))
+            screen.noted(say("node-ready-tls", "Ready: TLS port {port}", port=port))
 
     run_until_stopped(run_node(place, passphrase(passphrase_file), pin, on_ready=ready))
 
