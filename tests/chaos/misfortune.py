@@ -22,6 +22,7 @@ from tests.support.waiting import must_come
 SOUND_S = 60.0  # an alarm that should sound does so within this
 ROOM_BYTES = 4096  # no file of the process grows beyond it
 LATE_S = 0.2
+LOST_SHARE = 0.3
 NO_ROOM = frozenset({"disk-full", "disk-failed"})
 
 
@@ -70,6 +71,14 @@ class Misfortune:
                 case Fault.SLOW:
                     line = self.lines[mishap.victim]
                     async with line.slow(LATE_S):
+                        await _felt(line, mishap.seconds)
+                case Fault.LOSS:
+                    line = self.lines[mishap.victim]
+                    async with line.lossy(LOST_SHARE):
+                        await _felt(line, mishap.seconds)
+                case Fault.PARTITION:
+                    line = self.lines[mishap.victim]
+                    async with line.parted():
                         await _felt(line, mishap.seconds)
                 case Fault.FULL:
                     await self._full_disk(mishap)
@@ -178,11 +187,11 @@ class Misfortune:
 
 
 async def _felt(line: Line, seconds: float) -> None:
-    """Return after so long, and once something had to wait on the line."""
-    before = line.kept_waiting
+    """Return after so long, and once something had to wait on the line, or was lost on it."""
+    before = line.felt
     await asyncio.sleep(seconds)
     async with asyncio.timeout(SOUND_S):
-        while line.kept_waiting == before:  # noqa: ASYNC110 - a node asks for the time, at least
+        while line.felt == before:  # noqa: ASYNC110 - a node asks for the time, at least
             await asyncio.sleep(0.1)
 
 

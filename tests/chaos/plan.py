@@ -17,6 +17,8 @@ class Fault(StrEnum):
     CUT = "cut"  # the line to the hub is closed, and refuses
     STALL = "stall"  # the line stays open and passes nothing
     SLOW = "slow"  # the line is late and thin
+    LOSS = "loss"  # the line loses a share of the packets
+    PARTITION = "partition"  # the line loses all of them, and nobody is told
     FULL = "full"  # no room on the disk, for a node or for a process of the hub
     CLOCK = "clock"  # the node starts again with a clock that is wrong by ten minutes
     JUMP = "jump"  # the clock of a node that runs jumps by ten minutes

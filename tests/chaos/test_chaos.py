@@ -40,9 +40,10 @@ from tests.chaos.servers import NAMES, TendedServers, tended_servers, unseen
 from tests.cli.test_ceremonies import run
 from tests.faults.test_full_disk import desk as impatient_desk
 from tests.faults.test_kills import again_later, submitted, whole_inbox
-from tests.support.line import Line, running_line
+from tests.support.line import Line
 from tests.support.preload import WrongClock, compiled
 from tests.support.processes import running_region
+from tests.support.wiredline import running_bad_line
 
 NODES = ("SG", "MY", "VN", "TH", "ID", "PH")
 LOSERS = ("MY", "VN", "ID", "PH")  # Thailand takes nothing, and Singapore what nobody repeats
@@ -219,7 +220,12 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
 
     async with AsyncExitStack() as stack:
         lines = {
-            code: await stack.enter_async_context(running_line(scale.servers)) for code in NODES
+            code: await stack.enter_async_context(
+                running_bad_line(
+                    tmp_path / f"line-{code}", seed=scale.seed + number, servers=scale.servers
+                )
+            )
+            for number, code in enumerate(NODES)
         }
         region, processes, clients = await stack.enter_async_context(
             running_region(
@@ -228,6 +234,7 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
                 nodes=NODES,
                 gateways=GATEWAYS,
                 environment={code: clocks[code].environment for code in NODES},
+                launchers={code: lines[code].command for code in NODES},
                 silent=(MEMBER,),
                 age=timedelta(seconds=2 * WRONG_S),  # so that a clock behind is not before all keys
                 prepare=lambda region: through_lines(region, lines),
