@@ -3,8 +3,10 @@
     python -m tests.bench.poorlink [--alerts N] [--member SG]
 
 One core, 256 MiB by a control group where one may be made, 64 kbit/s, 800 ms there and 800 ms back,
-5 % loss as `tests/support/poorline.py` shows it. Everything else of the region runs beside it on
-this machine. Nothing passes or fails: it says what is so. The figures are in docs/poor-links.md.
+5 % loss: of packets on a wire between two networks (`tests/support/wire.py`) where this machine
+lets us make them, else as `tests/support/poorline.py` shows it. Everything else of the region runs
+beside it on this machine. Nothing passes or fails: it says what is so. The figures are in
+docs/poor-links.md.
 """
 
 import argparse
@@ -29,16 +31,22 @@ from broker.ledger.place import LedgerPlace
 from broker.transport.streams import ACK_WAIT_S as PATIENT_S
 from schemas.vocabulary import Precedence, Status
 from tests.bench.sizes import sizes
+from tests.support.network import why_not
 from tests.support.poorline import PoorLine, running_poor_line
 from tests.support.processes import warning
+from tests.support.wire import Condition
+from tests.support.wiredline import WiredLine, running_wired_line
 
 NODES = ("SG", "MY", "VN")
 MEMORY_BYTES = 256 * 1024 * 1024
 GROUPS = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 DELAY_S = 0.8
+BITS_PER_S = 64_000.0
+SEED = 7  # which packets are lost
 BOUND_S = 1200.0
 QUIET_S = 60.0  # what was sent is answered and proved by then
 START = "import sys; from broker.cli import main; main()"
+FarLine = PoorLine | WiredLine
 
 
 @dataclass
@@ -46,12 +54,14 @@ class Small:
     """A node confined to one core and 256 MiB.
 
     Attributes:
+        launcher: What is put before its command: where its line begins.
         confined: How; empty if nothing holds it to its memory.
         peak_mib: The most of it that was in memory.
     """
 
     region: DemoRegion
     group: Path | None
+    launcher: tuple[str, ...] = ()
     confined: str = ""
     peak_mib: float = 0.0
     _process: asyncio.subprocess.Process | None = None
@@ -69,7 +79,7 @@ class Small:
             program += f"open({str(self.group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
         log = (self.region.folder / f"{code}.log").open("ab")
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program + START, "node", "run"),
+            *(*self.launcher, sys.executable, "-c", program + START, "node", "run"),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
@@ -121,7 +131,7 @@ class Bench:
     """What runs, and what was found."""
 
     clients: dict[str, Client]
-    line: PoorLine
+    line: FarLine
     small: Small
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -203,13 +213,26 @@ class Bench:
 
 
 @asynccontextmanager
+async def far_line(folder: Path, *, delay_s: float, loss: float) -> AsyncIterator[FarLine]:
+    """A thin, late and lossy line: a wire, or what shows one where none may be made."""
+    if reason := why_not():
+        say("line", {"shown by a proxy": reason})
+        async with running_poor_line(delay_s=delay_s, loss=loss, bits_per_s=BITS_PER_S) as shown:
+            yield shown
+        return
+    condition = Condition(delay_s=delay_s, loss=loss, bits_per_s=BITS_PER_S)
+    async with running_wired_line(folder, seed=SEED, condition=condition) as wired:
+        yield wired
+
+
+@asynccontextmanager
 async def stage(
     folder: Path, *, delay_s: float = DELAY_S, loss: float = 0.05, log: bool = True
-) -> AsyncIterator[tuple[DemoRegion, PoorLine, Small]]:
+) -> AsyncIterator[tuple[DemoRegion, FarLine, Small]]:
     """A region whose SG is small and far away; SG is not started."""
     region = await asyncio.to_thread(found, folder, log=log, nodes=NODES)
     _as_in_service(region)
-    async with running_poor_line(delay_s=delay_s, loss=loss) as line:
+    async with far_line(folder / "line", delay_s=delay_s, loss=loss) as line:
         line.to_port = HubPlace(region.hub).config().port
         place = NodePlace(region.home("SG"))
         config = place.config().model_copy(
@@ -218,7 +241,7 @@ async def stage(
         place.write(config, place.authority_pem())
         processes = Processes(region)
         with memory_group() as (group, how):
-            small = Small(region, group, how)
+            small = Small(region, group, line.command, how)
             try:
                 await processes.start_hub()
                 for code in ("MY", "VN"):
@@ -289,6 +312,11 @@ async def measure(alerts: int) -> dict[str, Any]:
                 await bench.urgent_behind(4000, alerts)
                 await asyncio.sleep(QUIET_S)
                 await bench.idle(QUIET_S)
+                bench.found["lost"] = {
+                    "packets_to_hub": line.out.lost,
+                    "packets_from_hub": line.back.lost,
+                }
+                say("lost", bench.found["lost"])
                 small.look()
                 bench.found["memory"] = {
                     "peak_mib": round(small.peak_mib, 1),

@@ -1,10 +1,11 @@
 """A line as thin, late and lossy as a satellite terminal's, made of two sockets and a clock.
 
-Nothing here drops a packet: between two sockets there are none to drop. What TCP makes of loss is
-shown instead. Each piece of a segment's size takes its time on the line and its delay; with the
-chance of a loss it takes the time of another round trip and a fifth of a second, in which the line
-carries nothing, and is sent again, perhaps in vain. What comes behind waits, since TCP delivers in
-order. That is how a loss looks to whoever reads; how windows shrink and grow is not shown.
+For machines that let us make no wire (`wire.py`). Nothing here drops a packet: between two sockets
+there are none to drop. What TCP makes of loss is shown instead. Each piece of a segment's size
+takes its time on the line and its delay; with the chance of a loss it takes the time of another
+round trip and a fifth of a second, in which the line carries nothing, and is sent again, perhaps in
+vain. What comes behind waits, since TCP delivers in order. That is how a loss looks to whoever
+reads; how windows shrink and grow is not shown.
 """
 
 import asyncio
@@ -51,6 +52,7 @@ class PoorLine:
     delay_s: float = 0.4
     seed: int = 7
     port: int = 0
+    command: tuple[str, ...] = ()  # As a `Line` has it.
     out: Way = field(default_factory=Way)  # To the hub.
     back: Way = field(default_factory=Way)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
