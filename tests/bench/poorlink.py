@@ -213,15 +213,19 @@ class Bench:
 
 
 @asynccontextmanager
-async def far_line(folder: Path, *, delay_s: float, loss: float) -> AsyncIterator[FarLine]:
+async def far_line(
+    folder: Path, to_port: int, *, delay_s: float, loss: float
+) -> AsyncIterator[FarLine]:
     """A thin, late and lossy line: a wire, or what shows one where none may be made."""
     if reason := why_not():
         say("line", {"shown by a proxy": reason})
         async with running_poor_line(delay_s=delay_s, loss=loss, bits_per_s=BITS_PER_S) as shown:
+            shown.to_port = to_port
             yield shown
         return
     condition = Condition(delay_s=delay_s, loss=loss, bits_per_s=BITS_PER_S)
     async with running_wired_line(folder, seed=SEED, condition=condition) as wired:
+        wired.to_ports = (to_port,)
         yield wired
 
 
@@ -232,8 +236,8 @@ async def stage(
     """A region whose SG is small and far away; SG is not started."""
     region = await asyncio.to_thread(found, folder, log=log, nodes=NODES)
     _as_in_service(region)
-    async with far_line(folder / "line", delay_s=delay_s, loss=loss) as line:
-        line.to_port = HubPlace(region.hub).config().port
+    port = HubPlace(region.hub).config().port
+    async with far_line(folder / "line", port, delay_s=delay_s, loss=loss) as line:
         place = NodePlace(region.home("SG"))
         config = place.config().model_copy(
             update={"hub_url": f"tls://localhost:{line.port}", "log_compare_s": 600}

@@ -4,7 +4,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from broker.cli.demo.processes import Processes
@@ -64,21 +64,9 @@ class Misfortune:
                     async with self.lines[mishap.victim].cut():
                         await self._until(mishap.victim, "unconnected")
                         await asyncio.sleep(mishap.seconds)
-                case Fault.STALL:
+                case Fault.STALL | Fault.SLOW | Fault.LOSS | Fault.PARTITION:
                     line = self.lines[mishap.victim]
-                    async with line.stalled():
-                        await _felt(line, mishap.seconds)
-                case Fault.SLOW:
-                    line = self.lines[mishap.victim]
-                    async with line.slow(LATE_S):
-                        await _felt(line, mishap.seconds)
-                case Fault.LOSS:
-                    line = self.lines[mishap.victim]
-                    async with line.lossy(LOST_SHARE):
-                        await _felt(line, mishap.seconds)
-                case Fault.PARTITION:
-                    line = self.lines[mishap.victim]
-                    async with line.parted():
+                    async with _made_bad(line, mishap.fault):
                         await _felt(line, mishap.seconds)
                 case Fault.FULL:
                     await self._full_disk(mishap)
@@ -184,6 +172,18 @@ class Misfortune:
                     break
                 await asyncio.sleep(0.1)
         self.sounded[alarm] += 1
+
+
+def _made_bad(line: Line, fault: Fault) -> AbstractAsyncContextManager[None]:
+    match fault:
+        case Fault.STALL:
+            return line.stalled()
+        case Fault.SLOW:
+            return line.slow(LATE_S)
+        case Fault.LOSS:
+            return line.lossy(LOST_SHARE)
+        case _:
+            return line.parted()
 
 
 async def _felt(line: Line, seconds: float) -> None:

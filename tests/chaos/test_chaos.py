@@ -222,7 +222,7 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
         lines = {
             code: await stack.enter_async_context(
                 running_bad_line(
-                    tmp_path / f"line-{code}", seed=scale.seed + number, servers=scale.servers
+                    tmp_path / f"line-{code}", seed=SEED + number, servers=scale.servers
                 )
             )
             for number, code in enumerate(NODES)
