@@ -59,13 +59,18 @@ class _Runs(Strict):
 
 @dataclass
 class Boots:
-    """The runs of one worker, in a file of its own."""
+    """The runs of one worker, in a file of its own.
+
+    Attributes:
+        check_clock: As `Timepiece.check`.
+    """
 
     path: Path
     link: Link
     decider: Decider
     trail: record.AuditTrail
     steady: Callable[[], float] = time.monotonic
+    check_clock: Callable[[], None] = lambda: None
     _earlier: tuple[Run, ...] = ()
     _ticks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     _since: float = 0.0  # From then on this worker was heard without a break.
@@ -85,11 +90,13 @@ class Boots:
         await self._tick()
 
     def check_heard(self) -> None:
-        """Return if others still hear of this run: else its open numbers may be void by now.
+        """Return if others still hear of this run, and its clock is right.
 
         Raises:
-            BrokerError: `run-abandoned`: end the process, and begin another run.
+            BrokerError: `run-abandoned`: its open numbers may be void by now; `clock-wrong`. End
+                the process, and begin another run.
         """
+        self.check_clock()
         if self.steady() - self._ticked > GIVES_UP_AFTER_S:
             raise BrokerError("run-abandoned", "nobody has heard of this run for too long")
 
@@ -97,7 +104,7 @@ class Boots:
         """Void what earlier runs left open, and keep this one's place, for ever.
 
         Raises:
-            BrokerError: `run-abandoned`.
+            BrokerError: `run-abandoned`, `clock-wrong`.
         """
         while True:
             await self.link.wait_connected()

@@ -6,7 +6,7 @@ log nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,11 +29,16 @@ _log = get_logger()
 
 @dataclass
 class Presence:
-    """One run of one worker."""
+    """One run of one worker.
+
+    Attributes:
+        check_clock: As `Timepiece.check`; by a wrong clock nothing is said, not even the end.
+    """
 
     link: Link
     decider: Decider
     trail: record.AuditTrail
+    check_clock: Callable[[], None] = lambda: None
     _announced: dict[str, str] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -68,7 +73,8 @@ class Presence:
         """Announce each stream in use that no worker announced yet.
 
         Raises:
-            BrokerError: The record could not be read or written; the same again goes on.
+            BrokerError: The record could not be read or written; the same again goes on. Or
+                `clock-wrong`.
         """
         now = clock.now()
         states = await stream_states(self.link, "audit.>")
@@ -89,6 +95,7 @@ class Presence:
         await self._stand(record.void(said.statement), said)
 
     async def _stand(self, subject: str, said: SignedStatement) -> None:
+        self.check_clock()
         raw = said.to_bytes()
         if await self.trail.stand(subject, raw) != raw:  # another worker was first
             void = self.decider.void(said.statement)

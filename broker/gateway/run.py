@@ -25,6 +25,7 @@ from broker.logs import get_logger
 from broker.monitoring.report import keep_reporting
 from broker.settings import settings
 from broker.transport.link import Link
+from broker.transport.servertime import Timepiece
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.errors import KeysError
 from schemas.vocabulary import Lane
@@ -63,15 +64,23 @@ async def run_worker(
         clock_is_good: As `HeldDrain.clock_is_good`.
 
     Raises:
-        BrokerError: The server does not answer, or the file is damaged.
+        BrokerError: The server does not answer, or the file is damaged; `run-abandoned`,
+            `clock-wrong`: begin another run.
         KeyFileError: The file cannot be written.
     """
     trail = record.AuditTrail(link)
     dispatcher = Dispatcher(link, trail, decider.kid, decider.key, decider.records)
     counts = Counts()
+    timepiece = Timepiece(link)
+    await timepiece.ask()
+    timepiece.check()
     watch = AuditWatch(link, lambda: _log_key(directory), lost)
     await watch.look()
-    boots = None if runs is None else Boots(runs, link, decider, trail)
+    heard = timepiece.check
+    boots = None
+    if runs is not None:
+        boots = Boots(runs, link, decider, trail, check_clock=timepiece.check)
+        heard = boots.check_heard
     worker = Worker(
         link,
         directory,
@@ -82,14 +91,15 @@ async def run_worker(
         Pace(quotas or Quotas()),
         lambda: watch.may_judge,
         counts,
-        check_heard=_always_heard if boots is None else boots.check_heard,
+        check_heard=heard,
     )
-    drain = HeldDrain(link, dispatcher, counts, clock_is_good)
+    drain = HeldDrain(link, dispatcher, counts, lambda: clock_is_good() and timepiece.is_right())
     if boots is not None:
         await boots.begin()
-    presence = Presence(link, decider, trail)
+    presence = Presence(link, decider, trail, timepiece.check)
     telling = contextlib.nullcontext() if silent else presence.told()
     async with telling, asyncio.TaskGroup() as group:
+        group.create_task(timepiece.run())
         group.create_task(directory.keep_fresh())
         group.create_task(_keep_reading(decider.records))
         group.create_task(watch.run())
@@ -102,10 +112,6 @@ async def run_worker(
         group.create_task(drain.run())
         group.create_task(drain.run_expired())
         await _serve(group, worker, directory)
-
-
-def _always_heard() -> None:
-    """Return, for a worker that writes down no numbers: nobody gives them back."""
 
 
 async def _serve(group: asyncio.TaskGroup, worker: Worker, directory: DirectoryInForce) -> None:

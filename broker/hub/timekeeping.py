@@ -31,6 +31,8 @@ from schemas.label import Moment, Strict, uuid7_time
 
 UNEXPLAINED: Final = timedelta(hours=1)  # far more than clocks drift, far less than mail lives
 DRIFT: Final = timedelta(seconds=20)  # a day: more than a clock that nobody sets right drifts
+NOTED: Final = timedelta(seconds=30)  # at which nodes begin to warn, too
+JUMPED: Final = "hub-clock-jumped"
 AGREEING: Final = 2  # members whose clocks must show it: one alone may be wrong, or lie
 AHEAD_OF_ITS_RECORD: Final = timedelta(minutes=5)  # no id that a gateway let through is further
 _ID_AT: Final = 3  # audit.<year>.<member>.<id>
@@ -48,11 +50,13 @@ class TimeKept(Strict):
         at: The time.
         boot: As `Reading`.
         elapsed_s: As `Reading`.
+        shown: What the clock showed then, believed or not; None if an older version wrote it.
     """
 
     at: Moment
     boot: Annotated[str, Field(max_length=64)]
     elapsed_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    shown: Moment | None = None
 
     def doubts(self, read: Reading, shown: datetime | None = None) -> bool:
         """Return whether the time that is read now cannot be explained.
@@ -94,7 +98,7 @@ def believe(path: Path, read: Reading, before: TimeKept | None = None) -> TimeKe
     if before is not None and before.boot and before.boot == read.boot:
         passed = timedelta(seconds=max(0.0, read.elapsed_s - before.elapsed_s))
         at = min(at, before.at + passed + DRIFT * (passed / timedelta(days=1)))
-    kept = TimeKept(at=at, boot=read.boot, elapsed_s=read.elapsed_s)
+    kept = TimeKept(at=at, boot=read.boot, elapsed_s=read.elapsed_s, shown=read.now)
     write_digested(path, kept)
     return kept
 
@@ -108,6 +112,13 @@ def is_believed(path: Path, read: Reading) -> bool:
     """
     kept = read_time(path)
     return kept is None or not kept.doubts(read)
+
+
+def jumped(before: Reading, read: Reading) -> timedelta:
+    """Return how far the clock was set between two readings; zero if nothing counted meanwhile."""
+    if not before.boot or before.boot != read.boot:
+        return timedelta(0)
+    return read.now - before.now - timedelta(seconds=read.elapsed_s - before.elapsed_s)
 
 
 @dataclass
@@ -125,6 +136,7 @@ class Timekeeper:
     read: Callable[[], Reading] = clock.reading
     _kept: TimeKept | None = None  # As believed by this process last.
     _in_doubt: bool = False
+    _before: Reading | None = None  # By this process.
 
     def is_good(self) -> bool:
         """Return whether what is over by the clock may be thrown away at this moment."""
@@ -142,6 +154,7 @@ class Timekeeper:
         """
         before, self._in_doubt = self._in_doubt, True
         read, kept = self.read(), read_time(self.path)
+        self._say_jump(read, kept)
         if kept is not None and kept.doubts(read):
             if not before:
                 _log.error("hub-clock", alarm="hub-clock")
@@ -152,6 +165,14 @@ class Timekeeper:
         self._in_doubt = False
         if before:
             _log.warning("hub-clock-believed")
+
+    def _say_jump(self, read: Reading, kept: TimeKept | None) -> None:
+        """Say that the clock was set: nodes whose own is right submit nothing meanwhile."""
+        before, self._before = self._before, read
+        if before is None and kept is not None and kept.shown is not None:
+            before = Reading(kept.shown, kept.boot, kept.elapsed_s)
+        if before is not None and abs(jump := jumped(before, read)) > NOTED:
+            _log.error(JUMPED, alarm=JUMPED, skew_s=int(jump.total_seconds()))
 
 
 async def shown_by_members(

@@ -1,19 +1,22 @@
 """When a hub believes its clock: by the clock nobody can set, by the last time, by members."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from broker import clock
 from broker.clock import Reading
 from broker.errors import BrokerError
 from broker.hub.timekeeping import (
     DRIFT,
+    JUMPED,
+    NOTED,
     UNEXPLAINED,
     Timekeeper,
     TimeKept,
@@ -22,6 +25,7 @@ from broker.hub.timekeeping import (
     read_time,
     shown_by_members,
 )
+from broker.store.digested import write_digested
 from broker.transport.link import Link
 from tests.support.hub import BOUND_S, running_hub
 from tests.support.labels import uuid7_at
@@ -220,3 +224,38 @@ async def test_two_members_must_show_a_time_and_the_earlier_of_them_counts(link:
     assert await shown() == now
     await link.publish_acked(f"audit.{now.year}.VN.no-id", b"x", msg_id="no-id")
     assert await shown() == now
+
+
+def jumps(said: Sequence[Mapping[str, object]]) -> list[object]:
+    return [line["skew_s"] for line in said if line.get("alarm") == JUMPED]
+
+
+async def test_each_jump_of_the_clock_is_said_once_there_and_back(tmp_path: Path) -> None:
+    clocks, wrong = Clocks(), timedelta(minutes=10)
+    keeper = Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read)
+    with capture_logs() as said:
+        for ahead in (timedelta(0), NOTED, timedelta(0), wrong, wrong, timedelta(0), -wrong):
+            clocks.ahead = ahead
+            clocks.elapsed += timedelta(seconds=10)
+            await keeper.look()
+        assert jumps(said) == [600, -600, -600]
+        for ahead in (-wrong, timedelta(0), timedelta(0)):  # each a start of its own
+            clocks.ahead = ahead
+            again = Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read)
+            await again.look()
+        assert jumps(said) == [600, -600, -600, 600]
+        clocks.boot, clocks.ahead = "b", wrong  # nothing counted while the machine was off
+        await Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read).look()
+        assert jumps(said) == [600, -600, -600, 600]
+
+
+async def test_what_an_older_version_wrote_shows_no_jump(tmp_path: Path) -> None:
+    clocks = Clocks()
+    believe(tmp_path / "clock.json", clocks.read())
+    kept = read_time(tmp_path / "clock.json")
+    assert kept is not None
+    write_digested(tmp_path / "clock.json", kept.model_copy(update={"shown": None}))
+    clocks.ahead = timedelta(minutes=10)
+    with capture_logs() as said:
+        await Timekeeper(tmp_path / "clock.json", clocks.others, clocks.read).look()
+    assert jumps(said) == []

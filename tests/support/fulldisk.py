@@ -14,12 +14,12 @@ from pathlib import Path
 
 LIMIT = "size=16g"  # a bound, of which nothing is taken: the hub asks whether its streams fit
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-BLOCK = 4096
+LITTLE = 64  # bytes: what our processes write for themselves at the hub is small
 
 
 def no_growth(pid: int) -> tuple[int, int]:
-    """Let no file of a process grow beyond a block; return what held before."""
-    limits = (BLOCK, resource.RLIM_INFINITY)
+    """Let no file of a process grow beyond a line; return what held before."""
+    limits = (LITTLE, resource.RLIM_INFINITY)
     return resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 

@@ -22,12 +22,22 @@ def compiled(name: str, folder: Path) -> Path:
 
 
 class WrongClock:
-    """The clock of one process to be, which reads from a file by how much it is wrong."""
+    """The clock of processes to be, which read from a file by how much it is wrong."""
 
-    def __init__(self, library: Path, file: Path) -> None:
+    def __init__(self, library: Path, file: Path, *, of: str = "") -> None:
+        """Take where.
+
+        Args:
+            library: Compiled from `shifted.c`.
+            file: To be made.
+            of: Of those that have the environment, only who has this in its command line.
+        """
         self.file = file
         self.file.write_bytes(struct.pack("=q", 0))
-        self.environment = {"LD_PRELOAD": str(library), "KENTONG_TEST_CLOCK": str(file)}
+        name = "KENTONG_TEST_CLOCK_ALONE" if of else "KENTONG_TEST_CLOCK"
+        self.environment = {"LD_PRELOAD": str(library), name: str(file)}
+        if of:
+            self.environment["KENTONG_TEST_CLOCK_OF"] = of
 
     def put(self, ahead_s: int) -> None:
         """Put it wrong by so many seconds from now on."""

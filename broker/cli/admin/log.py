@@ -49,6 +49,7 @@ from broker.store.wholeness import check_marked, check_names, keep_whole
 from broker.transport.accounts import user_jwt
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
+from broker.transport.servertime import Timepiece
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.toml_text import hub_toml
 from keys.files import write_private
@@ -193,7 +194,11 @@ def run(
         ):
             check_names(place.database_url, metadata)
             await link.wait_connected()
+            timepiece = Timepiece(link)
+            await timepiece.ask()
+            timepiece.check()
             committer = place.committer(database)
+            committer.now = timepiece.time  # ahead, it would be the last growth for as long
             cosigning = Cosigning(place.files, trust, round_s=place.config().round_s)
             await signer_there(committer.signer, cosigning.quorum)
             if not await committer.state.is_founded():
@@ -215,6 +220,7 @@ def run(
             measures = LogMeasures(place.files, committer, reader, cosigning)
             report = hub.reports / f"{LOG_SEQUENCER}{SUFFIX}"
             beside = [
+                timepiece.run(),
                 measures.keep(),
                 keep_whole(place.database_url, metadata),
                 keep_reporting(measures.registry, report),
