@@ -62,8 +62,14 @@ class Processes:
                 group.create_task(self.start_node(code))
 
     async def kill(self, name: str) -> int:
-        """Kill a node with SIGKILL; return its process id."""
+        """Kill a node with SIGKILL; return its process id.
+
+        Raises:
+            BrokerError: `demo-failed`: it had ended by itself.
+        """
         process = self._running.pop(name)
+        if process.returncode is not None:
+            raise BrokerError("demo-failed", f"{name} had ended with {process.returncode}")
         process.kill()
         await process.wait()
         return process.pid
