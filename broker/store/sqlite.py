@@ -9,13 +9,14 @@ else is in one) has the connection's thread, as in `aiosqlite`.
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiosqlite
 from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from typing_extensions import override
@@ -137,7 +138,7 @@ def as_dbapi_error(error: sqlite3.Error, sql: str) -> DBAPIError:
 
 def bring_home(connection: Connection) -> None:
     """Bring of the write-ahead log what nobody reads any more home, without any writer's lock."""
-    with closing(connection.connection.cursor()) as cursor:
+    with _own_cursor(connection) as cursor:
         cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
@@ -147,8 +148,7 @@ def emptied_journal(connection: Connection) -> bool:
     It waits for nobody: while SQLite waits here for a reader, which may look at a whole database,
     it holds the lock that every writer needs.
     """
-    # The driver's own cursor: no transaction may be open.
-    with closing(connection.connection.cursor()) as cursor:
+    with _own_cursor(connection) as cursor:
         cursor.execute("PRAGMA busy_timeout=0")
         try:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -191,3 +191,13 @@ def _begin(connection: Connection) -> None:
         return  # of a reader, begun by a prepared statement
     changing = connection.get_execution_options().get(CHANGING, False)
     connection.exec_driver_sql(_BEGIN_CHANGE if changing else "BEGIN")
+
+
+@contextmanager
+def _own_cursor(connection: Connection) -> Iterator[DBAPICursor]:
+    """Lend the driver's own cursor, under which no transaction is open; its errors stay ours."""
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            yield cursor
+    except sqlite3.Error as error:  # a full disk, for one
+        raise as_dbapi_error(error, "PRAGMA wal_checkpoint") from error

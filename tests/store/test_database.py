@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import signal
 import sqlite3
 import sys
@@ -18,6 +19,7 @@ from broker.store.database import Database, StoreError, open_database, sqlite_ur
 from broker.store.statements import Statement
 from broker.store.tables import meta, metadata
 from tests.support.databases import Databases
+from tests.support.fulldisk import may_grow, no_growth
 
 
 async def put(database: Database, name: str, value: str = "v") -> None:
@@ -158,6 +160,20 @@ async def test_nobody_who_writes_waits_for_a_journal_that_cannot_be_emptied(
             assert emptying.result() == "database-locked"
         await database.empty_journal()
         assert not path.with_name("node.db-wal").stat().st_size
+
+
+async def test_a_journal_that_a_full_disk_keeps_is_emptied_later(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    async with open_database(sqlite_url(path), metadata) as database:
+        await put(database, "before")
+        no_growth(os.getpid())
+        try:
+            assert await outcome(database.empty_journal()) == "disk-full"
+        finally:
+            may_grow(os.getpid())
+        await database.empty_journal()
+        assert not path.with_name("node.db-wal").stat().st_size
+        assert await count(database) == 1
 
 
 async def outcome(doing: Awaitable[None]) -> str:
