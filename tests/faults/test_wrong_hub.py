@@ -1,4 +1,6 @@
-"""A hub whose clock is wrong by ten minutes, all of it or one worker: told, and nothing is lost.
+"""A hub whose clock is wrong by ten minutes, or that has no room, all of it or one worker.
+
+That is told, and nothing is lost.
 
 nats-server is a static program, for which no clock can be preloaded: its own stays right.
 """
@@ -20,8 +22,10 @@ from schemas.desk import RecipientState, SubmissionState
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import whole_inbox
 from tests.faults.test_lost_record import log_lines, stop_hub
+from tests.support.fulldisk import may_grow, no_growth
+from tests.support.monitoring import of_hub
 from tests.support.preload import WrongClock, compiled
-from tests.support.processes import running_region, warning
+from tests.support.processes import LOGGED, child_of_hub, descendants, running_region, warning
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 BOUND_S = 240
@@ -140,3 +144,44 @@ async def test_one_worker_ends_and_the_other_judges(tmp_path: Path, ahead_s: int
         wrong.put(0)
         assert {process for _, process in alarms(region)} == {"gateway-2"}
         await check_kept(region, clients, sent, tmp_path)
+
+
+async def test_a_worker_without_room_ends_and_the_hub_without_room_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with running_region(
+        tmp_path / "r", nodes=("SG", "MY"), log=True, launchers={"hub": LOGGED}
+    ) as (region, processes, clients):
+        sg = clients["SG"]
+        sent = [await sg.send(warning(1, ("MY",)))]
+        await until_delivered(sg, sent[0])
+        hub = processes.pids()["hub"]
+        worker = child_of_hub(processes, "gateway run")
+        no_growth(worker)
+        sent.append(await sg.send(warning(2, ("MY",))))
+        await until_delivered(sg, sent[1])  # it judges on, for what it wrote down holds
+        async with asyncio.timeout(BOUND_S):
+            while worker in descendants(hub):  # noqa: ASYNC110 - until nobody has heard of it for long
+                await asyncio.sleep(0.1)
+        assert log_lines(region, "[run-abandoned]")  # so it says
+        sent.append(await sg.send(warning(3, ("MY",))))
+        await until_delivered(sg, sent[2])  # by the next worker, which has room
+        no_growth(hub)
+        sent.append(await sg.send(warning(4, ("MY",))))
+        await until_delivered(sg, sent[3])
+        await until_ready(region, ready=False)
+        may_grow(hub, *descendants(hub))
+        await until_ready(region, ready=True)
+        assert processes.pids()["hub"] == hub
+        await check_kept(region, clients, sent, tmp_path)
+
+
+async def until_ready(region: DemoRegion, *, ready: bool) -> None:
+    """Return once monitoring is told so: writes are asked for by name."""
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            answer = await of_hub(region, "/readyz")
+            if (answer.status_code == 200) is ready:
+                assert ready or "writes" in answer.text
+                return
+            await asyncio.sleep(0.2)
