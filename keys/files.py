@@ -165,7 +165,7 @@ def erase_halves(path: Path) -> None:
     for name in names:
         half = _HALF.fullmatch(name)
         if half is not None and half[1] == path.name:
-            _erase_half(path.with_name(name))
+            erase_half(path.with_name(name))
 
 
 @contextmanager
@@ -199,7 +199,12 @@ def _new_half(path: Path, mode: int) -> tuple[Path, int]:
         os.close(handle)  # another took it for one that a crash left, just before it was locked
 
 
-def _erase_half(half: Path) -> None:
+def erase_half(half: Path) -> None:
+    """Overwrite and remove one file that was left half written, unless it is being written.
+
+    Raises:
+        OSError: It may be left.
+    """
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         handle = os.open(half, flags)

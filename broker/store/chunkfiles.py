@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.store.database import StoreError
-from keys.files import add_file, replace_file, sync_folder
+from keys.files import add_file, erase_half, replace_file, sync_folder
 
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
@@ -175,7 +175,7 @@ class ChunkFiles:
         return tuple(f"{under}/{name}" if under else name for name in names)
 
     def tidy(self, under: str = "") -> None:
-        """Remove what was left half written; only while nobody writes there.
+        """Remove what was left half written; what is being written stays.
 
         Raises:
             StoreError: `disk-failed`: some of it may be left.
@@ -184,7 +184,7 @@ class ChunkFiles:
             halves = [name for name in self._names(shelf) if name.startswith(".")]
             for name in halves:
                 try:
-                    (self.folder / shelf / name).unlink(missing_ok=True)
+                    erase_half(self.folder / shelf / name)
                 except OSError as error:
                     raise _failed(error) from error
 

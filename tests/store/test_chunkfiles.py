@@ -61,3 +61,26 @@ def test_a_shelf_is_removed_while_somebody_writes_to_it(tmp_path: Path) -> None:
             each.result()
     files.remove("shelf")
     assert not (tmp_path / "chunks" / "shelf").exists()
+
+
+def test_tidying_takes_what_a_crash_left_and_not_what_is_being_written(tmp_path: Path) -> None:
+    """A node tidies at its start, while desks hand files over already."""
+    files, over = ChunkFiles(tmp_path / "chunks"), Event()
+    files.keep("shelf", 9, 0, b"chunk")
+    left = tmp_path / "chunks" / "shelf" / ".9-00001.0123456789ab"
+    left.write_bytes(b"half a ch")
+
+    def tidy() -> None:
+        while not over.is_set():
+            files.tidy()
+
+    with ThreadPoolExecutor(1) as threads:
+        tidying = threads.submit(tidy)
+        try:
+            for index in range(REMOVALS):
+                assert files.keep("shelf", 0, index, b"chunk")
+        finally:
+            over.set()
+        tidying.result()
+    assert not left.exists()
+    assert files.first_missing("shelf", 0, REMOVALS) == REMOVALS
