@@ -21,11 +21,13 @@ from broker.hub.place import HubPlace
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from broker.transport.streams import AUDIT_PREFIX, inbox_of, stream_states
+from schemas.desk import DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import Lane
 from tests.backup.test_node_backup import long_ago
-from tests.chaos.misfortune import SOUND_S, Misfortune
+from tests.chaos.misfortune import SOUND_S, Misfortune, hub_said
 from tests.chaos.plan import Fault, Mishap
+from tests.chaos.rogue import MEMBER
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import again_later
 from tests.support.processes import kill_child
@@ -36,6 +38,9 @@ NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself ha
 HEARD_S = 15.0  # a pair-state is there within this, or was lost and is told again
 REJOIN_S = 600.0
 RECORD_ALARMS = ("record-lost", "stream-reset", "stream-went-back")
+QUEUES = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_")
+UNREAD = (f"RECEIPT_{MEMBER}", f"INBOX_{MEMBER}_")
+"""It has no inbox, and stops reading receipts once it knows what was decided."""
 LOOKS = 2  # of the hub at its queues, before something is taken out of one
 
 
@@ -45,12 +50,14 @@ class Desk:
 
     Attributes:
         at_work: Held while one is handed to the node; its operator lets it wait.
+        wrote: What was asked for, by alert.
         told: What it was told in the end of those its node has forgotten.
     """
 
     client: Client
     at_work: asyncio.Lock = field(default_factory=asyncio.Lock)
     sent: list[Submission] = field(default_factory=list)
+    wrote: dict[UUID, DraftRequest] = field(default_factory=dict)
     told: dict[UUID, Outcome] = field(default_factory=dict)
 
     async def last_told(self) -> None:
@@ -90,13 +97,14 @@ class Losses:
             ready: Set once what is sent from then on will be lost; desks wait until it is.
         """
         self.misfortune.met.add(mishap.victim)
-        match mishap.fault:
-            case Fault.RECORD:
-                await self._record_lost(ready)
-            case Fault.PURGE:
-                await self._comes_again(mishap.victim, await self._purged(mishap.victim, ready))
-            case _:
-                await self._comes_again(mishap.victim, await self._put_back(mishap, ready))
+        async with self.misfortune.calm:
+            match mishap.fault:
+                case Fault.RECORD:
+                    await self._record_lost(ready)
+                case Fault.PURGE:
+                    await self._comes_again(mishap.victim, await self._purged(mishap.victim, ready))
+                case _:
+                    await self._comes_again(mishap.victim, await self._put_back(mishap, ready))
         self.misfortune.done[f"{mishap.fault}"] += 1
 
     # --- a backup put back ---
@@ -179,8 +187,7 @@ class Losses:
         return len(self._hub_log())
 
     def _hub_log(self) -> list[str]:
-        text = (self.region.folder / "hub.log").read_text("utf-8", "replace")
-        return text.splitlines()
+        return hub_said(self.region)
 
     # --- the record of decisions lost ---
 
@@ -209,6 +216,18 @@ class Losses:
             await self._command(self.region.hub, "log", "resume", "--stream-reset")
             await self._hub_says("resumed-after-reset", stream, since=since)
             await self._command(self.region.hub, "hub", "status", "--looked-into")
+
+    async def queues_empty(self) -> None:
+        """Return once nobody has anything to take, nor to acknowledge, that may come again."""
+        async with Link(self._credentials()) as link:
+            await link.wait_connected()
+            while True:
+                states = await stream_states(link)
+                waiting = {name for name, state in states.items() if state.messages}
+                read = {name for name in waiting if not name.startswith(UNREAD)}
+                if not any(name.startswith(QUEUES) for name in read):
+                    return
+                await asyncio.sleep(0.1)
 
     async def _nothing_under_way(self, link: Link) -> None:
         """Return once each node has a proof of all that it handed in, and nothing else waits."""

@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from broker.cli.demo.processes import Processes
+from broker.cli.demo.region import DemoRegion
 from broker.client import Client
 from broker.errors import BrokerError
 from schemas.desk import DraftRequest
-from tests.chaos.plan import WRITERS, Fault, Mishap
+from tests.chaos.plan import WRITERS, Fault, Mishap, kind_of
 from tests.chaos.servers import NAMES, TendedServers
 from tests.faults.test_kills import again_later
 from tests.support.line import Line
@@ -24,6 +25,8 @@ ROOM_BYTES = 4096  # no file of the process grows beyond it
 LATE_S = 0.2
 LOST_SHARE = 0.3
 NO_ROOM = frozenset({"disk-full", "disk-failed"})
+ENDS_BY = ("[disk-full]", "[log-disk]", "[signer-disk]")
+"""How a command says why it ended, if what it had to write could not be."""
 
 
 @dataclass
@@ -38,6 +41,9 @@ class Misfortune:
         sounded: The alarms that sounded as they should.
         ahead: The nodes whose clock was once ahead.
         met: Whom anything happened to.
+        killed: How many of each of `KINDS`.
+        calm: Held while a loss is made good, or while hub, server or worker lacks room or time.
+        hours: Held while a clock is wrong: by two that are wrong alike nobody notices either.
     """
 
     processes: Processes
@@ -51,6 +57,9 @@ class Misfortune:
     sounded: Counter[str] = field(default_factory=Counter)
     ahead: set[str] = field(default_factory=set)
     met: set[str] = field(default_factory=set)
+    killed: Counter[str] = field(default_factory=Counter)
+    calm: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hours: asyncio.Lock = field(default_factory=asyncio.Lock)
     _busy: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def happen(self, mishap: Mishap) -> None:
@@ -71,9 +80,11 @@ class Misfortune:
                 case Fault.FULL:
                     await self._full_disk(mishap)
                 case Fault.CLOCK:
-                    await self._wrong_clock(mishap)
+                    async with self.hours:
+                        await self._wrong_clock(mishap)
                 case Fault.JUMP:
-                    await self._jumping_clock(mishap)
+                    async with self.hours:
+                        await self._jumping_clock(mishap)
                 case Fault.ROUTE:
                     await self._servers.cut_off(mishap.victim, mishap.seconds)
                 case Fault.DISK:
@@ -94,13 +105,14 @@ class Misfortune:
             await self._servers.kill(victim)
         elif victim == "hub":
             await self.processes.kill("hub")
-            await self._hub_started()
+            await self.start_hub()
         else:
             async with self.alone("hub"), asyncio.timeout(SOUND_S):
                 while not kill_child(self.processes, victim):  # noqa: ASYNC110 - not back yet
                     await asyncio.sleep(0.1)
+        self.killed[kind_of(victim, nodes=self.lines, servers=NAMES)] += 1
 
-    async def _hub_started(self) -> None:
+    async def start_hub(self) -> None:
         """Start the hub; again if it ends because too few servers agree, as its unit does."""
         while True:
             try:
@@ -121,12 +133,15 @@ class Misfortune:
                 await self._told_full(mishap.victim)
                 await asyncio.sleep(mishap.seconds)
             return
-        async with self.alone("hub"), asyncio.timeout(SOUND_S):
+        never = f"{mishap.victim} did not end by its full disk, or did not say so"
+        async with self.alone("hub"), must_come(SOUND_S, lambda: never):
             while not (pid := child_of_hub(self.processes, mishap.victim)):  # noqa: ASYNC110 - not back
                 await asyncio.sleep(0.1)
+            since = len(hub_said(self.processes.region))
             with _no_room(pid):
                 while child_of_hub(self.processes, mishap.victim) == pid:  # noqa: ASYNC110 - it tries
                     await asyncio.sleep(0.1)
+            await until_said(self.processes.region, since, *ENDS_BY)
 
     async def _told_full(self, victim: str) -> None:
         """Return once the node told its desk that it cannot keep what is written."""
@@ -172,6 +187,17 @@ class Misfortune:
                     break
                 await asyncio.sleep(0.1)
         self.sounded[alarm] += 1
+
+
+def hub_said(region: DemoRegion) -> list[str]:
+    """Every line of the hub and its children."""
+    return (region.folder / "hub.log").read_text("utf-8", "replace").splitlines()
+
+
+async def until_said(region: DemoRegion, since: int, *words: str) -> None:
+    """Return once a line of the hub's log, behind so many others, has one of the words."""
+    while not any(word in line for word in words for line in hub_said(region)[since:]):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.1)
 
 
 def _made_bad(line: Line, fault: Fault) -> AbstractAsyncContextManager[None]:

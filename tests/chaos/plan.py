@@ -4,7 +4,7 @@ Time is counted in alerts sent and not in seconds, so that a slow machine meets 
 """
 
 import random  # noqa: TID251 - seeded, so that a run can be repeated
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -28,6 +28,9 @@ class Fault(StrEnum):
     RECORD = "record"  # the stream of decisions is made anew at the hub
     ROUTE = "route"  # a server of a cluster hears nothing of the others, nor they of it
     DISK = "disk"  # a server of a cluster loses its disk, and an empty one takes its place
+    HUB_FULL = "hub-full"  # no room for nats-server, for a gateway worker, for the hub itself
+    HUB_CLOCK = "hub-clock"  # the hub, its children too, starts again with a wrong clock
+    HUB_JUMP = "hub-jump"  # the clock of the running hub, or of one worker alone, jumps
 
 
 CLOCKS: Final = (Fault.CLOCK, Fault.JUMP)
@@ -35,11 +38,28 @@ LOSSES: Final = (Fault.RESTORE, Fault.FLIP, Fault.PURGE, Fault.RECORD)
 """What takes mail away that was there; one is made good before the next begins."""
 SERVERS: Final = (Fault.ROUTE, Fault.DISK)
 """What happens to one server of a cluster while the others stand."""
-LASTING: Final = [fault for fault in Fault if fault not in {Fault.KILL, *LOSSES, *SERVERS}]
-HUB: Final = ("gateway run", "gateway run", "log run", "log sign", "nats-server", "hub")
+SERVER: Final = "nats-server"
+WORKER: Final = "--worker 2"
+AT_THE_HUB: Final = (
+    (Fault.HUB_FULL, SERVER),
+    (Fault.HUB_FULL, "gateway run"),
+    (Fault.HUB_FULL, "hub"),
+    (Fault.HUB_CLOCK, "hub"),
+    (Fault.HUB_JUMP, "hub"),
+    (Fault.HUB_JUMP, WORKER),
+)
+"""Each at least once, where the hub has a server of its own; none while a loss is made good."""
+HUB_FAULTS: Final = frozenset(fault for fault, _ in AT_THE_HUB)
+LASTING: Final = [
+    fault for fault in Fault if fault not in {Fault.KILL, *LOSSES, *SERVERS, *HUB_FAULTS}
+]
+HUB: Final = ("gateway run", "gateway run", "log run", "log sign", SERVER, "hub")
 """Whom a kill may meet at the hub, as their commands are called; gateways as often as they are."""
+NODE: Final = "node"
+KINDS: Final = (SERVER, *dict.fromkeys(word for word in HUB if word != SERVER), NODE)
+"""Of whom the first kills meet one each, whatever the seed."""
 WRITERS: Final = ("log run", "log sign")
-"""Who at the hub writes to its disk all the time."""
+"""Who at the hub writes to its disk all the time; each is without room once at least."""
 WRONG_S: Final = 600
 KILLS_FOR_A_LOSS: Final = 50
 KILLS_FOR_A_SERVER: Final = 10
@@ -81,13 +101,14 @@ def mishaps(
         seed: Of the run.
         alerts: How many are sent.
         kills: How many of all are kill -9; half as many other faults come on top, and at least
-            two of each; and losses, at least one of each.
+            two of each; and losses and what happens at the hub, at least one of each. The first
+            kills meet one of each of `KINDS`.
         nodes: The members that run one.
         losers: Those of them that get mail from nodes alone, which hand it in again.
-        servers: Of a cluster, in place of the hub's own; the first kill meets one of them.
+        servers: Of a cluster, in place of the hub's own.
     """
     order = random.Random(seed)  # noqa: S311 - not for a secret
-    hub = (*(word for word in HUB if word != "nats-server"), *servers) if servers else HUB
+    hub = (*(word for word in HUB if word != SERVER), *servers) if servers else HUB
     found = [
         Mishap(order.randrange(alerts), Fault.KILL, order.choice((*nodes, *hub)))
         for _ in range(kills)
@@ -110,9 +131,24 @@ def mishaps(
         loser, draw = order.choice(losers), order.randrange(2**32)
         loser = "hub" if fault is Fault.RECORD else loser
         found.append(Mishap(after, fault, loser, lost_after=lost_after, draw=draw))
+    one_of: dict[str, Sequence[str]] = {NODE: nodes}
     if servers:
-        found[0] = replace(found[0], victim=order.choice(servers))
+        one_of[SERVER] = (order.choice(servers),)
         for fault in SERVERS * max(1, kills // KILLS_FOR_A_SERVER):
             after, seconds = order.randrange(busy), order.uniform(0.5, 3.0)
             found.append(Mishap(after, fault, order.choice(servers), seconds))
+    # Drawn behind all others, so that what a seed meant before it means still.
+    at_the_hub = () if servers else AT_THE_HUB * max(1, kills // KILLS_FOR_A_LOSS)
+    for fault, victim in at_the_hub:
+        ahead_s = 0 if fault is Fault.HUB_FULL else order.choice((WRONG_S, -WRONG_S))
+        found.append(Mishap(order.randrange(busy), fault, victim, ahead_s=ahead_s))
+    found += [Mishap(order.randrange(busy), Fault.FULL, writer) for writer in WRITERS]
+    for number, kind in zip(range(kills), KINDS, strict=False):
+        victim = order.choice(one_of.get(kind, (kind,)))
+        found[number] = replace(found[number], victim=victim)
     return sorted(found)
+
+
+def kind_of(victim: str, *, nodes: Collection[str], servers: Collection[str] = ()) -> str:
+    """Which of `KINDS` a victim of a kill is."""
+    return NODE if victim in nodes else SERVER if victim in servers else victim

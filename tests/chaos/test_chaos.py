@@ -7,16 +7,13 @@ in the log, the log verifies with its quorum, and the alarms sound that should, 
 """
 
 import asyncio
-import json
 import os
 import random  # noqa: TID251 - seeded, so that a run can be repeated
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -26,23 +23,34 @@ from broker.cli.demo import alerts
 from broker.cli.demo.region import DemoRegion
 from broker.client import BrokerError, Client, SignedDraft
 from broker.hub.place import HubPlace
-from broker.log.policyfile import write_policy
-from broker.log.regional import regional_policy
-from keys.directory.source import PublishedDirectory
-from schemas.desk import AlertBody, DraftRequest, RecipientState
+from schemas.desk import AlertBody, DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
+from tests.chaos.atthehub import AtTheHub
+from tests.chaos.ending import check_alarms, check_arrivals, check_hub_alarms, check_log
 from tests.chaos.losses import Desk, Losses
 from tests.chaos.misfortune import Misfortune
-from tests.chaos.plan import LOSSES, SERVERS, WRONG_S, Fault, mishaps
-from tests.chaos.rogue import MAY, MEMBER, Rogue, running_rogue
-from tests.chaos.servers import NAMES, TendedServers, tended_servers, unseen
-from tests.cli.test_ceremonies import run
+from tests.chaos.plan import (
+    AT_THE_HUB,
+    HUB_FAULTS,
+    KINDS,
+    LOSSES,
+    SERVERS,
+    WORKER,
+    WRONG_S,
+    Fault,
+    Mishap,
+    mishaps,
+)
+from tests.chaos.readers import readers
+from tests.chaos.rogue import MEMBER, Rogue, running_rogue
+from tests.chaos.servers import NAMES, TendedServers, tended_servers
 from tests.faults.test_full_disk import desk as impatient_desk
-from tests.faults.test_kills import again_later, submitted, whole_inbox
+from tests.faults.test_kills import again_later, submitted
 from tests.support.line import Line
 from tests.support.preload import WrongClock, compiled
-from tests.support.processes import running_region
+from tests.support.processes import LOGGED, running_region
+from tests.support.waiting import must_come
 from tests.support.wiredline import running_bad_line
 
 NODES = ("SG", "MY", "VN", "TH", "ID", "PH")
@@ -51,8 +59,6 @@ SEED = int(os.environ.get("KENTONG_CHAOS_SEED", "1"))  # noqa: TID251 - a test s
 COUNT = os.environ.get("KENTONG_CHAOS_ALERTS")  # noqa: TID251 - likewise
 KILLS = os.environ.get("KENTONG_CHAOS_KILLS")  # noqa: TID251 - likewise
 ASKED = os.environ.get("KENTONG_CHAOS_SERVERS")  # noqa: TID251 - likewise; both, if nobody asks
-COPIED = {"checkpoint", "witnesses", "root", "tiles"}
-CHECKED = COPIED | {"older checkpoints", "leaves", "gateway signatures", "counters", "times"}
 GATEWAYS = 2
 ROGUE_EVERY = 10
 STATUSES = (Status.ACTUAL, Status.ACTUAL, Status.EXERCISE)  # and so every lane runs
@@ -85,6 +91,17 @@ class Scale:
     def bound_s(self) -> float:
         """Losses take most of it: nodes are started again and again."""
         return 900 + self.alerts * 0.5
+
+    def plan(self) -> list[Mishap]:
+        """What goes wrong."""
+        return mishaps(
+            SEED,
+            alerts=self.alerts,
+            kills=self.kills,
+            nodes=NODES,
+            losers=LOSERS,
+            servers=self.names,
+        )
 
 
 SCALES = [
@@ -128,17 +145,10 @@ def unsent(sender: str) -> DraftRequest:
 
 
 async def sent_through_it_all(
-    scale: Scale, misfortune: Misfortune, losses: Losses, rogue: Rogue
+    scale: Scale, misfortune: Misfortune, losses: Losses, at_the_hub: AtTheHub, rogue: Rogue
 ) -> None:
     """Every alert queued, each member's by a desk of its own, while the plan happens."""
-    plan = mishaps(
-        SEED,
-        alerts=scale.alerts,
-        kills=scale.kills,
-        nodes=NODES,
-        losers=LOSERS,
-        servers=scale.names,
-    )
+    plan = scale.plan()
     order = random.Random(SEED)  # noqa: S311 - not for a secret
     kinds = [(order.choice(STATUSES), order.choice(list(Precedence))) for _ in range(scale.alerts)]
     turn = asyncio.Lock()
@@ -151,6 +161,9 @@ async def sent_through_it_all(
             async with turn:
                 while plan and plan[0].after <= losses.begun:
                     mishap = plan.pop(0)
+                    if (mishap.fault, mishap.victim) in AT_THE_HUB:
+                        group.create_task(at_the_hub.happen(mishap))
+                        continue
                     if mishap.fault not in LOSSES:
                         group.create_task(misfortune.happen(mishap))
                         continue
@@ -171,6 +184,7 @@ async def sent_through_it_all(
                     request = asked(number, sender, *kinds[number])
                     signed = await prepared(desk.client, request)
                     desk.sent.append(await submitted(desk.client, signed))
+                    desk.wrote[desk.sent[-1].alert_id] = request
 
         for first, sender in enumerate(NODES):
             group.create_task(send(sender, range(first, scale.alerts, len(NODES))))
@@ -209,6 +223,12 @@ async def all_over(desks: dict[str, Desk], settle_s: float) -> list[Outcome]:
 async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Scale) -> None:
     library = compiled("shifted", tmp_path)
     clocks = {code: WrongClock(library, tmp_path / f"{code}.clock") for code in NODES}
+    hub_clocks = {
+        "hub": WrongClock(library, tmp_path / "hub.clock"),
+        WORKER: WrongClock(library, tmp_path / "worker.clock", of=WORKER),
+    }
+    environment = {code: clocks[code].environment for code in NODES}
+    environment["hub"] = hub_clocks["hub"].environment | hub_clocks[WORKER].environment
     trio: list[TendedServers] = []
 
     @asynccontextmanager
@@ -233,8 +253,11 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
                 log=True,
                 nodes=NODES,
                 gateways=GATEWAYS,
-                environment={code: clocks[code].environment for code in NODES},
-                launchers={code: lines[code].command for code in NODES},
+                environment=environment,
+                launchers={
+                    "hub": LOGGED,
+                    **{code: (*lines[code].command, *LOGGED) for code in NODES},
+                },
                 silent=(MEMBER,),
                 age=timedelta(seconds=2 * WRONG_S),  # so that a clock behind is not before all keys
                 prepare=lambda region: through_lines(region, lines),
@@ -249,124 +272,24 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
         misfortune = Misfortune(processes, clients, lines, clocks, impatient, unsent, *trio)
         desks = {code: Desk(client) for code, client in clients.items()}
         losses = Losses(misfortune, region, desks)
+        at_the_hub = AtTheHub(misfortune, region, hub_clocks)
         print(f"seed {SEED}: {scale}")  # noqa: T201 - shown if it fails
-        async with asyncio.timeout(scale.bound_s):
-            await sent_through_it_all(scale, misfortune, losses, rogue)
+        async with asyncio.timeout(scale.bound_s), readers(clients, scale.plan()) as reading:
+            await sent_through_it_all(scale, misfortune, losses, at_the_hub, rogue)
             final = await all_over(desks, scale.settle_s)
             assert len(final) == scale.alerts
             await rogue.check_decisions()
-            await check_arrivals(final, clients, rogue)
-            await check_alarms(misfortune, clients)
-            check_hub_alarms(region, misfortune, scale)
+            await check_arrivals(final, desks, rogue, scale.settle_s)
+            await check_alarms(misfortune, clients, scale.settle_s)
+            check_hub_alarms(region, misfortune, alerts=scale.alerts, gateways=GATEWAYS)
             await asyncio.to_thread(check_log, region, tmp_path, misfortune.done[Fault.RECORD])
-    assert misfortune.done[Fault.KILL] == scale.kills
-    assert set(misfortune.done) == {*Fault} - {*(() if scale.names else SERVERS)}
+            # What was handed in by who was killed, or held back, came again meanwhile.
+            async with must_come(scale.settle_s, lambda: "a queue holds what may come again"):
+                await losses.queues_empty()
+            await check_arrivals(final, desks, rogue, scale.settle_s)
+            for reader in reading:
+                await reader.check(scale.settle_s)
+    assert misfortune.done[Fault.KILL] == misfortune.killed.total() == scale.kills
+    assert {*KINDS[: scale.kills]} <= misfortune.killed.keys()
+    assert set(misfortune.done) == {*Fault} - {*(HUB_FAULTS if scale.names else SERVERS)}
     print(f"it met {dict(misfortune.done)}")  # noqa: T201 - to who asked
-
-
-async def check_arrivals(final: list[Outcome], clients: dict[str, Client], rogue: Rogue) -> None:
-    """What was accepted is in each inbox once, and nothing else is."""
-    assert len(final) == len({each.submission_id for each in final})
-    wanted = Counter({(MAY, str(alert_id)): 1 for alert_id in rogue.accepted})
-    refused = 0
-    for each in final:
-        for outcome in each.recipients:
-            if outcome.recipient == "TH":
-                assert outcome.state is RecipientState.REFUSED, outcome.code
-                refused += 1
-                continue
-            assert outcome.state is RecipientState.DELIVERED, (outcome.state, outcome.code)
-            wanted[outcome.recipient, str(each.alert_id)] += 1
-    arrived: set[UUID] = set()
-    while not rogue.accepted <= arrived:
-        arrived |= {item.alert_id for item in await whole_inbox(clients[MAY])}
-    got: Counter[tuple[str, str]] = Counter()
-    for code in NODES:
-        for item in await whole_inbox(clients[code]):
-            got[code, str(item.alert_id)] += 1
-    assert got == wanted
-    assert set(got.values()) == {1}
-    assert refused
-    assert rogue.refused
-
-
-async def check_alarms(misfortune: Misfortune, clients: dict[str, Client]) -> None:
-    """Those sounded that should, each node finds its own mail in the log, and all is quiet."""
-    assert misfortune.sounded["clock-skew"] >= 1
-    assert misfortune.sounded["unconnected"] >= 1
-    assert misfortune.sounded["database-damaged"] == misfortune.done[Fault.FLIP]
-    assert misfortune.sounded["gap"] == sum(
-        misfortune.done[fault] for fault in (Fault.RESTORE, Fault.FLIP, Fault.PURGE)
-    )
-    for code, client in clients.items():
-        while True:
-            status = await client.node_status()
-            assert status.log is not None
-            owed = status.log.own_waiting or status.log.own_overdue
-            if status.connected and not status.sealing and not owed:
-                break
-            await asyncio.sleep(0.2)
-        assert status.quarantined == 0
-        assert status.gaps == ()
-        # By a clock that is ten minutes ahead, the log is ten minutes late.
-        bearable = {"log-not-proven"} if code in misfortune.ahead else set()
-        assert {alarm.code for alarm in status.alarms} <= bearable, code
-        assert status.log.own_proved
-
-
-def check_hub_alarms(region: DemoRegion, misfortune: Misfortune, scale: Scale) -> None:
-    """The hub's processes sounded what each loss asks for, and nothing else.
-
-    A node that was kept from cosigning is the exception, if anything happened to it.
-    """
-    lines = (region.folder / "hub.log").read_text().splitlines()
-    told = [json.loads(line) for line in lines if line.startswith("{")]
-    assert len(told) > scale.alerts  # each decision is a line
-    sounded = [(each["alarm"], each.get("member")) for each in told if "alarm" in each]
-    kept = {("not-cosigned", victim) for victim in misfortune.met}
-    loud = Counter(alarm for alarm, member in sounded if (alarm, member) not in kept)
-    emptied, lost = misfortune.done[Fault.PURGE], misfortune.done[Fault.RECORD]
-    assert lost <= loud.pop("record-lost") <= lost * GATEWAYS  # of each that ran
-    assert lost <= loud.pop("stream-reset")  # each start of the log until it is resumed
-    assert loud == {
-        "stream-went-back": emptied + lost,
-        "resumed-after-reset": lost,
-    }
-    missed = unseen(region)  # one that was killed may have been back before anybody looked
-    assert missed.total() >= misfortune.done[Fault.DISK]
-    assert missed.keys() <= misfortune.met
-
-
-def check_log(region: DemoRegion, folder: Path, lost: int) -> None:
-    """The log verifies, by the commands an auditor has and under the region's quorum.
-
-    Args:
-        region: Whose.
-        folder: For what the commands write.
-        lost: How often the record of decisions was; that the log says, and auditors ask about.
-    """
-    bundle, policy, gateways = folder / "log.tar", folder / "policy", folder / "gateways"
-    done = run(region, region.hub, "audit", "export", str(bundle))
-    assert done.returncode == 0, done.stderr
-    keys = run(region, region.hub, "log", "keys")
-    gateways.write_text(keys.stdout)
-    view = PublishedDirectory.at(region.hub).view()
-    policy.write_bytes(write_policy(regional_policy(view, at=clock.now())))
-    trust = ("--policy", str(policy))
-    found = verified(region, folder, str(bundle), *trust, "--gateways", str(gateways))
-    assert found.pop("events") == ("WARN", f"{lost} leaves say stream: ask the hub")
-    assert {outcome for outcome, _ in found.values()} == {"PASS", "SKIP"}, found
-    assert {each for each in CHECKED if found[each][0] == "PASS"} == CHECKED
-    for code in NODES:  # each member's own copy, of which the hub knows nothing
-        copy = str(NodePlace(region.home(code)).folder / "log")
-        found = verified(region, folder, copy, *trust, "--tiles-only")
-        assert {each for each in COPIED if found[each][0] == "PASS"} == COPIED, code
-
-
-def verified(region: DemoRegion, folder: Path, *words: str) -> dict[str, tuple[str, str]]:
-    """Outcome and detail of each check of `kentong audit verify`, which ends with 0."""
-    done = run(region, folder / "nowhere", "audit", "verify", *words, "--json")
-    assert done.stdout, done.stderr
-    told = json.loads(done.stdout)
-    assert done.returncode == 0, told
-    return {check["check"]: (check["outcome"], check["detail"]) for check in told["checks"]}
