@@ -23,6 +23,7 @@ from broker.cli.demo import alerts
 from broker.cli.demo.region import DemoRegion
 from broker.client import BrokerError, Client, SignedDraft
 from broker.hub.place import HubPlace
+from broker.node.present import MAX_SKEW
 from schemas.desk import AlertBody, DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
@@ -84,8 +85,12 @@ class Scale:
 
     @property
     def settle_s(self) -> float:
-        """A submission whose worker died comes again after 30 s."""
-        return 150 + self.alerts * 0.1
+        """A submission whose worker died comes again after 30 s.
+
+        What a node sealed before it noticed that its clock is ahead waits at the gateway until it
+        is less so than `MAX_SKEW`.
+        """
+        return 150 + self.alerts * 0.1 + WRONG_S - MAX_SKEW.total_seconds()
 
     @property
     def bound_s(self) -> float:
