@@ -46,7 +46,7 @@ class StoreSizes(Strict):
 
 
 SMALL: Final = StoreSizes(
-    submit_mib=32, inbox_mib=64, held_mib=32, receipt_mib=16, audit_mib=128, attachment_mib=64
+    submit_mib=32, inbox_mib=64, held_mib=32, receipt_mib=16, audit_mib=128, attachment_mib=256
 )
 """For demonstrations and small machines."""
 

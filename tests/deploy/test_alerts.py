@@ -76,6 +76,7 @@ BARE = {
     "kentong_node_gaps",
     "kentong_node_inbox",
     "kentong_node_outbox",
+    "kentong_node_peer_gaps",
     "kentong_node_quarantined",
     "kentong_node_sealing",
     "kentong_process_missing",

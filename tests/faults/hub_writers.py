@@ -29,6 +29,7 @@ from broker.hub.settings import SMALL, HubConfig
 from broker.hub.timekeeping import believe, read_time
 from broker.settings import override_settings
 from broker.store.digested import write_digested
+from broker.store.scratch import remove_unused
 from broker.transport.accounts import public_nkey
 from keys.files import make_private_folder
 from keys.home import Home
@@ -206,6 +207,7 @@ def _put_back(folder: Path) -> None:
 def _is_put_back(folder: Path) -> bool:
     """All of the hub is there, or nothing that a start would take for one."""
     place = _place(folder)
+    remove_unused(place.home)  # as a start does
     if not place.folder.exists():
         return False
     assert _listed(place.folder) == (folder / "whole").read_text()

@@ -143,7 +143,7 @@ class BadShelf(ChunkFiles):
 
 async def test_a_shelf_that_the_disk_does_not_give_up_keeps_no_other(tmp_path: Path) -> None:
     store = await opened(BadShelf(tmp_path / "chunks"))
-    await store.open("SG", OTHER, HEAD)
+    await store.open("SG", OTHER, HEAD, OTHERS, patient=True)
     with pytest.raises(StoreError):
         await store.expire(HEAD.expires)
     assert names(tmp_path / "chunks") == ["SG", f"SG/{IDENT}", f"SG/{IDENT}/head"]

@@ -88,7 +88,9 @@ PUT = canonical.encode({"id": IDENT.bytes, "number": 0, "chunk": 1, "data": CHUN
 GET = canonical.encode({"sender": "MY", "id": IDENT.bytes, "number": 0, "chunk": 0})
 DONE = canonical.encode({"sender": "MY", "id": IDENT.bytes})
 OPEN = canonical.encode({"id": IDENT.bytes, "counts": [2], "expires": 2**42})
-FILES = {"open": OPEN, "put": PUT, "get": GET, "done": DONE}  # all that is asked about files
+ROOM = canonical.encode({})
+# All that is asked about files.
+FILES = {"open": OPEN, "put": PUT, "get": GET, "done": DONE, "room": ROOM}
 
 ATTACKS = {
     "publish-into-anothers-inbox": Attack("deliver.MY.normal.x", b"forged"),
