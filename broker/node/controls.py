@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.admission.codes import retry_of
 from broker.logs import get_logger
-from broker.node.ids import to_ms
+from broker.node.ids import from_ms, to_ms
 from broker.node.present import Present
 from broker.node.sealing import Sealer
 from broker.store import tables
@@ -29,6 +29,8 @@ AGAIN_AFTER: Final = timedelta(seconds=35)  # longer than a node takes to look a
 NO_KEY_AFTER: Final = timedelta(minutes=10)
 KEPT: Final = timedelta(days=7)
 MAX_REFUSED: Final = 5
+LIFTED: Final = frozenset({"member-suspended"})  # what ends without anything that we could do
+_AGES: Final = 4  # such an answer goes again once it is older by a quarter
 BATCH: Final = 64
 _KEPT: Final = Statement(insert(tables.controls))
 _DONE: Final = Statement(
@@ -90,14 +92,20 @@ class Controls:
             ident: The envelope's id.
             code: Why it was refused; empty if it was accepted.
         """
-        table = tables.controls
+        table, now = tables.controls, self.present.now()
+        mine = table.c.envelope_id == str(ident)
         if retry_of(code) == "new-id":
-            mine = table.c.envelope_id == str(ident)
-            due_ms = to_ms(self.present.now() + AGAIN_AFTER)
+            due_ms = to_ms(now + AGAIN_AFTER)
             values = {"envelope_id": None, "refused": table.c.refused + 1, "due_ms": due_ms}
             await connection.execute(
                 update(table).where(mine, table.c.refused < MAX_REFUSED).values(values)
             )
+        elif code in LIFTED:
+            kept_ms = await connection.scalar(select(table.c.kept_ms).where(mine))
+            if kept_ms is not None and kept_ms > to_ms(now - KEPT):
+                wait = max(AGAIN_AFTER, (now - from_ms(kept_ms)) / _AGES)
+                again = {"envelope_id": None, "due_ms": to_ms(now + wait)}
+                await connection.execute(update(table).where(mine).values(again))
         await _DONE.run(connection, of_envelope=str(ident))
 
     async def seal_due(self) -> int:
