@@ -59,7 +59,7 @@ LOSERS = ("MY", "VN", "ID", "PH")  # Thailand takes nothing, and Singapore what 
 SEED = int(os.environ.get("KENTONG_CHAOS_SEED", "1"))  # noqa: TID251 - a test setting
 COUNT = os.environ.get("KENTONG_CHAOS_ALERTS")  # noqa: TID251 - likewise
 KILLS = os.environ.get("KENTONG_CHAOS_KILLS")  # noqa: TID251 - likewise
-ASKED = os.environ.get("KENTONG_CHAOS_SERVERS")  # noqa: TID251 - likewise; both, if nobody asks
+ASKED = os.environ.get("KENTONG_CHAOS_SERVERS", "1")  # noqa: TID251 - likewise
 GATEWAYS = 2
 ROGUE_EVERY = 10
 STATUSES = (Status.ACTUAL, Status.ACTUAL, Status.EXERCISE)  # and so every lane runs
@@ -112,7 +112,7 @@ class Scale:
 SCALES = [
     Scale(servers, int(COUNT or alerts), int(KILLS or kills))
     for servers, alerts, kills in ((1, 120, 10), (len(NAMES), 60, 6))
-    if ASKED in {None, str(servers)}
+    if ASKED == str(servers)
 ]
 
 
