@@ -112,7 +112,7 @@ class Scale:
 SCALES = [
     Scale(servers, int(COUNT or alerts), int(KILLS or kills))
     for servers, alerts, kills in ((1, 120, 10), (len(NAMES), 60, 6))
-    if ASKED == str(servers)
+    if str(servers) == ASKED
 ]
 
 
