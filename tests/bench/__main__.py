@@ -3,7 +3,7 @@
     python -m tests.bench [PARTS]      letters of the parts, all of them if not given
 
 FULL=1 takes the counts whose numbers are published; without it, counts are reduced so that all of
-it takes about five minutes on a quiet machine. SYNC=always or SYNC=default takes one of the two
+it takes about eight minutes on a quiet machine. SYNC=always or SYNC=default takes one of the two
 settings of the server's store; MINUTES=60 ends the measurement of memory, which takes hours with
 full counts, after that time under each setting, and says how many went through. Nothing here
 passes or fails: it says what is so, and the goal. A part that cannot be measured says so, and the
