@@ -28,7 +28,7 @@ async def test_every_part_measures_and_is_published(
     assert "goal" in table(run.found)
     page = tmp_path / "performance.md"
     page.write_text(
-        f"{publish.GOALS}\nold\n{publish.GOALS_END}\nbetween\n{publish.BEGIN}\nold\n{publish.END}\n"
+        f"{publish.GOALS}\nSTALE\n{publish.GOALS_END}\nbetween\n{publish.BEGIN}\nSTALE\n{publish.END}\n"
     )
     told = tmp_path / "run.json"
     told.write_text(json.dumps({"head": "tiny", "at": "2026-11-25", "parts": run.found}))
@@ -38,5 +38,5 @@ async def test_every_part_measures_and_is_published(
     assert "(a) Gateway" in page.read_text()
     assert "| gateway, two workers: at least 1.6 of one | **" in page.read_text()
     assert "between" in page.read_text()
-    assert "old" not in page.read_text()
+    assert "STALE" not in page.read_text()
     assert "alerts/s" in (tmp_path / "performance-throughput.svg").read_text()
