@@ -74,17 +74,23 @@ class Processes:
         await process.wait()
         return process.pid
 
-    def kill_gateway(self) -> int:
+    async def kill_gateway(self) -> int:
         """Kill the gateway worker with SIGKILL, a child of the hub; return its process id.
 
+        One that died by itself, or by somebody else's hand, is waited for: the hub starts it again.
+
         Raises:
-            BrokerError: `demo-failed`: it does not run.
+            BrokerError: `demo-failed`: none came.
         """
         hub = self._running["hub"].pid
-        for child in _children(hub):
-            if "gateway" in _command(child):
-                os.kill(child, signal.SIGKILL)
-                return child
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                while True:
+                    for child in _children(hub):
+                        if "gateway" in _command(child):
+                            os.kill(child, signal.SIGKILL)
+                            return child
+                    await asyncio.sleep(0.05)
         raise BrokerError("demo-failed", "the gateway does not run")
 
     def ended(self, name: str) -> bool:

@@ -139,7 +139,7 @@ class Story:
             submission = await self._send(alert, to, status=Status.EXERCISE, purposes=(purpose,))
             sent.append((submission, to))
             if number == MANY // 3:
-                pid = self._processes.kill_gateway()
+                pid = await self._processes.kill_gateway()
                 screen.line(f"  kill -9 {pid}   the gateway, in the middle of it")
             if number == MANY // 2:
                 pid = await self._processes.kill("MY")
