@@ -4,8 +4,8 @@ Half of it belongs to the members in equal shares. The other half is for whoever
 share, and no one member gets more than half of that. At a node it is divided among those who send:
 whoever floods it fills what it has itself, a quarter of the whole at most beside its share, and
 keeps nobody's file waiting. At the hub what one member sends is divided among its recipients:
-whoever fetches nothing leaves room for what goes to the others. But the first file of all may be as
-large as the whole.
+whoever fetches nothing leaves room for what goes to the others. At a node, where files stay, the
+first of all may be as large as the whole.
 """
 
 from collections.abc import Mapping

@@ -88,11 +88,9 @@ class ArrivedFiles:
         _check_whole(shown)
         async with self.database.read() as connection:
             known = await _best(connection, [str(item.id)])
-        row = known[str(item.id), number - 1]
-        key, manifest = secrets_of(self.vault, row)
-        if (index := start // CHUNK_BYTES) < manifest.chunks:  # said before the first byte goes
-            await self._opened(row, key, manifest, index)
-        return shown, self._bytes(row, start)
+        chunks = self._bytes(known[str(item.id), number - 1], start)
+        first = await anext(chunks, b"")  # what is damaged is said before the first byte goes
+        return shown, _beginning_with(first, chunks)
 
     async def _bytes(self, row: Any, start: int) -> AsyncIterator[bytes]:  # noqa: ANN401 - a row
         key, manifest = secrets_of(self.vault, row)
@@ -277,3 +275,9 @@ def secrets_of(vault: Vault, row: Any) -> tuple[bytes, Manifest]:  # noqa: ANN40
 
 def _name(ident: str, number: int) -> str:
     return f"arrival/{ident}/{number}"
+
+
+async def _beginning_with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for each in rest:
+        yield each

@@ -33,8 +33,8 @@ class Condition:
         now = self.present.now()
         async with self.database.read() as connection:
             counts = await queues.submission_counts(connection)
-            gaps = await pairs.open_gaps(connection, now=now)
             gap_counts = await pairs.count_gaps(connection, now=now)
+            gaps = await pairs.open_gaps(connection, gap_counts, now=now)
             raised = await alarms.all_alarms(connection)
             suspended = await notices.suspension_alarms(connection)
             silent = await pairs.silent_peers(connection, now=now)

@@ -114,13 +114,20 @@ async def compare(
     await _heard(connection, peer, now=now)
 
 
-async def open_gaps(connection: AsyncConnection, *, now: datetime) -> tuple[Gap, ...]:
+async def open_gaps(
+    connection: AsyncConnection, peers_lacking: Iterable[str], *, now: datetime
+) -> tuple[Gap, ...]:
     """Return the gaps that are older than fifteen minutes: the first of each peer.
 
-    How many there are in all, `count_gaps` says. No peer's claims push another's out of sight.
+    No peer's claims push another's out of sight.
+
+    Args:
+        connection: To read by.
+        peers_lacking: Of whom something is lacking, as `count_gaps` says.
+        now: The node's clock.
     """
     shown: list[Gap] = []
-    for peer in await count_gaps(connection, now=now):
+    for peer in peers_lacking:
         rows = await connection.execute(
             select(gaps).where(_open(peer, now)).order_by(*_IN_ORDER).limit(SHOWN_OF_EACH)
         )

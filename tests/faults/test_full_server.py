@@ -12,14 +12,13 @@ import pytest
 
 from broker.cli.admin.hub_figures import HubFigures
 from broker.cli.demo.region import DemoRegion
-from broker.client import Client, Submission
 from broker.hub.place import HubPlace
 from schemas.desk import RecipientState
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import whole_inbox
 from tests.support.fulldisk import ServerDisk, server_disk
 from tests.support.monitoring import of_hub
-from tests.support.processes import child_of_hub, running_region, warning
+from tests.support.processes import child_of_hub, running_region, until_delivered, warning
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(300)]
 BOUND_S = 120
@@ -41,15 +40,6 @@ async def until_shown(region: DemoRegion, value: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def until_delivered(client: Client, submission: Submission) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while True:
-            shown = (await client.status(submission.id)).shown
-            if shown.recipients[0].state is RecipientState.DELIVERED:
-                return
-            await asyncio.sleep(0.1)
-
-
 async def test_it_stores_again_by_itself_once_there_is_room(tmp_path: Path) -> None:
     disks: list[ServerDisk] = []
     with ExitStack() as stack:
@@ -65,7 +55,7 @@ async def test_it_stores_again_by_itself_once_there_is_room(tmp_path: Path) -> N
         ):
             sg = clients["SG"]
             first = await sg.send(warning(1, ("MY",)))
-            await until_delivered(sg, first)
+            await until_delivered(sg, first, BOUND_S)
             assert (await asyncio.to_thread(status, region)).returncode == 0
             hub, server = processes.pids()["hub"], child_of_hub(processes, "nats-server")
             with disks[0].full(hub, server):
@@ -81,7 +71,7 @@ async def test_it_stores_again_by_itself_once_there_is_room(tmp_path: Path) -> N
                 }
                 # As long as there is no room, a new start would help nobody.
                 assert child_of_hub(processes, "nats-server") == server
-            await until_delivered(sg, second)
+            await until_delivered(sg, second, BOUND_S)
             await until_shown(region, 0)
             assert processes.pids()["hub"] == hub
             assert child_of_hub(processes, "nats-server") not in {0, server}

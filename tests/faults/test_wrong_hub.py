@@ -18,14 +18,21 @@ from broker.client import Client, Submission
 from broker.log.policyfile import write_policy
 from broker.log.regional import regional_policy
 from keys.directory.source import PublishedDirectory
-from schemas.desk import RecipientState, SubmissionState
+from schemas.desk import SubmissionState
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import whole_inbox
 from tests.faults.test_lost_record import log_lines, stop_hub
 from tests.support.fulldisk import may_grow, no_growth
 from tests.support.monitoring import of_hub
 from tests.support.preload import WrongClock, compiled
-from tests.support.processes import LOGGED, child_of_hub, descendants, running_region, warning
+from tests.support.processes import (
+    LOGGED,
+    child_of_hub,
+    descendants,
+    running_region,
+    until_delivered,
+    warning,
+)
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 BOUND_S = 240
@@ -48,16 +55,6 @@ async def until_said(region: DemoRegion, alarm: str, process: str, times: int = 
 async def until_sealing(client: Client, why: str) -> None:
     async with asyncio.timeout(BOUND_S):
         while (await client.node_status()).sealing != why:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.1)
-
-
-async def until_delivered(client: Client, submission: Submission) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while True:
-            shown = (await client.status(submission.id)).shown
-            if shown.recipients[0].state is RecipientState.DELIVERED:
-                return
-            assert not shown.recipients[0].state.final, shown.recipients[0].code
             await asyncio.sleep(0.1)
 
 
@@ -88,7 +85,7 @@ async def check_kept(
 ) -> None:
     """Each is in the inbox once, and the log is one whose times an auditor finds in order."""
     for each in sent:
-        await until_delivered(clients["SG"], each)
+        await until_delivered(clients["SG"], each, BOUND_S)
     kept = [item.alert_id for item in await whole_inbox(clients["MY"])]
     assert sorted(kept) == sorted(each.alert_id for each in sent)
     await until_proved(clients["SG"])
@@ -139,7 +136,7 @@ async def test_one_worker_ends_and_the_other_judges(tmp_path: Path, ahead_s: int
         await until_said(region, "clock-wrong", "gateway-2")
         sent += [await sg.send(warning(number, ("MY",))) for number in range(2, 8)]
         for each in sent:
-            await until_delivered(sg, each)
+            await until_delivered(sg, each, BOUND_S)
         await until_said(region, "clock-wrong", "gateway-2", times=2)  # begun again, as wrong
         wrong.put(0)
         assert {process for _, process in alarms(region)} == {"gateway-2"}
@@ -154,21 +151,21 @@ async def test_a_worker_without_room_ends_and_the_hub_without_room_goes_on(
     ) as (region, processes, clients):
         sg = clients["SG"]
         sent = [await sg.send(warning(1, ("MY",)))]
-        await until_delivered(sg, sent[0])
+        await until_delivered(sg, sent[0], BOUND_S)
         hub = processes.pids()["hub"]
         worker = child_of_hub(processes, "gateway run")
         no_growth(worker)
         sent.append(await sg.send(warning(2, ("MY",))))
-        await until_delivered(sg, sent[1])  # it judges on, for what it wrote down holds
+        await until_delivered(sg, sent[1], BOUND_S)  # it judges on, for what it wrote down holds
         async with asyncio.timeout(BOUND_S):
             while worker in descendants(hub):  # noqa: ASYNC110 - until nobody has heard of it for long
                 await asyncio.sleep(0.1)
         assert log_lines(region, "[run-abandoned]")  # so it says
         sent.append(await sg.send(warning(3, ("MY",))))
-        await until_delivered(sg, sent[2])  # by the next worker, which has room
+        await until_delivered(sg, sent[2], BOUND_S)  # by the next worker, which has room
         no_growth(hub)
         sent.append(await sg.send(warning(4, ("MY",))))
-        await until_delivered(sg, sent[3])
+        await until_delivered(sg, sent[3], BOUND_S)
         await until_ready(region, ready=False)
         may_grow(hub, *descendants(hub))
         await until_ready(region, ready=True)

@@ -38,7 +38,16 @@ from broker.transport.server import Server
 from broker.transport.streams import stream_states, streams_seen
 from keys.directory.source import PublishedDirectory
 from keys.primitives.certificates import expires_at, issue_server, make_ca
-from tests.support.cluster import BOUND_S, NODES, SERVERS, Servers, running_servers, steady, whole
+from tests.support.cluster import (
+    BOUND_S,
+    NODES,
+    SERVERS,
+    Servers,
+    linked_servers,
+    running_servers,
+    steady,
+    whole,
+)
 from tests.support.commands import Machine
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
@@ -61,12 +70,9 @@ async def stored(member: Link, number: int) -> None:
 async def test_a_renewed_server_takes_nobodys_services_away(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(BOUND_S * 2),
-        running_servers(tmp_path / "r") as cluster,
-        Link(cluster.system_at("hub-1")) as system,
-        Link(cluster.hub_at("hub-1")) as hub,
+        linked_servers(tmp_path / "r") as (cluster, system, hub),
         Link(cluster.member_at("MY", "hub-3")) as member,
     ):
-        await cluster.enrolled(system, hub)
         await whole(hub, STREAM)
         await stored(member, 1)
         before = (cluster.folder("hub-2") / "server.pem").read_bytes()
@@ -130,11 +136,8 @@ async def test_no_stream_is_taken_for_gone_while_a_server_is(tmp_path: Path) -> 
     """A server that died led some of them: for a while nobody speaks for those."""
     async with (
         asyncio.timeout(BOUND_S * 2),
-        running_servers(tmp_path / "r") as cluster,
-        Link(cluster.system_at("hub-1")) as system,
-        Link(cluster.hub_at("hub-1")) as hub,
+        linked_servers(tmp_path / "r") as (cluster, system, hub),
     ):
-        await cluster.enrolled(system, hub)
         await asked_of(system, "hub-1")
         streams = (await steady(lambda: stream_states(hub))).keys()
         await led_by(hub, "hub-3", max(name for name in streams if name.startswith("AUDIT_")))
@@ -159,11 +162,8 @@ async def test_a_stream_for_which_nobody_speaks_hinders_no_other(tmp_path: Path)
     silent, purged, sender = {inbox, decisions}, "SUBMIT_SG", "HELD_MY_SG"
     async with (
         asyncio.timeout(BOUND_S * 2),
-        running_servers(tmp_path / "r") as cluster,
-        Link(cluster.system_at("hub-1")) as system,
-        Link(cluster.hub_at("hub-1")) as hub,
+        linked_servers(tmp_path / "r") as (cluster, system, hub),
     ):
-        await cluster.enrolled(system, hub)
         await asked_of(system, "hub-1")
         for name in silent:
             await held_by(hub, "hub-3", name)
@@ -324,11 +324,8 @@ async def test_a_server_with_a_foreign_certificate_is_no_route(tmp_path: Path) -
     """It has every key of the hub that is in its folder, and a certificate of somebody else."""
     async with (
         asyncio.timeout(BOUND_S * 2),
-        running_servers(tmp_path / "r") as cluster,
-        Link(cluster.system_at("hub-1")) as system,
-        Link(cluster.hub_at("hub-1")) as hub,
+        linked_servers(tmp_path / "r") as (cluster, _, hub),
     ):
-        await cluster.enrolled(system, hub)
         await whole(hub, STREAM)
         folder = cluster.folder("hub-3")
         own = {path: path.read_bytes() for path in (folder / "server.pem", folder / "server.key")}

@@ -10,7 +10,7 @@ from broker.hub.pulse import Pulse
 from broker.hub.storewatch import StoreWatch
 from broker.transport.link import Link
 from broker.transport.servertime import MOST, server_time
-from tests.support.cluster import BOUND_S, running_servers, steady, whole
+from tests.support.cluster import BOUND_S, linked_servers, steady, whole
 from tests.support.fulldisk import may_grow, no_growth
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(240)]
@@ -20,12 +20,9 @@ STREAM = "SUBMIT_MY"
 async def test_the_one_without_room_is_named_until_it_is_started_anew(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(BOUND_S * 2),
-        running_servers(tmp_path / "r") as cluster,
-        Link(cluster.system_at("hub-1")) as system,
-        Link(cluster.hub_at("hub-1")) as hub,
+        linked_servers(tmp_path / "r") as (cluster, system, hub),
         Link(cluster.member_at("MY", "hub-3")) as member,
     ):
-        await cluster.enrolled(system, hub)
         await whole(hub, STREAM)
         assert abs(await server_time(hub) - clock.now()) < MOST
         pulse = Pulse()

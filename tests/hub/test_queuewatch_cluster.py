@@ -22,11 +22,11 @@ from broker.transport.link import Link
 from broker.transport.message import Message
 from broker.transport.streams import streams_seen
 from tests.hub.test_cluster_servers import asked_of, led_by
-from tests.support.cluster import BOUND_S, Servers, running_servers, steady, whole
+from tests.support.cluster import BOUND_S, FIRST, Servers, linked_servers, steady, whole
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(240)]
 STREAM, SUBJECT, CONSUMER = "RECEIPT_SG", "receipt.SG", "SG"
-FIRST, OTHERS = "hub-1", ("hub-2", "hub-3")
+OTHERS = ("hub-2", "hub-3")
 SETTLED_S = 60.0  # longer than the consumer waits for an acknowledgement
 
 
@@ -95,11 +95,8 @@ class Stage:
 async def staged(folder: Path) -> AsyncIterator[Stage]:
     async with (
         asyncio.timeout(BOUND_S * 2),
-        running_servers(folder) as servers,
-        Link(servers.system_at(FIRST)) as system,
-        Link(servers.hub_at(FIRST)) as hub,
+        linked_servers(folder) as (servers, system, hub),
     ):
-        await servers.enrolled(system, hub)
         await whole(hub, STREAM)
         await led_by(hub, FIRST, STREAM)
         await given_out_by(hub, FIRST)

@@ -5,7 +5,6 @@ after it was cancelled, as no killed process would; so whoever stops it waits fo
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -29,6 +28,7 @@ from broker.transport.errors import TransportError
 from broker.transport.link import Link
 from keys.primitives.signing import SignKey
 from tests.ledger.growing import KEY, ORIGIN, a_log
+from tests.support.background import at_work
 from tests.support.hub import BOUND_S, RunningHub
 
 
@@ -55,13 +55,10 @@ class Logged:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Grow for ever; at the end it stops at once, wherever it is."""
-        work = asyncio.get_running_loop().create_task(self._keep())
         try:
-            yield
+            async with at_work(self._keep()):
+                yield
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
             await self._wait_for_threads()
 
     async def _keep(self) -> None:

@@ -7,8 +7,6 @@ only its own memory holds, nor leave a database's lock behind. That is what
 processes for.
 """
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -54,6 +52,7 @@ from schemas.policy import PolicyDocument
 from schemas.receipt import DecisionReceipt, parse_receipt
 from schemas.vocabulary import Status
 from tests.model.logged import Logged
+from tests.support.background import at_work
 from tests.support.envelopes import make
 from tests.support.gateway import Source, announce, nothing_to_try, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
@@ -63,7 +62,6 @@ from tests.support.region import YEAR, make_region, permissive
 MEMBERS = ("SG", "MY", "TH")
 GATEWAY, LOG = "gateway", "log"
 ValidityT = TypeVar("ValidityT", bound=Validity)
-HURRY_S = 1.0
 _ALL_DUE = update(tables.controls).where(tables.controls.c.envelope_id.is_(None)).values(due_ms=0)
 
 
@@ -108,13 +106,8 @@ class Stage:
     @asynccontextmanager
     async def _running_gateway(self) -> AsyncIterator[None]:
         """A worker that is started again whenever it ends, as the hub does it."""
-        work = asyncio.get_running_loop().create_task(self._keep_gateway())
-        try:
+        async with at_work(self._keep_gateway()):
             yield
-        finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
 
     async def _keep_gateway(self) -> None:
         while True:
@@ -288,25 +281,22 @@ class Stage:
 
     async def until_over(self, sender: str, submission_id: UUID) -> Submission:
         """The last state, or the one in which a person must look."""
-        async with asyncio.TaskGroup() as group:
-            hurrying = group.create_task(self._hurry_answers())
-            last = await self._last_of(sender, submission_id)
-            hurrying.cancel()
+        async with AsyncExitStack() as stack:
+            for node in self.nodes.values():
+                await stack.enter_async_context(at_work(self._hurry_answers(node)))
+            async for seen in self.nodes[sender].watch(submission_id):
+                last = seen
+                if seen.state is SubmissionState.NEEDS_ATTENTION:
+                    break
         return last
 
-    async def _last_of(self, sender: str, submission_id: UUID) -> Submission:
-        async for seen in self.nodes[sender].watch(submission_id):
-            last = seen
-            if seen.state is SubmissionState.NEEDS_ATTENTION:
-                break
-        return last
-
-    async def _hurry_answers(self) -> None:
+    @staticmethod
+    async def _hurry_answers(node: Node) -> None:
         """Let no answer that was refused wait for its time: a suspension may be over."""
         while True:
-            await asyncio.sleep(HURRY_S)
-            for node in list(self.nodes.values()):
-                await node.database.change(lambda c: c.execute(_ALL_DUE))
+            ticket = node.changes.ticket()
+            await node.database.change(lambda c: c.execute(_ALL_DUE))
+            await ticket.wait()
 
     # --- the log ---
 

@@ -1,8 +1,6 @@
 """A receipt whose submission the disk changed is tried as often as other mail, then put aside."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -12,33 +10,17 @@ from broker.node.incoming import MAX_FAULTS
 from broker.node.node import Node
 from broker.store import tables
 from broker.store.errors import DAMAGED_CODE
-from broker.transport.message import Message
 from schemas.desk import RecipientState, Submission
 from schemas.receipt import DecisionReceipt, Where, encode_receipt
 from tests.support.envelopes import decide
+from tests.support.handed import Handed
 from tests.support.nodes import lonely_node, request, send
 from tests.support.region import TestRegion, make_region
 
 pytestmark = pytest.mark.usefixtures("databases")
 
 
-@dataclass
-class Told:
-    """A receipt as the hub hands it out, and what it is told of it."""
-
-    raw: bytes
-    about: UUID
-    answers: list[bytes] = field(default_factory=list)
-
-    def message(self, attempt: int) -> Message:
-        async def hear(_: str, payload: bytes) -> None:
-            self.answers.append(payload)
-
-        reply = f"$JS.ACK.RECEIPT_SG.SG.{attempt}.1.1.1.0"
-        return Message.of(f"receipt.SG.{self.about}", self.raw, None, reply, hear)
-
-
-async def sealed(node: Node, region: TestRegion) -> tuple[Submission, Told]:
+async def sealed(node: Node, region: TestRegion) -> tuple[Submission, Handed]:
     """An alert that waits for its receipt, and the receipt."""
     submission = await send(node, region, request(region, ("MY",)))
     assert await node.outgoing.seal_due() == 1
@@ -49,7 +31,8 @@ async def sealed(node: Node, region: TestRegion) -> tuple[Submission, Told]:
         raw = (await connection.execute(waiting)).scalar_one()
     decision = decide(region, raw, at=region.now).to_bytes()
     receipt = DecisionReceipt(decision, (("MY", Where.STORED),))
-    return submission, Told(encode_receipt(receipt), submission.id)
+    subject = f"receipt.SG.{submission.id}"
+    return submission, Handed(encode_receipt(receipt), subject, "RECEIPT_SG.SG")
 
 
 async def waiting(node: Node) -> int:
@@ -73,16 +56,16 @@ async def test_a_receipt_for_a_damaged_submission_is_put_aside_and_hinders_no_ot
 
         for attempt in (1, MAX_FAULTS):
             await sg.receipts._take(receipt.message(attempt))
-        assert all(told.startswith(b"-NAK") for told in receipt.answers)
+        assert all(told.startswith(b"-NAK") for told in receipt.told)
         assert await waiting(sg) == 2
 
         await sg.receipts._take(receipt.message(MAX_FAULTS + 1))
-        assert receipt.answers[-1] == b"+ACK"
+        assert receipt.told[-1] == b"+ACK"
         assert await waiting(sg) == 1, "its envelope is handed in again for ever"
         assert [a.code for a in (await sg.status()).alarms].count(DAMAGED_CODE) == 1
 
         await sg.receipts._take(other.message(1))
-        assert other.answers == [b"+ACK"]
+        assert other.told == [b"+ACK"]
         last = await sg.submission(whole.submission_id)
         assert [each.state for each in last.recipients] == [RecipientState.STORED]
         assert await waiting(sg) == 0

@@ -78,7 +78,8 @@ async def test_a_peer_that_speaks_of_ever_more_numbers_hides_no_gap_of_another(
         assert (await kept("SG"), await kept("VN")) == (pairs.KEPT_OF_PEER, 2)
 
         async with my.database.read() as connection:
-            shown = await pairs.open_gaps(connection, now=later)
+            lacking = await pairs.count_gaps(connection, now=later)
+            shown = await pairs.open_gaps(connection, lacking, now=later)
         assert [gap.peer for gap in shown] == ["SG"] * pairs.SHOWN_OF_EACH + ["VN"] * 2
         told = await my.database.change(lambda c: pairs.state_for(c, "VN", now=later))
         assert told.missing == ((1, 1, 2),), "VN is not asked for what it says it sent"
@@ -100,7 +101,7 @@ async def test_what_is_missing_or_void_shows_as_ever_where_it_is_looked_at(tmp_p
                     lambda c, state=state: pairs.compare(c, "SG", state, now=region.now)
                 )
             async with my.database.read() as connection:
-                return [gap.number for gap in await pairs.open_gaps(connection, now=later)]
+                return [gap.number for gap in await pairs.open_gaps(connection, ["SG"], now=later)]
 
         state = PairState(region.now, 1, 1, 4, void=((2, 2),), pending=((4, 4),))
         assert await gaps(state) == [1, 3]

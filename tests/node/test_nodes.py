@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,6 @@ from broker.node.node import Node
 from broker.node.present import Present
 from broker.node.vault import Vault
 from broker.store import tables
-from broker.transport.message import Message
 from keys.identity import MemberIdentity
 from keys.primitives.hashing import sha256
 from schemas.control import PairState
@@ -32,6 +31,7 @@ from schemas.policy import PolicyDocument
 from schemas.vocabulary import Lane, Status
 from tests.support.envelopes import delivery, make
 from tests.support.gateway import running_gateway
+from tests.support.handed import Handed
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send, sign, until_over
 from tests.support.region import TestRegion, make_region
@@ -214,21 +214,6 @@ async def test_what_fails_a_check_is_quarantined_and_its_sender_told(
         assert answers[0].subject.startswith("submit.MY.control.")
 
 
-@dataclass
-class Handed:
-    """One delivery as the hub hands it out, and what it is told of it."""
-
-    raw: bytes
-    told: list[bytes] = field(default_factory=list)
-
-    def message(self, attempt: int) -> Message:
-        async def hear(_: str, payload: bytes) -> None:
-            self.told.append(payload)
-
-        reply = f"$JS.ACK.INBOX_MY_normal.normal.{attempt}.1.1.1.0"
-        return Message.of("deliver.MY.normal.x", self.raw, None, reply, hear)
-
-
 async def rejections(node: Node) -> int:
     async with node.database.read() as connection:
         return len((await connection.execute(select(tables.outbox))).all())
@@ -239,7 +224,8 @@ async def test_what_always_fails_in_a_way_nobody_foresaw_stops_no_lane(
     hub: RunningHub, tmp_path: Path, *, readable: bool
 ) -> None:
     made = make(hub.region, ("MY",))
-    poison = Handed(delivery(hub.region, made.sealed.raw, "MY"))
+    copy = delivery(hub.region, made.sealed.raw, "MY")
+    poison = Handed(copy, "deliver.MY.normal.x", "INBOX_MY_normal.normal")
     async with opened_node(hub, "MY", tmp_path) as my:
         broken = SimpleNamespace(open_keys=None)  # what no check expects
         my.incoming.identity = cast("MemberIdentity", broken)

@@ -100,7 +100,7 @@ async def test_after_a_restore_numbers_begin_anew_and_no_gap_is_seen(
         assert {number for number in seen if number[0] == said} <= wanted
         await my.database.change(lambda c: pairs.compare(c, "SG", state, now=now))
         async with my.database.read() as connection:
-            assert await pairs.open_gaps(connection, now=now + 2 * pairs.GAP_AFTER) == ()
+            assert await pairs.count_gaps(connection, now=now + 2 * pairs.GAP_AFTER) == {}
         status = await my.status()
         assert (status.inbox, status.quarantined) == (3, 0)
 

@@ -1,6 +1,6 @@
 """A receipt that fails in a way nobody foresaw ends no node: it comes again, then is given up."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,8 +9,8 @@ import pytest
 from broker import clock
 from broker.node.incoming import MAX_FAULTS
 from broker.store.database import Database
-from broker.transport.message import Message
 from schemas.receipt import TemporaryRefusal, encode_receipt
+from tests.support.handed import Handed
 from tests.support.labels import uuid7_at
 from tests.support.nodes import lonely_node
 from tests.support.region import make_region
@@ -19,23 +19,9 @@ NOW = clock.now()
 RECEIPT = encode_receipt(TemporaryRefusal(uuid7_at(NOW, 1), bytes(32), "quota", 5))
 
 
-@dataclass
-class Handed:
-    """One receipt as the hub hands it out, and what it is told of it."""
-
-    told: list[bytes] = field(default_factory=list)
-
-    def message(self, attempt: int) -> Message:
-        async def hear(_: str, payload: bytes) -> None:
-            self.told.append(payload)
-
-        reply = f"$JS.ACK.RECEIPT_MY.MY.{attempt}.1.1.1.0"
-        return Message.of("receipt.MY.x", RECEIPT, None, reply, hear)
-
-
 @pytest.mark.parametrize(("attempt", "told"), [(1, b"-NAK"), (MAX_FAULTS + 1, b"+ACK")])
 async def test_it_comes_again_and_then_no_more(tmp_path: Path, attempt: int, told: bytes) -> None:
-    handed = Handed()
+    handed = Handed(RECEIPT, "receipt.MY.x", "RECEIPT_MY.MY")
     async with lonely_node(make_region(("SG", "MY"), now=NOW), "MY", tmp_path / "my.db") as my:
         broken = replace(my.receipts, database=cast("Database", None))  # what no check expects
         await broken._take(handed.message(attempt))

@@ -24,6 +24,7 @@ from keys.identity import STORE_NAME, identity_in
 from keys.keystore import KeyStore
 
 SERVERS = 3
+FIRST = "hub-1"
 NODES = ("SG", "MY")
 BOUND_S = 60.0
 T = TypeVar("T")
@@ -97,6 +98,18 @@ async def running_servers(folder: Path) -> AsyncIterator[Servers]:
             await server.start()
             stack.push_async_callback(server.stop, kill=True)
         yield Servers(region, servers)
+
+
+@asynccontextmanager
+async def linked_servers(folder: Path) -> AsyncIterator[tuple[Servers, Link, Link]]:
+    """The servers with accounts and streams, and links to the first: the system's and the hub's."""
+    async with (
+        running_servers(folder) as cluster,
+        Link(cluster.system_at(FIRST)) as system,
+        Link(cluster.hub_at(FIRST)) as hub,
+    ):
+        await cluster.enrolled(system, hub)
+        yield cluster, system, hub
 
 
 async def steady(ask: Callable[[], Awaitable[T]]) -> T:

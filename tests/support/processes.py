@@ -13,9 +13,10 @@ from broker.cli.demo import alerts
 from broker.cli.demo.processes import Processes, _children, _command
 from broker.cli.demo.region import NODES, DemoRegion, found
 from broker.cli.demo.story import desks
-from broker.client import Client
-from schemas.desk import DraftRequest
+from broker.client import Client, Submission
+from schemas.desk import DraftRequest, RecipientState
 from schemas.vocabulary import TLP, Purpose, Status
+from tests.support.waiting import must_come
 
 LOGGED = ("bash", "-c", 'exec "$@" > >(exec cat) 2>&1', "bash")
 """Puts a pipe between a process and its log: it still says why it ends, if no file may grow."""
@@ -104,3 +105,14 @@ def descendants(pid: int) -> list[int]:
     for child in _children(pid):
         found += [child, *descendants(child)]
     return found
+
+
+async def until_delivered(client: Client, submission: Submission, bound_s: float) -> None:
+    """Return once the first recipient of an alert confirmed it; fail if it never will."""
+    async with must_come(bound_s, lambda: f"{submission.id} is not delivered"):
+        while True:
+            shown = (await client.status(submission.id)).shown
+            if shown.recipients[0].state is RecipientState.DELIVERED:
+                return
+            assert not shown.recipients[0].state.final, shown.recipients[0].code
+            await asyncio.sleep(0.1)

@@ -189,6 +189,7 @@ async def _read(place: NodePlace, now: datetime) -> _Found:
     view = copy.view if copy else None
     async with place.database() as database, database.read() as connection:
         raised = (*await suspension_alarms(connection), *await all_alarms(connection))
+        gap_counts = await count_gaps(connection, now=now)
         return _Found(
             member=config.member,
             socket=str(place.socket),
@@ -199,8 +200,8 @@ async def _read(place: NodePlace, now: datetime) -> _Found:
             inbox=await queues.inbox_counts(connection),
             quarantined=await queues.quarantined(connection),
             readers=await queues.readers(connection),
-            gaps=await open_gaps(connection, now=now),
-            gap_counts=await count_gaps(connection, now=now),
+            gaps=await open_gaps(connection, gap_counts, now=now),
+            gap_counts=gap_counts,
             alarms=(*_expiring(view, config.member, now), *raised),
             left_s=dict(_left(place, view, now)),
         )
