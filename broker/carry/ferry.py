@@ -243,8 +243,8 @@ class Ferry:
         if record.name == _PUT:
             await self._requested(record.name, record.payload)
             return []
-        if len(record.payload) > _MAX_SMALL_BYTES:
-            raise CarryError("carry-damaged", "a request in the file is too long")
+        if not 0 < len(record.payload) <= _MAX_SMALL_BYTES:
+            raise CarryError("carry-damaged", "a request in the file is empty or too long")
         if record.name == _OPEN:  # before the chunks that come behind it
             await self._requested(record.name, record.payload)
         return [AskedService(name=record.name, payload=record.payload.hex())]

@@ -222,15 +222,13 @@ async def purged_again(hub: Link, watch: QueueWatch, stream: str) -> tuple[str, 
 
 
 async def held_by(hub: Link, name: str, stream: str) -> None:
-    """Have this server alone hold a stream."""
+    """Have this server alone hold a stream: whoever leads it is who keeps it."""
+    await led_by(hub, name, stream)
     config = (await steady(lambda: hub.api(f"STREAM.INFO.{stream}", {})))["config"]
     alone = {**config, "num_replicas": 1}
-    while True:
-        with contextlib.suppress(Refused):  # it went with an answer that did not come in time
-            await steady(lambda: hub.api(f"STREAM.DELETE.{stream}", {}))
-        made = await steady(lambda: hub.api(f"STREAM.CREATE.{stream}", alone))
-        if made["cluster"].get("leader") == name:
-            return
+    await steady(lambda: hub.api(f"STREAM.UPDATE.{stream}", alone))
+    info = await whole(hub, stream, servers=1)  # asked while it is under way, it begins anew
+    assert info["cluster"]["leader"] == name
 
 
 async def asked_of(system: Link, name: str) -> None:
