@@ -30,7 +30,7 @@ from broker.hub.rekeying import (
 )
 from broker.hub.serverwatch import look_at_servers
 from broker.hub.unread import UnreadSweep
-from broker.transport.errors import Refused, TransportError, Unreachable
+from broker.transport.errors import TransportError, Unreachable
 from broker.transport.greeting import shown_until
 from broker.transport.link import Link
 from broker.transport.message import EXPIRES_HEADER
