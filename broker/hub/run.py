@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from broker.hub.attachments import AttachmentService
 from broker.hub.children import MAX_PAUSE_S, MIN_PAUSE_S, STEADY_S, keep_running
 from broker.hub.chunkstore import ChunkStore
 from broker.hub.enrolment import Enrolment, wanted
-from broker.hub.erased import read_erased
+from broker.hub.erased import note_erased, read_erased
 from broker.hub.founding import write_server
 from broker.hub.memory import read_memory, write_memory
 from broker.hub.place import HubPlace, HubSecrets
@@ -153,7 +154,7 @@ class Hub:
             group.create_task(self._keep_remembering(queues, keeper))
             group.create_task(keep_looking(place, config, self.pulse))
             group.create_task(self._store_watch(system).run())
-            group.create_task(_keep_sweeping(hub, keeper))
+            group.create_task(_keep_sweeping(hub, self.place, keeper))
             group.create_task(attachments.sweep_for_ever(SWEEP_S))
             self._tell_ready()
             await self._watch(source, enrolment, attachments)
@@ -342,16 +343,16 @@ class Hub:
         write_private(self.place.state_file, json.dumps(state, indent=1).encode())
 
 
-async def _keep_sweeping(link: Link, keeper: Timekeeper) -> None:
+async def _keep_sweeping(link: Link, place: HubPlace, keeper: Timekeeper) -> None:
     """Take out what nobody read in time, for ever; nothing while the time is in doubt."""
-    sweep = UnreadSweep(link)
+    sweep = UnreadSweep(link, partial(note_erased, place.erased_file))
     while True:
         try:
             if keeper.is_good():
                 await sweep.sweep(clock.now())
             else:
                 _log.warning("nothing-swept", code="hub-clock")
-        except BrokerError as error:
+        except (BrokerError, KeysError) as error:
             _log.warning("sweep-paused", error_code=error.code)
         await asyncio.sleep(SWEEP_S)
 

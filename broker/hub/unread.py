@@ -3,9 +3,14 @@
 A copy leaves its inbox or the hub's held store when its label expires, or after 90 days. It is
 stored among the expired ones before it is erased where it was: at any crash it is in one of the
 two, and the notice, which stands on one subject of the AUDIT stream, is one.
+
+What its reader acknowledged is not unread. A server whose disk is full may lose that it took such a
+message out and not that it was acknowledged: after its next start the message is there again, and
+nobody is ever given it. It goes without a word when its time is over.
 """
 
 import heapq
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -13,7 +18,7 @@ from typing import Final
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.message import Stored, leaves_at
-from broker.transport.streams import StreamState, streams_seen
+from broker.transport.streams import StreamState, acknowledged_to, streams_seen
 from keys.primitives.hashing import sha256
 
 _ALL: Final = ">"
@@ -39,9 +44,14 @@ class _Waiting:
 
 @dataclass
 class UnreadSweep:
-    """Reads each waiting copy once, remembers when it must leave, and moves it then."""
+    """Reads each waiting copy once, remembers when it must leave, and moves it then.
+
+    Attributes:
+        note: Told of a stream what will be taken out of it and was read: that is no loss.
+    """
 
     link: Link
+    note: Callable[[str, Iterable[int]], None]
     _streams: dict[str, _Waiting] = field(default_factory=dict)
 
     async def sweep(self, now: datetime) -> int:
@@ -94,12 +104,20 @@ class UnreadSweep:
             seq = waiting.leaving[0][1]
             found = await self.link.get_next(name, seq, _ALL)
             if found is not None and found.seq == seq:  # else its reader was faster
-                await self._store(found)
-                await self.link.api(f"STREAM.MSG.DELETE.{name}", {"seq": seq})
-                moved += 1
-                _log.info("unread", stream=name)
+                moved += await self._take_out(name, found)
             heapq.heappop(waiting.leaving)
         return moved
+
+    async def _take_out(self, name: str, found: Stored) -> bool:
+        """Return whether nobody had read it."""
+        unread = found.seq > await acknowledged_to(self.link, name)
+        if unread:
+            await self._store(found)
+        else:
+            self.note(name, (found.seq,))
+        await self.link.api(f"STREAM.MSG.DELETE.{name}", {"seq": found.seq})
+        _log.info("unread" if unread else "read-and-kept", stream=name)
+        return unread
 
     async def _store(self, found: Stored) -> None:
         _, member, rest = found.subject.split(".", _FIRST_TOKENS)

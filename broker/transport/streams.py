@@ -287,6 +287,19 @@ async def messages_on(link: Link, stream: str, subjects: str) -> list[Stored]:
     return found
 
 
+async def acknowledged_to(link: Link, stream: str) -> int:
+    """Return the number up to which every consumer acknowledged all; 0 if there is none.
+
+    A server that does not count for the others any more knows less, and never more.
+
+    Raises:
+        TransportError: The server refused, or did not answer.
+    """
+    page = await link.api(f"CONSUMER.LIST.{stream}", {"offset": 0})
+    floors = [each["ack_floor"]["stream_seq"] for each in page.get("consumers") or ()]
+    return min(floors, default=0)
+
+
 async def erase_message(link: Link, stream: str, seq: int) -> None:
     """Take a message out of a stream, and overwrite its bytes in the server's files.
 

@@ -82,12 +82,14 @@ class Losses:
 
     Attributes:
         begun: How many alerts were sent, or are about to be.
+        waiting: Queues that hold what may come again, as last seen.
     """
 
     misfortune: Misfortune
     region: DemoRegion
     desks: dict[str, Desk]
     begun: int = 0
+    waiting: list[str] = field(default_factory=list)
 
     async def happen(self, mishap: Mishap, ready: asyncio.Event) -> None:
         """Carry out one, and return once all is there again.
@@ -222,10 +224,15 @@ class Losses:
         async with Link(self._credentials()) as link:
             await link.wait_connected()
             while True:
-                states = await stream_states(link)
-                waiting = {name for name, state in states.items() if state.messages}
-                read = {name for name in waiting if not name.startswith(UNREAD)}
-                if not any(name.startswith(QUEUES) for name in read):
+                self.waiting = [
+                    name
+                    for name, state in (await stream_states(link)).items()
+                    if state.messages
+                    and name.startswith(QUEUES)
+                    and not name.startswith(UNREAD)
+                    and await _to_be_read(link, name)
+                ]
+                if not self.waiting:
                     return
                 await asyncio.sleep(0.1)
 
@@ -244,7 +251,7 @@ class Losses:
                 await asyncio.sleep(0.2)
         while True:  # what the member without a node handed in is decided, too
             states = await stream_states(link, "submit.>")
-            if not any(state.messages for state in states.values()):
+            if not any([s.messages and await _to_be_read(link, n) for n, s in states.items()]):
                 return
             await asyncio.sleep(0.1)
 
@@ -349,6 +356,15 @@ def _flip(path: Path, bit: int) -> None:
         (byte,) = file.read(1)
         file.seek(bit // 8)
         file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+async def _to_be_read(link: Link, stream: str) -> bool:
+    """Whether somebody will be given something of it.
+
+    Who acknowledges while the server's disk is full may find it there again: nobody is given it.
+    """
+    page = await link.api(f"CONSUMER.LIST.{stream}", {"offset": 0})
+    return any(each["num_pending"] or each["num_ack_pending"] for each in page["consumers"])
 
 
 def is_whole(path: Path) -> bool:

@@ -289,7 +289,9 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
             check_hub_alarms(region, misfortune, alerts=scale.alerts, gateways=GATEWAYS)
             await asyncio.to_thread(check_log, region, tmp_path, misfortune.done[Fault.RECORD])
             # What was handed in by who was killed, or held back, came again meanwhile.
-            async with must_come(scale.settle_s, lambda: "a queue holds what may come again"):
+            async with must_come(
+                scale.settle_s, lambda: f"{losses.waiting} hold what may come again"
+            ):
                 await losses.queues_empty()
             await check_arrivals(final, desks, rogue, scale.settle_s)
             for reader in reading:

@@ -1,9 +1,10 @@
 """Lets coverage guide inputs into the parsers of the wire formats: `make fuzz SECONDS=600`.
 
-`python -m tests.fuzz.guided SECONDS [PARSER...]` runs them one after the other, each in a process
-of its own, and ends with 1 if one was found that raises anything but an error of ours, takes
-longer than ten seconds or more than half a gigabyte. The input then lies in `.fuzz/<parser>/`:
-put it into the corpus with the fix. Needs atheris, which has no wheel for every system.
+`python -m tests.fuzz.guided SECONDS [PARSER...]` runs as many at once as there are cores, each in a
+process of its own, and ends with 1 if one was found that raises anything but an error of ours,
+takes longer than ten seconds or more than half a gigabyte. The input then lies in
+`.fuzz/<parser>/`, beside what was said: put it into the corpus with the fix. SECONDS are of one
+core. Needs atheris, which has no wheel for every system.
 
 Each gets bytes for half of its time, and for the other half the choices by which a good input is
 altered part by part: what is well formed outside reaches further in.
@@ -48,16 +49,39 @@ def run_all(seconds: float, names: list[str]) -> list[str]:
         atheris.Setup([sys.argv[0], *options], judge)
         atheris.Fuzz()
 
+    running: dict[int, tuple[str, Path]] = {}
     failed = []
+
+    def end_one() -> None:
+        child, ended = os.wait()
+        name, log = running.pop(child)
+        if os.waitstatus_to_exitcode(ended):
+            failed.append(name)
+            print(f"--- {name}\n{what_happened(log)}", flush=True)  # noqa: T201
+
     for parser in chosen:
         for way in (BYTES, PARTS):
-            print(f"--- {parser.name}, {way}: {share} s", flush=True)  # noqa: T201
+            if len(running) == (os.cpu_count() or 1):
+                end_one()
+            log = OUT / parser.name / f"{way}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
             if not (child := os.fork()):  # what is instrumented once serves all of them
+                with log.open("wb") as told:
+                    os.dup2(told.fileno(), 1)
+                    os.dup2(told.fileno(), 2)
                 one(parser, way)  # ends the process
                 os._exit(1)
-            if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-                failed.append(f"{parser.name} ({way})")
+            running[child] = (f"{parser.name} ({way})", log)
+    while running:
+        end_one()
     return failed
+
+
+def what_happened(log: Path) -> str:
+    """What a parser raised, or the last that was said of one that ended otherwise."""
+    told = log.read_text("utf-8", "replace")
+    _, raised, what = told.partition("=== Uncaught Python exception: ===")
+    return what[:600] if raised else told[-600:]
 
 
 def main() -> None:

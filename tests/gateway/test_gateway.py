@@ -41,7 +41,7 @@ from tests.support.gateway import (
     running_gateway,
     submit,
 )
-from tests.support.hub import BOUND_S, MIB, SMALL, RunningHub, running_hub
+from tests.support.hub import BOUND_S, MIB, SMALL, RunningHub, nothing_read, running_hub
 from tests.support.region import TestRegion, make_region
 
 pytestmark = pytest.mark.hub
@@ -275,7 +275,7 @@ async def test_a_copy_that_nobody_reads_leaves_its_inbox_and_both_sides_hear(
         await receipt(stage.sg)
     async with stage.hub.hub_link() as own:
         await own.wait_connected(BOUND_S)
-        sweep = UnreadSweep(own)
+        sweep = UnreadSweep(own, nothing_read)
         assert await sweep.sweep(until - timedelta(seconds=1)) == 0
         assert await sweep.sweep(until + timedelta(seconds=1)) == 1
         assert await sweep.sweep(until + timedelta(seconds=1)) == 0
@@ -294,7 +294,7 @@ async def test_the_hub_remembers_no_more_of_what_was_read_than_of_what_waits(
     ends = str(int((stage.region.now + timedelta(days=80)).timestamp() * 1000))
     async with stage.hub.hub_link() as own:
         await own.wait_connected(BOUND_S)
-        sweep = UnreadSweep(own)
+        sweep = UnreadSweep(own, nothing_read)
 
         async def wait_for(first: int, count: int) -> None:
             for number in range(first, first + count):

@@ -49,6 +49,7 @@ from tests.support.cluster import (
     whole,
 )
 from tests.support.commands import Machine
+from tests.support.hub import nothing_read
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 STREAM = "SUBMIT_MY"
@@ -201,7 +202,7 @@ async def test_a_stream_for_which_nobody_speaks_hinders_no_other(tmp_path: Path)
         watch = QueueWatch(hub, Erasures)
         while await purged_again(hub, watch, purged) != (purged,):
             pass  # until those whose leader died have another
-        assert await UnreadSweep(hub).sweep(clock.now()) == 2
+        assert await UnreadSweep(hub, nothing_read).sweep(clock.now()) == 2
         await cluster.running["hub-3"].start()
         while (  # noqa: ASYNC110 - as above
             seen := await steady(lambda: streams_seen(hub))

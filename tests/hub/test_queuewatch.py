@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from broker.hub.queuewatch import QueueWatch
 from broker.hub.unread import UnreadSweep
 from broker.transport.link import Link
 from broker.transport.message import EXPIRES_HEADER
-from broker.transport.streams import erase_message, stream_state, stream_states
+from broker.transport.streams import acknowledged_to, erase_message, stream_state, stream_states
+from tests.support.fulldisk import may_grow, no_growth
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import make_region
 
@@ -40,6 +42,10 @@ class Stage:
 
     async def look(self) -> tuple[str, ...]:
         return await self.watch.look(await stream_states(self.link))
+
+    async def sweep(self, now: datetime) -> int:
+        """Take out what is over; return how many nobody had read."""
+        return await UnreadSweep(self.link, partial(note_erased, self.erased)).sweep(now)
 
     async def fill(self, stream: str, count: int, ends: str = "9999999999999") -> None:
         for _ in range(count):
@@ -124,7 +130,7 @@ async def test_what_the_hub_itself_takes_out_is_no_loss(stage: Stage) -> None:
     for stream in ("INBOX_MY_normal", "HELD_MY_SG"):
         await stage.fill(stream, 3, soon)
     assert await stage.look() == ()
-    assert await UnreadSweep(stage.link).sweep(now + timedelta(days=2)) == 6
+    assert await stage.sweep(now + timedelta(days=2)) == 6
     assert await stage.look() == ()
     await stage.fill("INBOX_MY_normal", 3)
     note_erased(stage.erased, "INBOX_MY_normal", [4, 5, 6])
@@ -135,6 +141,33 @@ async def test_what_the_hub_itself_takes_out_is_no_loss(stage: Stage) -> None:
     await stage.look()
     await stage.purge("INBOX_MY_normal")
     assert await stage.look() == ("INBOX_MY_normal",)
+
+
+async def test_what_was_read_while_the_disk_was_full_is_there_again_and_is_not_told_as_unread(
+    stage: Stage,
+) -> None:
+    """The server writes down that it is acknowledged, and finds no room for that it is gone."""
+    now = clock.now()
+    inbox, soon = "INBOX_MY_normal", str(int((now + timedelta(days=1)).timestamp() * 1000))
+    await stage.fill(inbox, 4, soon)
+    pid = stage.hub.server.pid
+    assert pid is not None
+    no_growth(pid)
+    try:
+        for message in await stage.link.pull(inbox, "normal", batch=3, timeout_s=2):
+            await message.ack()
+        async with asyncio.timeout(BOUND_S):
+            while await acknowledged_to(stage.link, inbox) < 3:  # noqa: ASYNC110 - the server
+                await asyncio.sleep(0.01)
+    finally:
+        may_grow(pid)
+    await stage.hub.restart(stage.link, kill=False)
+    assert (await stream_state(stage.link, inbox)).messages == 4
+    assert await stage.look() == ()
+    assert await stage.sweep(now + timedelta(days=2)) == 1
+    states = await stream_states(stage.link)
+    assert (states[inbox].messages, states["EXPIRED"].messages) == (0, 1)
+    assert await stage.look() == ()
 
 
 async def test_a_server_that_was_killed_forgot_what_it_handed_out_and_is_no_alarm(

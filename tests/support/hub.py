@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -138,6 +138,11 @@ def _prepare(folder: Path, now: datetime) -> tuple[ServerPlace, bytes]:
     (folder / "server.key").write_bytes(key)
     place = ServerPlace(folder, free_port(), folder / "server.pem", folder / "server.key")
     return place, ca_pem
+
+
+def nothing_read(stream: str, numbers: Iterable[int]) -> None:
+    """For a sweep where all that it takes out is unread."""
+    raise AssertionError(stream, numbers)
 
 
 def free_port() -> int:
