@@ -235,7 +235,7 @@ class Arrivals:
             if await self._told(hub, row) is not None:
                 mine = table.c.envelope_id == row.envelope_id
                 await self.database.change(values(mine, told=1))
-                del self._told_later[row.envelope_id]
+                self._told_later.pop(row.envelope_id, None)
         await self._tell_unwanted(hub)
 
     async def _told(self, hub: AttachmentServices, row: Any) -> bool | None:  # noqa: ANN401

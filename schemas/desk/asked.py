@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from schemas.attachment import MAX_ATTACHMENTS, MEDIA_TYPE
 from schemas.desk.attachments import AttachedFile
-from schemas.desk.fields import Base64, Kid, Recipients
+from schemas.desk.fields import Base64, Kid, Recipients, Signature
 from schemas.label import AgencyCode, Classification, Facts, Moment, Retention, Strict, TypeName
 from schemas.vocabulary import PAP, TLP, Handling, JudicialUse, Precedence, Purpose, Status
 
@@ -88,7 +88,7 @@ class DraftRequest(Strict):
 class SubmitRequest(Strict):
     """The officer's signature over a draft's `bytes_to_sign`."""
 
-    signature: Annotated[Base64, Field(min_length=64, max_length=64)]
+    signature: Signature
     officer_kid: Kid
 
 
