@@ -77,6 +77,7 @@ class Timepiece:
         """
         ahead = self.ahead()
         if abs(ahead) <= MOST:
+            self._said = False
             return
         if not self._said:
             self._said = True

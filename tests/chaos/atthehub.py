@@ -17,7 +17,7 @@ from broker.client import BrokerError
 from broker.hub.place import HubPlace
 from broker.transport.link import Link
 from tests.chaos.misfortune import Misfortune, hub_said, until_said
-from tests.chaos.plan import SERVER, Fault, Mishap
+from tests.chaos.plan import SERVER, WORKER, Fault, Mishap
 from tests.support.fulldisk import may_grow, no_growth
 from tests.support.monitoring import of_hub
 from tests.support.preload import WrongClock
@@ -144,11 +144,15 @@ class AtTheHub:
             misfortune.met.update(misfortune.lines)  # nodes cosign nothing meanwhile
         if mishap.fault is Fault.HUB_CLOCK:
             await misfortune.processes.kill("hub")
+        runs = set() if mishap.fault is Fault.HUB_CLOCK else {await self._child(WORKER)}
         self.clocks[mishap.victim].put(mishap.ahead_s)
         try:
             if mishap.fault is Fault.HUB_CLOCK:
                 await misfortune.start_hub()
             await self._says("clock-wrong", since)  # a worker's, or the log's
+            # Put right within a second, it may go on: what it had in hand was not carried out.
+            while runs & {*descendants(misfortune.processes.pids()["hub"])}:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
             if whole:
                 await self._says("hub-clock-jumped", since)
                 await self._seen_by_a_node()

@@ -72,8 +72,12 @@ async def test_a_clock_that_jumps_is_wrong_at_once_and_said_once(
     (line,) = said
     assert line["alarm"] == CLOCK_WRONG
     assert abs(line["skew_s"] - wrong.total_seconds()) <= 1
-    clocks.ahead = timedelta(0)
+    clocks.ahead = timedelta(0)  # put right before the process ended: it goes on
     timepiece.check()
+    clocks.ahead = wrong
+    with capture_logs() as said, pytest.raises(BrokerError):
+        timepiece.check()
+    assert [line["alarm"] for line in said] == [CLOCK_WRONG]
 
 
 @pytest.mark.parametrize("wrong", [WRONG, -WRONG], ids=["ahead", "behind"])
