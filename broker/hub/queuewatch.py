@@ -20,7 +20,7 @@ from broker.hub.erased import Erasures
 from broker.logs import get_logger
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
-from broker.transport.streams import EXPIRED_STREAM, StreamState, stream_state
+from broker.transport.streams import EXPIRED_STREAM, StreamState, consumers_of, stream_state
 
 QUEUES: Final = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_", EXPIRED_STREAM)
 _SWEPT: Final = ("INBOX_", "HELD_")  # where the hub takes out what is over
@@ -180,8 +180,7 @@ class QueueWatch:
         count = in_hand = waiting = 0
         ack_wait_s = 0.0
         leaders: list[str] = []
-        page = await self.link.api(f"CONSUMER.LIST.{name}", {"offset": 0})
-        for consumer in page.get("consumers") or ():
+        for consumer in await consumers_of(self.link, name):
             count += consumer["delivered"]["consumer_seq"]
             in_hand += consumer["num_ack_pending"]
             waiting += consumer["num_pending"]

@@ -47,7 +47,7 @@ class UnreadSweep:
     """Reads each waiting copy once, remembers when it must leave, and moves it then.
 
     Attributes:
-        note: Told of a stream what will be taken out of it and was read: that is no loss.
+        note: Told of a stream which messages will be taken out that were read: that is no loss.
     """
 
     link: Link
@@ -99,25 +99,25 @@ class UnreadSweep:
         heapq.heapify(waiting.leaving)
 
     async def _move(self, name: str, waiting: _Waiting, now: datetime) -> int:
-        moved = 0
+        if not waiting.leaving or waiting.leaving[0][0] > now:
+            return 0
+        moved, read = 0, await acknowledged_to(self.link, name)
         while waiting.leaving and waiting.leaving[0][0] <= now:
             seq = waiting.leaving[0][1]
             found = await self.link.get_next(name, seq, _ALL)
             if found is not None and found.seq == seq:  # else its reader was faster
-                moved += await self._take_out(name, found)
+                await self._take_out(name, found, unread=seq > read)
+                moved += seq > read
             heapq.heappop(waiting.leaving)
         return moved
 
-    async def _take_out(self, name: str, found: Stored) -> bool:
-        """Return whether nobody had read it."""
-        unread = found.seq > await acknowledged_to(self.link, name)
+    async def _take_out(self, name: str, found: Stored, *, unread: bool) -> None:
         if unread:
             await self._store(found)
         else:
             self.note(name, (found.seq,))
         await self.link.api(f"STREAM.MSG.DELETE.{name}", {"seq": found.seq})
         _log.info("unread" if unread else "read-and-kept", stream=name)
-        return unread
 
     async def _store(self, found: Stored) -> None:
         _, member, rest = found.subject.split(".", _FIRST_TOKENS)

@@ -287,17 +287,27 @@ async def messages_on(link: Link, stream: str, subjects: str) -> list[Stored]:
     return found
 
 
-async def acknowledged_to(link: Link, stream: str) -> int:
-    """Return the number up to which every consumer acknowledged all; 0 if there is none.
-
-    A server that does not count for the others any more knows less, and never more.
+async def consumers_of(link: Link, stream: str) -> list[dict[str, Any]]:
+    """Return what the server says of each reader of a stream, `ConsumerInfo` as JetStream has it.
 
     Raises:
         TransportError: The server refused, or did not answer.
     """
     page = await link.api(f"CONSUMER.LIST.{stream}", {"offset": 0})
-    floors = [each["ack_floor"]["stream_seq"] for each in page.get("consumers") or ()]
-    return min(floors, default=0)
+    return page.get("consumers") or []
+
+
+async def acknowledged_to(link: Link, stream: str) -> int:
+    """Return the number up to which every consumer acknowledged all; 0 if there is none.
+
+    A server that does not count for the others any more knows less, and never more; one whose
+    stream went back begins at 0 again.
+
+    Raises:
+        TransportError: As `consumers_of`.
+    """
+    consumers = await consumers_of(link, stream)
+    return min((each["ack_floor"]["stream_seq"] for each in consumers), default=0)
 
 
 async def erase_message(link: Link, stream: str, seq: int) -> None:

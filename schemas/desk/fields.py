@@ -43,30 +43,22 @@ def _to_base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
+def _in_base64(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "contentEncoding": "base64", "pattern": pattern})
+
+
 Base64 = Annotated[
     bytes,
     BeforeValidator(_from_base64),
     PlainSerializer(_to_base64, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "contentEncoding": "base64",
-            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-        }
-    ),
+    _in_base64("^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
 ]
 """Bytes, written as base64 in JSON."""
 
 Signature = Annotated[
     Base64,
     Field(min_length=64, max_length=64),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "contentEncoding": "base64",
-            "pattern": "^[A-Za-z0-9+/]{85}[AQgw]==$",
-        }
-    ),
+    _in_base64("^[A-Za-z0-9+/]{85}[AQgw]==$"),
 ]
 """An Ed25519 signature of 64 bytes, written as base64 in JSON."""
 

@@ -20,7 +20,7 @@ from broker.client import BrokerError, Client, Submission
 from broker.hub.place import HubPlace
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
-from broker.transport.streams import AUDIT_PREFIX, inbox_of, stream_states
+from broker.transport.streams import AUDIT_PREFIX, consumers_of, inbox_of, stream_states
 from schemas.desk import DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import Lane
@@ -363,8 +363,8 @@ async def _to_be_read(link: Link, stream: str) -> bool:
 
     Who acknowledges while the server's disk is full may find it there again: nobody is given it.
     """
-    page = await link.api(f"CONSUMER.LIST.{stream}", {"offset": 0})
-    return any(each["num_pending"] or each["num_ack_pending"] for each in page["consumers"])
+    readers = await consumers_of(link, stream)
+    return any(each["num_pending"] or each["num_ack_pending"] for each in readers)
 
 
 def is_whole(path: Path) -> bool:
