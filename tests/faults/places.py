@@ -116,8 +116,8 @@ REASONS: Final = {
     "broker.ledger.state.LedgerState.read_on": "tests/ledger/test_commit.py, step by step",
     "broker.store.tilefiles.TileFiles.stage": "tests/ledger/test_commit.py, step by step",
     "broker.store.tilefiles.TileFiles.show": "tests/ledger/test_commit.py, step by step",
-    "broker.ledger.state.LedgerState.change_subjects": "tests/ledger/test_erasure.py",
-    "broker.ledger.erasure.Eraser._say": "tests/ledger/test_erasure.py: said before it is deleted",
+    "broker.ledger.state.LedgerState.change_subjects": "tests/ledger/test_erasure_killed.py",
+    "broker.ledger.erasure.Eraser._say": "tests/ledger/test_erasure_killed.py, step by step",
     "broker.cli.admin.hub_restore._moved": "moved before the hub, as 'a hub put back' moves that",
     # --- one change of the database ---
     "broker.api.tokens.TokenBook.revoke": _ONE_ROW,
