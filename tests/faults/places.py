@@ -84,6 +84,8 @@ ROWS: Final = {
     "broker.node.staging.Staging.create": "a file handed over",
     "broker.node.staging.Staging._finish": "a file handed over",
     "broker.node.staging.Staging._forget": "a file taken back",
+    "broker.node.uploads.Uploads._settle": "a file that the hub did not take",
+    "broker.node.uploads.Uploads.forget_over": "a file that nobody waits for",
     # --- a node: what it receives ---
     "broker.node.incoming.Incoming._keep": "a received alert",
     "broker.node.incoming.Incoming._control": "what a peer says of an alert",
@@ -152,9 +154,7 @@ REASONS: Final = {
     "broker.node.outgoing.Outgoing._submit": "how often it was tried; the hub drops a number again",
     "broker.node.uploads.Uploads._bring": _PROGRESS,
     "broker.node.uploads.Uploads._note": _PROGRESS,
-    "broker.node.uploads.Uploads._settle": _PROGRESS,
     "broker.node.uploads.Uploads._upload": _PROGRESS,
-    "broker.node.uploads.Uploads.forget_over": "as 'a file taken back': row first, then chunks",
     "broker.hub.run.Hub._write_state": "of this moment; a start writes it anew",
     "broker.monitoring.report.write_report": "counts of this moment; they begin anew",
     "broker.api.serving._unix": "a socket; a start makes it anew",

@@ -22,8 +22,6 @@ from broker import clock
 from broker.api.tokens import Scope, TokenBook
 from broker.cli.form import Draft
 from broker.client.profiles import Profile, Profiles
-from broker.envelope.chunks import SEALED_CHUNK_BYTES
-from broker.hub.chunkstore import ChunkStore, Head
 from broker.hub.suspensions import read_suspensions, write_suspensions
 from broker.ledger.signer import Signer
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
@@ -32,16 +30,14 @@ from broker.log.note import Note, SignatureLine, parse_note
 from broker.node.errors import NodeError
 from broker.node.logevidence import LogEvidence
 from broker.node.node import Node
-from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, open_database, sqlite_url
 from broker.store.scratch import BACKUP, RESTORE
 from broker.store.tables import metadata
 from keys.files import is_half
 from keys.keystore import FLOOR_LOG2N, MAGIC, Entry, KeyStore
-from keys.primitives.hashing import sha256
 from schemas.attachment import CHUNK_BYTES
-from schemas.desk import AttachmentRequest
 from tests.faults.carried_writers import CARRIED
+from tests.faults.file_writers import FILES
 from tests.faults.hub_writers import HUBS
 from tests.faults.log_writers import LOGGED
 from tests.faults.received_writers import RECEIVED
@@ -59,11 +55,7 @@ ORIGIN = "log.example/kentong"
 LATER = NOW + timedelta(hours=1)
 MOST_STEPS = 400
 REGION = make_region(("SG", "MY"), now=clock.now())
-IDENT = UUID("0199a2b0-0000-7000-8000-000000000002")
-CHUNK = bytes([7]) * SEALED_CHUNK_BYTES
-PROMISED = Head(("MY",), (2,), LATER)
 FILE = bytes([9]) * (CHUNK_BYTES + 5)
-ANNOUNCED = AttachmentRequest(name="a.bin", media_type="a/b", bytes=len(FILE), sha256=sha256(FILE))
 KEY = "0199a2b0-0000-7000-8000-000000000001"
 
 
@@ -312,129 +304,6 @@ def _is_sealed(folder: Path) -> bool:
     return asyncio.run(work())
 
 
-# --- attached files ---
-
-
-def _chunks(folder: Path) -> ChunkFiles:
-    return ChunkFiles(folder / "chunks")
-
-
-def _keep_chunk(folder: Path) -> None:
-    assert _chunks(folder).keep("SG/a", 0, 0, CHUNK)
-
-
-def _has_chunk(folder: Path) -> bool:
-    _chunks(folder).tidy("SG")  # as at a start
-    found = _chunks(folder).read("SG/a", 0, 0)
-    assert found in {None, CHUNK}
-    assert _chunks(folder).first_missing("SG/a", 0, 1) == (found is not None)
-    return found is not None
-
-
-def _store_of(folder: Path) -> ChunkStore:
-    store = ChunkStore(_chunks(folder), 10**9)
-    asyncio.run(store.load())
-    return store
-
-
-def _promise(folder: Path) -> None:
-    asyncio.run(_store_of(folder).open("SG", IDENT, PROMISED, ["MY", "TH"], patient=True))
-
-
-def _is_promised(folder: Path) -> bool:
-    found = _store_of(folder).head("SG", IDENT, now=NOW)
-    assert found in {None, PROMISED}
-    return found is not None
-
-
-def _make_kept(folder: Path) -> None:
-    _promise(folder)
-    asyncio.run(_store_of(folder).keep("SG", IDENT, 0, 0, CHUNK))
-
-
-def _take(folder: Path) -> None:
-    asyncio.run(_store_of(folder).done("SG", IDENT, "MY"))
-
-
-def _is_taken(folder: Path) -> bool:
-    """Once it is said that all was taken, no chunk is left, at the latest after a start."""
-    store = _store_of(folder)
-    found = store.head("SG", IDENT, now=NOW)
-    assert found is not None
-    kept = asyncio.run(store.chunk("SG", IDENT, 0, 0))
-    assert kept == (None if found.over else CHUNK)
-    return found.over
-
-
-def _make_upload(folder: Path) -> None:
-    async def work() -> None:
-        async with _node(folder) as node:
-            upload = await node.create_attachment("desk", ANNOUNCED)
-            await node.put_chunk("desk", upload.attachment_id, 0, FILE[:CHUNK_BYTES])
-            (folder / "upload").write_text(str(upload.attachment_id))
-
-    asyncio.run(work())
-
-
-def _hand_over(folder: Path) -> None:
-    """The last chunk, after which the node compares the whole."""
-
-    async def work() -> None:
-        async with _node(folder) as node:
-            ident = UUID((folder / "upload").read_text())
-            await node.put_chunk("desk", ident, 1, FILE[CHUNK_BYTES:])
-
-    asyncio.run(work())
-
-
-def _is_handed_over(folder: Path) -> bool:
-    async def work() -> bool:
-        async with _node(folder) as node:
-            await node.staging.tidy()
-            shown = await node.create_attachment("desk", ANNOUNCED)  # the same one goes on
-            assert str(shown.attachment_id) == (folder / "upload").read_text()
-            assert shown.next in {1, 2}
-            return shown.complete
-
-    return asyncio.run(work())
-
-
-def _take_back(folder: Path) -> None:
-    async def work() -> None:
-        async with _node(folder) as node:
-            await node.withdraw_attachment("desk", UUID((folder / "upload").read_text()))
-
-    asyncio.run(work())
-
-
-def _is_taken_back(folder: Path) -> bool:
-    """A file that is gone leaves no chunk behind, at the latest after a start."""
-
-    async def work() -> bool:
-        async with _node(folder) as node:
-            await node.staging.tidy()
-            listed = (await node.attachments_waiting("desk")).items
-            assert len(listed) == len(node.staging.files.shelves())
-            assert all(each.next == 1 for each in listed)
-            return not listed
-
-    return asyncio.run(work())
-
-
-def _expire(folder: Path) -> None:
-    asyncio.run(_store_of(folder).expire(LATER))
-
-
-def _is_expired(folder: Path) -> bool:
-    """What is left of an envelope is whole, or it is nothing, at the latest after a start."""
-    store = _store_of(folder)
-    if store.head("SG", IDENT, now=NOW) is not None:
-        assert asyncio.run(store.chunk("SG", IDENT, 0, 0)) in {None, CHUNK}
-        return False
-    assert asyncio.run(store.chunk("SG", IDENT, 0, 0)) is None
-    return True
-
-
 WRITERS = {
     "a key added": Writer(
         _make_store, lambda folder: _store(folder).change({"new": ENTRY}), _has_new
@@ -465,15 +334,10 @@ WRITERS = {
     "a node's directory": Writer(_make_reader, _read_on, _has_read),
     "a token": Writer(_make_database, _add_token, _has_token),
     "a queued alert": Writer(_make_node, _queue, _is_queued),
-    "a chunk": Writer(nothing, _keep_chunk, _has_chunk),
-    "what was promised to the hub": Writer(nothing, _promise, _is_promised),
-    "chunks that were taken": Writer(_make_kept, _take, _is_taken),
-    "a file handed over": Writer(_make_upload, _hand_over, _is_handed_over),
-    "a file taken back": Writer(_make_upload, _take_back, _is_taken_back),
-    "chunks past their time": Writer(_make_kept, _expire, _is_expired),
     "a sealed alert": Writer(_make_queued, _seal, _is_sealed),
     **RECEIVED,
     **SENT,
+    **FILES,
     **LOGGED,
     **HUBS,
     **SHOWN,
