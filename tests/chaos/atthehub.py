@@ -5,7 +5,6 @@ for all others at the hub, and not for it.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from broker.cli.demo.region import DemoRegion
 from broker.client import BrokerError
 from broker.hub.place import HubPlace
 from broker.transport.link import Link
-from tests.chaos.misfortune import Misfortune, hub_said, until_said
+from tests.chaos.misfortune import Misfortune, events, hub_said, until_said
 from tests.chaos.plan import SERVER, WORKER, Fault, Mishap
 from tests.support.fulldisk import may_grow, no_growth
 from tests.support.monitoring import of_hub
@@ -142,6 +141,8 @@ class AtTheHub:
         whole = mishap.victim == "hub"
         if whole:
             misfortune.met.update(misfortune.lines)  # nodes cosign nothing meanwhile
+            if mishap.ahead_s > 0:
+                misfortune.behind.update(misfortune.lines)
         if mishap.fault is Fault.HUB_CLOCK:
             await misfortune.processes.kill("hub")
         runs = set() if mishap.fault is Fault.HUB_CLOCK else {await self._child(WORKER)}
@@ -189,5 +190,4 @@ class AtTheHub:
             await asyncio.sleep(0.1)
 
     def _told(self, since: int) -> Iterable[dict[str, Any]]:
-        lines = hub_said(self.region)[since:]
-        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return events(hub_said(self.region)[since:])

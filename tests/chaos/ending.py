@@ -24,7 +24,7 @@ from schemas.registry import model_for
 from schemas.vocabulary import Status
 from tests.chaos.atthehub import HUB_ALARMS
 from tests.chaos.losses import Desk
-from tests.chaos.misfortune import Misfortune, hub_said
+from tests.chaos.misfortune import Misfortune, events, hub_said, said
 from tests.chaos.plan import Fault
 from tests.chaos.rogue import MAY, Rogue
 from tests.chaos.servers import unseen
@@ -117,7 +117,7 @@ def check_hub_alarms(
 
     A node that was kept from cosigning is the exception, if anything happened to it.
     """
-    told = [json.loads(line) for line in hub_said(region) if line.startswith("{")]
+    told = events(hub_said(region))
     assert len(told) > alerts  # each decision is a line
     sounded = [(each["alarm"], each.get("member")) for each in told if "alarm" in each]
     kept = {("not-cosigned", victim) for victim in misfortune.met}
@@ -133,6 +133,19 @@ def check_hub_alarms(
     missed = unseen(region)  # one that was killed may have been back before anybody looked
     assert missed.total() >= misfortune.done[Fault.DISK]
     assert missed.keys() <= misfortune.met
+
+
+def check_node_alarms(region: DemoRegion, misfortune: Misfortune) -> None:
+    """Each node sounded what happened to it, and nothing else: also what was over at the end."""
+    for code in region.nodes:
+        sounded = {each["alarm"] for each in events(said(region, code)) if "alarm" in each}
+        assert ("database-damaged" in sounded) is (code in misfortune.damaged), code
+        bearable = {"database-damaged"}
+        if code in misfortune.ahead:  # by it the log is ten minutes late
+            bearable.add("log-not-proven")
+        if code in misfortune.behind:  # by it what it cosigned is ten minutes ahead
+            bearable.add("clock-behind")
+        assert sounded <= bearable, (code, sounded)
 
 
 def check_log(region: DemoRegion, folder: Path, lost: int) -> None:

@@ -148,6 +148,7 @@ class Losses:
             assert await processes._running.pop(code).wait()
         assert b"database-damaged" in log.read_bytes()[before:]
         self.misfortune.sounded["database-damaged"] += 1
+        self.misfortune.damaged.add(code)
 
     # --- an inbox emptied ---
 

@@ -1,11 +1,13 @@
 """Carries out what a plan says: processes killed, lines cut, disks full, clocks wrong."""
 
 import asyncio
+import json
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from broker.cli.demo.processes import Processes
 from broker.cli.demo.region import DemoRegion
@@ -40,6 +42,8 @@ class Misfortune:
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
         ahead: The nodes whose clock was once ahead.
+        behind: The nodes whose clock was once behind, and all if the hub's was ahead.
+        damaged: The nodes whose database was damaged.
         met: Whom anything happened to.
         killed: How many of each of `KINDS`.
         calm: Held while a loss is made good, or while hub, server or worker lacks room or time.
@@ -56,6 +60,8 @@ class Misfortune:
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
     ahead: set[str] = field(default_factory=set)
+    behind: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
     met: set[str] = field(default_factory=set)
     killed: Counter[str] = field(default_factory=Counter)
     calm: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -166,8 +172,7 @@ class Misfortune:
 
     @contextmanager
     def _set_wrong(self, mishap: Mishap) -> Iterator[None]:
-        if mishap.ahead_s > 0:
-            self.ahead.add(mishap.victim)
+        (self.ahead if mishap.ahead_s > 0 else self.behind).add(mishap.victim)
         self.clocks[mishap.victim].put(mishap.ahead_s)
         try:
             yield
@@ -191,7 +196,17 @@ class Misfortune:
 
 def hub_said(region: DemoRegion) -> list[str]:
     """Every line of the hub and its children."""
-    return (region.folder / "hub.log").read_text("utf-8", "replace").splitlines()
+    return said(region, "hub")
+
+
+def said(region: DemoRegion, name: str) -> list[str]:
+    """Every line of the hub and its children, or of a node."""
+    return (region.folder / f"{name}.log").read_text("utf-8", "replace").splitlines()
+
+
+def events(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """What lines of a log say, but for those that whoever was killed did not finish."""
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 async def until_said(region: DemoRegion, since: int, *words: str) -> None:

@@ -28,7 +28,13 @@ from schemas.desk import AlertBody, DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import TLP, Precedence, Purpose, Status
 from tests.chaos.atthehub import AtTheHub
-from tests.chaos.ending import check_alarms, check_arrivals, check_hub_alarms, check_log
+from tests.chaos.ending import (
+    check_alarms,
+    check_arrivals,
+    check_hub_alarms,
+    check_log,
+    check_node_alarms,
+)
 from tests.chaos.losses import Desk, Losses
 from tests.chaos.misfortune import Misfortune
 from tests.chaos.plan import (
@@ -287,6 +293,7 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
             await check_arrivals(final, desks, rogue, scale.settle_s)
             await check_alarms(misfortune, clients, scale.settle_s)
             check_hub_alarms(region, misfortune, alerts=scale.alerts, gateways=GATEWAYS)
+            check_node_alarms(region, misfortune)
             await asyncio.to_thread(check_log, region, tmp_path, misfortune.done[Fault.RECORD])
             # What was handed in by who was killed, or held back, came again meanwhile.
             async with must_come(
