@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from broker.cli.admin.hub_figures import HubFigures
 from broker.cli.demo.region import DemoRegion
 from broker.client import BrokerError
@@ -131,8 +133,12 @@ class AtTheHub:
         assert not self.misfortune.processes.ended("hub")
 
     async def _age_s(self) -> float:
-        text = (await of_hub(self.region, "/metrics")).text
-        return HubFigures(text).one("kentong_hub_streams_age_seconds")
+        """How old is what monitoring shows of the queues; a hub that starts shows it soon."""
+        while True:
+            with suppress(httpx.TransportError):
+                text = (await of_hub(self.region, "/metrics")).text
+                return HubFigures(text).one("kentong_hub_streams_age_seconds")
+            await asyncio.sleep(0.2)
 
     # --- clocks ---
 

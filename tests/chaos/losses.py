@@ -27,6 +27,7 @@ from schemas.vocabulary import Lane
 from tests.backup.test_node_backup import long_ago
 from tests.chaos.misfortune import SOUND_S, Misfortune, hub_said
 from tests.chaos.plan import Fault, Mishap
+from tests.chaos.readers import Readers
 from tests.chaos.rogue import MEMBER
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import again_later
@@ -88,6 +89,7 @@ class Losses:
     misfortune: Misfortune
     region: DemoRegion
     desks: dict[str, Desk]
+    readers: Readers
     begun: int = 0
     waiting: list[str] = field(default_factory=list)
 
@@ -124,7 +126,7 @@ class Losses:
         desk = self.desks[code]
         async with desk.at_work:  # what nobody but this node has would be lost with its disk
             await desk.last_told()
-            async with self.misfortune.alone(code):
+            async with self.misfortune.alone(code), self.readers.anew(code):
                 await self.misfortune.processes.kill(code)
                 before = self._has(code)
                 if mishap.fault is Fault.FLIP:

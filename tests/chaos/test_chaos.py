@@ -49,7 +49,7 @@ from tests.chaos.plan import (
     Mishap,
     mishaps,
 )
-from tests.chaos.readers import readers
+from tests.chaos.readers import Readers
 from tests.chaos.rogue import MEMBER, Rogue, running_rogue
 from tests.chaos.servers import NAMES, TendedServers, tended_servers
 from tests.faults.test_full_disk import desk as impatient_desk
@@ -282,10 +282,11 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
         }
         misfortune = Misfortune(processes, clients, lines, clocks, impatient, unsent, *trio)
         desks = {code: Desk(client) for code, client in clients.items()}
-        losses = Losses(misfortune, region, desks)
+        reading = Readers(clients)
+        losses = Losses(misfortune, region, desks, reading)
         at_the_hub = AtTheHub(misfortune, region, hub_clocks)
         print(f"seed {SEED}: {scale}")  # noqa: T201 - shown if it fails
-        async with asyncio.timeout(scale.bound_s), readers(clients, scale.plan()) as reading:
+        async with asyncio.timeout(scale.bound_s), reading.running():
             await sent_through_it_all(scale, misfortune, losses, at_the_hub, rogue)
             final = await all_over(desks, scale.settle_s)
             assert len(final) == scale.alerts
