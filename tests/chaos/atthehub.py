@@ -119,6 +119,8 @@ class AtTheHub:
 
     async def _full_hub(self, since: int) -> None:
         """No room for the hub itself until monitoring shows it; it goes on and ends nothing."""
+        while await self._age_s() > OLD_S:  # noqa: ASYNC110 - it may have started this moment
+            await asyncio.sleep(0.2)
         pid = self.misfortune.processes.pids()["hub"]
         no_growth(pid)
         try:
