@@ -146,7 +146,7 @@ class Losses:
         processes = self.misfortune.processes
         with suppress(BrokerError):  # it may end before it is ready
             await processes.start_node(code)
-        async with asyncio.timeout(SOUND_S):
+        async with must_come(SOUND_S, lambda: f"{code} did not end by a flipped bit"):
             assert await processes._running.pop(code).wait()
         assert b"database-damaged" in log.read_bytes()[before:]
         self.misfortune.sounded["database-damaged"] += 1
@@ -160,7 +160,7 @@ class Losses:
         async with alone(code), alone("hub"), self._unharmed(), Link(self._credentials()) as link:
             await self.misfortune.processes.kill(code)
             ready.set()
-            async with asyncio.timeout(SOUND_S):
+            async with must_come(SOUND_S, lambda: f"nothing waits for {code}"):
                 await link.wait_connected()
                 await self._looked()
                 stream, last, waiting = await _fullest(link, code)
@@ -181,7 +181,7 @@ class Losses:
 
     async def _hub_says(self, alarm: str, stream: str, *, since: int) -> None:
         """Return once a line of the hub's, behind so many others, has both."""
-        async with asyncio.timeout(SOUND_S):
+        async with must_come(SOUND_S, lambda: f"the hub never said {alarm} of {stream}"):
             while not any(  # noqa: ASYNC110 - another process
                 f'"alarm": "{alarm}"' in line and stream in line for line in self._hub_log()[since:]
             ):

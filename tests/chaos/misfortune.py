@@ -113,7 +113,7 @@ class Misfortune:
             await self.processes.kill("hub")
             await self.start_hub()
         else:
-            async with self.alone("hub"), asyncio.timeout(SOUND_S):
+            async with self.alone("hub"), must_come(SOUND_S, lambda: f"{victim} never came back"):
                 while not kill_child(self.processes, victim):  # noqa: ASYNC110 - not back yet
                     await asyncio.sleep(0.1)
         self.killed[kind_of(victim, nodes=self.lines, servers=NAMES)] += 1
@@ -151,7 +151,7 @@ class Misfortune:
 
     async def _told_full(self, victim: str) -> None:
         """Return once the node told its desk that it cannot keep what is written."""
-        async with asyncio.timeout(SOUND_S):
+        async with must_come(SOUND_S, lambda: f"{victim} never said that its disk is full"):
             while True:
                 try:
                     await self.impatient[victim].prepare(self.draft(victim))
@@ -231,7 +231,7 @@ async def _felt(line: Line, seconds: float) -> None:
     """Return after so long, and once something had to wait on the line, or was lost on it."""
     before = line.felt
     await asyncio.sleep(seconds)
-    async with asyncio.timeout(SOUND_S):
+    async with must_come(SOUND_S, lambda: "nothing was felt on the line"):
         while line.felt == before:  # noqa: ASYNC110 - a node asks for the time, at least
             await asyncio.sleep(0.1)
 

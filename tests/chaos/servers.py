@@ -12,7 +12,12 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
@@ -27,6 +32,7 @@ from tests.cli.test_ceremonies import run
 from tests.faults.test_reused_id import WINDOW_NS
 from tests.support.cable import Cable, cable
 from tests.support.cluster import Servers, steady
+from tests.support.waiting import must_come
 
 RESTART_S = 2.0  # as its unit has it
 AGREED_S = 120.0  # so many streams, on a machine that others use as well
@@ -86,7 +92,7 @@ class TendedServers(Servers):
         """Kill -9, and return once it is one of them again, maybe with much to catch up on."""
         async with self.turn:
             await self._kill(name)
-            async with asyncio.timeout(AGREED_S), Link(self.hub_at(name)) as link:
+            async with _soon(f"{name} is one of them"), Link(self.hub_at(name)) as link:
                 await link.wait_connected()
                 await steady(lambda: link.api("INFO", {}))  # whoever leads them answers, through it
 
@@ -96,7 +102,7 @@ class TendedServers(Servers):
         Nodes and gateways that are with it stay so, and what they hand in waits.
         """
         others = self.others(name)
-        async with self.turn, Link(self.at(*others)) as link, asyncio.timeout(AGREED_S * 2):
+        async with self.turn, Link(self.at(*others)) as link, _soon(f"{name} is one of them", 2):
             await self._until(link, whole)
             with self.apart(name):
                 await self._until(link, without_one)
@@ -118,7 +124,7 @@ class TendedServers(Servers):
     async def lose_disk(self, name: str) -> None:
         """Take a server's disk away, and bring an empty one to its place, as the runbook says."""
         others = self.others(name)
-        async with self.turn, Link(self.at(*others)) as link, asyncio.timeout(AGREED_S * 3):
+        async with self.turn, Link(self.at(*others)) as link, _soon(f"{name} is one of them", 3):
             await self._until(link, whole)
             self._may_start[name].clear()
             try:
@@ -142,7 +148,7 @@ class TendedServers(Servers):
         The restart of one does not: the others know it still, and one of them leads.
         """
         forgetful = ("SUBMIT_", "RECEIPT_", f"INBOX_{code}_")
-        async with self.turn, Link(self.at(*NAMES)) as link, asyncio.timeout(AGREED_S):
+        async with self.turn, Link(self.at(*NAMES)) as link, _soon("all forget"):
             seen = await self._until(link, whole)
             names = [name for name in seen.states if name.startswith(forgetful)]
             for window in (WINDOW_NS, DEDUPE_WINDOW_S * 10**9):
@@ -156,7 +162,7 @@ class TendedServers(Servers):
     async def unharmed(self) -> AsyncIterator[None]:
         """Nothing happens to any of them while the block runs, and nothing is under way."""
         async with self.turn:
-            async with Link(self.at(*NAMES)) as link, asyncio.timeout(AGREED_S):
+            async with Link(self.at(*NAMES)) as link, _soon("all agree"):
                 await self._until(link, whole)
             yield
 
@@ -217,6 +223,11 @@ async def windowed(link: Link, stream: str, window_ns: int) -> None:
     found = await link.api(f"STREAM.INFO.{stream}", {})
     changed = {**found["config"], "duplicate_window": window_ns}
     await link.api(f"STREAM.UPDATE.{stream}", changed)
+
+
+def _soon(what: str, times: int = 1) -> AbstractAsyncContextManager[None]:
+    """Fail if the servers do not come to it: then nothing more that is handed in is kept."""
+    return must_come(AGREED_S * times, lambda: f"it never was so that {what}")
 
 
 def whole(seen: Seen) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.programs import DEPLOY
-from tests.support.unforgiven import only_late
+from tests.support.unforgiven import FOLDERS, only_late
 from tests.support.waiting import must_come
 
 RUN = DEPLOY.parent / ".ci" / "run"
@@ -81,6 +81,11 @@ def test_only_what_those_tests_find_wrong_is_noted_and_not_that_they_were_late(
     assert "2 failed" in done.stdout, done.stdout + done.stderr
     wanted = "" if folder == "node" else f"tests/{folder}/test_it.py::test_wrong\n"
     assert (noted.read_text("utf-8") if noted.exists() else "") == wanted
+
+
+def test_each_folder_or_file_of_what_is_never_forgiven_is_there() -> None:
+    for start in FOLDERS:
+        assert [*DEPLOY.parent.glob(f"{start}*.py")], start
 
 
 def test_a_group_is_late_only_if_all_in_it_are() -> None:

@@ -14,6 +14,11 @@ _MADE_ONCE: Final = "made once, by a person, in an empty folder; the settings co
 _HANDED_OUT: Final = "a file for a person, who looks at it and asks again if it is not whole"
 _BENEATH: Final = "what the rows of the table write with"
 _TOOL: Final = "a tool of this project's own, or its demonstration"
+_LOCK: Final = "a file that is locked, with nothing in it"
+_WORKER: Final = "tests/gateway/test_worker_killed.py, before and after each"
+_ERASING: Final = "tests/ledger/test_erasure_killed.py, step by step"
+_SETTINGS: Final = "what a stream or its reader is to be; each start says so again"
+_REBUILT: Final = "stands once on its subject; the same again finds it there (test_rebuilding.py)"
 
 ROWS: Final = {
     # --- keys and directory ---
@@ -30,6 +35,7 @@ ROWS: Final = {
     "keys.directory.holders.give_up_next_online_keys": "a key destroyed",
     "keys.directory.holders.take_up_online_keys": "a key destroyed",
     "keys.directory.client.DirectoryClient._refresh": "a node's directory",
+    "keys.directory.client._Refresh._stage": "a node's directory",
     "keys.directory.client._Refresh.remember": "a node's directory",
     "keys.directory.client.DirectoryClient.keep_proven": "the directory that the log proved",
     "keys.directory.repository.DirectoryRepository._put": "the published directory",
@@ -62,10 +68,12 @@ ROWS: Final = {
     "broker.store.tilefiles.TileFiles.publish_note": "a copy of the log",
     "broker.store.tilefiles._write": "a copy of the log",
     "broker.audit.export.Export.write": "a log exported to a file",
+    "broker.audit.export.Export._tar": "a log exported to a file",
     "broker.audit.export.Export._folder": "a log exported to a folder",
     # --- backups and carried mail ---
     "broker.store.archive.write_archive": "a backup",
     "broker.cli.admin.node_backup.put_back": "a backup put back",
+    "broker.store.archive._put": "a backup put back",
     "broker.cli.admin.node_backup._begun_anew": "a backup put back",
     "broker.carry.files.new_file": "a file to carry",
     "broker.carry.done.Done.save": "what was carried",
@@ -74,6 +82,8 @@ ROWS: Final = {
     "broker.client.profiles.Profiles._write": "a profile",
     "broker.cli.form.Draft.save": "an answer of a draft",
     "broker.client.attaching._take": "a file that a desk fetches",
+    "broker.client.attaching._File.__init__": "a file that a desk fetches",
+    "broker.client.attaching._write": "a file that a desk fetches",
     # --- a node: what it sends ---
     "broker.api.tokens.TokenBook.add": "a token",
     "broker.node.outgoing.Outgoing.queue": "a queued alert",
@@ -109,6 +119,13 @@ REASONS: Final = {
     "keys.files.new_private_file": _BENEATH,
     "keys.files.replace_file": _BENEATH,
     "keys.files.write_private": _BENEATH,
+    "keys.files.add_file": _BENEATH,
+    "keys.files.erase_half": _BENEATH,
+    "keys.files._written_beside": _BENEATH,
+    "keys.files._new_half": _BENEATH,
+    "keys.files._open_to_erase": _BENEATH,
+    "keys.files._erase": _BENEATH,
+    "broker.transport.streams.erase_message": "what the two that erase a record ask with",
     "broker.store.digested.write_digested": _BENEATH,
     "broker.store.database.Database._apply": _BENEATH,
     # --- tried elsewhere ---
@@ -118,9 +135,23 @@ REASONS: Final = {
     "broker.ledger.state.LedgerState.read_on": "tests/ledger/test_commit.py, step by step",
     "broker.store.tilefiles.TileFiles.stage": "tests/ledger/test_commit.py, step by step",
     "broker.store.tilefiles.TileFiles.show": "tests/ledger/test_commit.py, step by step",
-    "broker.ledger.state.LedgerState.change_subjects": "tests/ledger/test_erasure_killed.py",
-    "broker.ledger.erasure.Eraser._say": "tests/ledger/test_erasure_killed.py, step by step",
+    "broker.ledger.state.LedgerState.change_subjects": _ERASING,
+    "broker.ledger.erasure.Eraser._say": _ERASING,
+    "broker.ledger.erasure.Eraser.erase": _ERASING,
+    "broker.ledger.erasure.Eraser._erase_copies": _ERASING,
+    "broker.gateway.record.AuditTrail.stand": _WORKER,
+    "broker.gateway.dispatch.Dispatcher._place": _WORKER,
+    "broker.gateway.dispatch.Dispatcher._tell": _WORKER,
+    "broker.gateway.held.HeldDrain.place": _WORKER,
     "broker.cli.admin.hub_restore._moved": "moved before the hub, as 'a hub put back' moves that",
+    # --- one message of a stream ---
+    "broker.hub.unread.UnreadSweep._store": "before it is taken out; its id is of its bytes",
+    "broker.hub.unread.UnreadSweep._take_out": "noted and stored elsewhere before; done again",
+    "broker.ledger.rebuilding.Rebuilder._take.take": _REBUILT,
+    "broker.ledger.rebuilding.Rebuilder.rebuild": "a mark that comes last; done again until it is",
+    "broker.carry.ferry.Ferry._submit": "the same bytes once more; a gateway decides them once",
+    "broker.transport.streams._stream": _SETTINGS,
+    "broker.transport.streams._consumer": _SETTINGS,
     # --- one change of the database ---
     "broker.api.tokens.TokenBook.revoke": _ONE_ROW,
     "broker.node.drafts.Drafts.create": _ONE_ROW,
@@ -160,6 +191,18 @@ REASONS: Final = {
     "broker.api.serving._unix": "a socket; a start makes it anew",
     "broker.transport.server.write_configuration": "written anew at each start",
     "broker.store.wholeness._mark": "an empty file: there or not",
+    "broker.hub.storewatch.has_room": "zeros that ask whether there is room, and are taken away",
+    "broker.carry.files._copied": "a copy to read from, which goes; the next one is made anew",
+    "keys.kms._exchanged": "asks a program; it writes to no disk",
+    # --- locks ---
+    "broker.hub.broker_keys._still": _LOCK,
+    "broker.hub.place.HubPlace._lock_file": _LOCK,
+    "broker.ledger.sole_signer.sole_signer": _LOCK,
+    "broker.store.alone._locked_file": _LOCK,
+    "broker.store.tilefiles.TileFiles.written": _LOCK,
+    "broker.transport.launch.main": _LOCK,
+    "keys.directory.repository.DirectoryRepository._locked": _LOCK,
+    "keys.keystore._locked": _LOCK,
     # --- alarms ---
     "broker.node.alarms.say_split": _ALARM,
     "broker.node.alarms.say_unusable": _ALARM,
@@ -193,9 +236,16 @@ REASONS: Final = {
     "broker.cli.admin.opening.open_sealed": _HANDED_OUT,
     "broker.cli.admin.records._write": _HANDED_OUT,
     "broker.cli.import_._write": _HANDED_OUT,
+    "broker.cli.show.write_new": _HANDED_OUT,
+    "broker.cli.admin.audit_output._write_once": _HANDED_OUT,
+    "broker.cli.admin.audit_report.write_out": _HANDED_OUT,
+    "broker.cli.admin.changes.write_proposal": _HANDED_OUT,
+    "broker.cli.admin.evidence.make": _HANDED_OUT,
     # --- tools ---
     "broker.api.description.main": _TOOL,
     "broker.cli.demo.region.found": _TOOL,
+    "broker.cli.demo.processes.Processes._start": _TOOL,
+    "broker.cli.main.main": "to nowhere, once nobody reads what is printed",
     "broker.cli.demo.story.Story._audited": _TOOL,
     "broker.cli.demo.story.rewrite_a_decision": _TOOL,
     "schemas.generate.main": _TOOL,

@@ -17,6 +17,7 @@ from schemas.attachment import CHUNK_BYTES
 from schemas.desk import ArrivalState
 from tests.support.desk import asked, at_least, forget_peak, peak_kib, sent
 from tests.support.processes import descendants, running_region
+from tests.support.waiting import must_come
 
 pytestmark = pytest.mark.processes
 MIB = 1024 * 1024
@@ -44,7 +45,7 @@ async def test_a_file_arrives_whole_though_all_that_carry_it_are_killed(tmp_path
     whole = written(film, 50 * MIB - 1234)
     chunks = -(-(50 * MIB - 1234) // CHUNK_BYTES)
     async with (
-        asyncio.timeout(560),
+        must_come(560, lambda: "the film did not arrive after all"),
         running_region(tmp_path / "r") as (_, processes, clients),
     ):
         envelope = await sent(clients["SG"], film)
@@ -75,7 +76,7 @@ async def test_a_desk_and_its_node_are_killed_while_a_file_goes_between_them(
     film = tmp_path / "film.bin"
     whole = written(film, 20 * MIB)
     async with (
-        asyncio.timeout(280),
+        must_come(280, lambda: "the file did not arrive after all"),
         running_region(tmp_path / "r") as (region, processes, clients),
     ):
         await _killed_desk(region, film)

@@ -20,6 +20,7 @@ from schemas.vocabulary import TLP, Purpose, Status
 from tests.cli.test_ceremonies import run, with_ministry
 from tests.faults.test_log import published
 from tests.support.processes import running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 HOLDERS = ("SG", "MY", "VN")
@@ -112,7 +113,7 @@ async def test_two_of_three_holders_open_every_decision_and_an_erased_one_no_mor
     tmp_path: Path,
 ) -> None:
     async with (
-        asyncio.timeout(570),
+        must_come(570, lambda: "not all decisions are in the log, or not opened"),
         running_region(tmp_path / "r", log=True, prepare=with_auditors) as (region, _, clients),
     ):
         place = LedgerPlace(region.hub)

@@ -21,6 +21,7 @@ from tests.support.gateway import running_gateway
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send, until_over
 from tests.support.region import TestRegion, make_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 WRONG = timedelta(minutes=10)
@@ -61,7 +62,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 async def status_when(node: Node, right: Callable[[NodeStatus], bool]) -> NodeStatus:
     """The node's status once it is `right`."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "the node never showed the status waited for"):
         while True:
             status = await node.status()
             if right(status):
@@ -135,6 +136,6 @@ async def test_an_answer_waits_for_the_right_time_and_no_longer(stage: Stage) ->
         waiting = await stage.my.submission(submission.submission_id)
         assert waiting.recipients[0].delivered_at is None
         now.ahead = timedelta(0)
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "what was queued meanwhile did not go"):
             last = await until_over(stage.my, submission.submission_id)
         assert last.recipients[0].state is RecipientState.DELIVERED

@@ -15,6 +15,7 @@ from broker.errors import BrokerError
 from broker.store.wholeness import marker_of
 from tests.chaos.losses import _flip
 from tests.support.processes import running_region, warning
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 ENDED_S = 60.0
@@ -37,7 +38,7 @@ async def ended(processes: Processes, code: str) -> None:
     """Start a node that ends by itself, before it is ready or a moment later."""
     with suppress(BrokerError):
         await processes.start_node(code)
-    async with asyncio.timeout(ENDED_S):
+    async with must_come(ENDED_S, lambda: "the damaged node did not end"):
         assert await processes._running.pop(code).wait()
 
 
@@ -46,7 +47,7 @@ async def test_a_node_that_was_found_damaged_lets_no_desk_in_when_it_is_started_
 ) -> None:
     async with running_region(tmp_path / "r", nodes=("SG", "MY")) as (region, processes, clients):
         await clients["SG"].send(warning(1, ("MY",)))
-        async with asyncio.timeout(ENDED_S):
+        async with must_come(ENDED_S, lambda: "the alert never came"):
             while not (await clients["MY"].inbox(limit=1)).items:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
         await processes.kill("MY")
@@ -90,7 +91,7 @@ async def test_a_log_that_was_found_damaged_is_looked_at_before_anything_else(
             file.seek(-4096, SEEK_END)
             file.write(b"\xff" * 4096)
         marker_of(path).touch()
-        async with asyncio.timeout(ENDED_S):  # without a hub it would wait for ever
+        async with must_come(ENDED_S, lambda: "the damaged log did not end"):
             code, text = await processes.command(
                 *("--home", str(region.hub), "log", "run", "--no-signer"),
                 *("--passphrase-file", str(region.passphrase_file)),

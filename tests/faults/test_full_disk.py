@@ -24,6 +24,7 @@ from schemas.desk import DraftRequest, Problem, RecipientState, Submission, Subm
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.hub import BOUND_S
 from tests.support.processes import running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 ROOM_BYTES = 4096
@@ -83,7 +84,7 @@ async def submitted_by_hand(region: DemoRegion, draft: SignedDraft) -> Problem:
 
 async def delivered(client: Client, submission: Submission) -> Submission:
     """The submission once its copy is kept by the recipient."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "the submission is not delivered"):
         while True:
             shown = (await client.status(submission.submission_id)).shown
             if shown.recipients[0].state is RecipientState.DELIVERED:
@@ -149,7 +150,7 @@ async def refused_once(region: DemoRegion) -> None:
     secrets = place.open_hub(region.passphrase)
     async with (
         Link(secrets.hub_credentials(place, place.config())) as link,
-        asyncio.timeout(BOUND_S),
+        must_come(BOUND_S, lambda: "the copy was not handed out again"),
     ):
         await link.wait_connected()
         while True:

@@ -19,6 +19,7 @@ from tests.faults.test_kills import whole_inbox
 from tests.support.fulldisk import ServerDisk, server_disk
 from tests.support.monitoring import of_hub
 from tests.support.processes import child_of_hub, running_region, until_delivered, warning
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(300)]
 BOUND_S = 120
@@ -35,7 +36,7 @@ def status(region: DemoRegion) -> subprocess.CompletedProcess[str]:
 
 async def until_shown(region: DemoRegion, value: int) -> None:
     """Return once monitoring sees so many servers that store no more."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"{value} servers that store no more are never shown"):
         while await not_storing(region) != value:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 

@@ -26,6 +26,7 @@ from schemas.desk import SubmissionState
 from tests.support.commands import Machine
 from tests.support.processes import warning
 from tests.support.tokens import PIN, SoftTokens, needs_softhsm
+from tests.support.waiting import must_come
 
 pytestmark = [needs_softhsm, pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(480)]
 BOUND_S = 90.0
@@ -118,12 +119,12 @@ async def test_node_and_gateway_sign_with_tokens_and_wait_for_those_that_are_tak
     # SG's token is taken out: what desks queue waits and says why, and goes once it is back.
     scene.sg_tokens.unplug()
     waiting = await scene.desks["SG"].send(warning(2, ("MY",)))
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "what waits never said why"):
         while waiting.shown.waiting_for != UNUSABLE:
             await asyncio.sleep(0.1)
             await waiting.refresh()
     assert waiting.shown.state is SubmissionState.QUEUED
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "no alarm about the token that is out"):
         while not (raised := await unusable(scene.desks["SG"])):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.1)
     assert raised.startswith("token-absent: there is no token sg-card")
@@ -139,7 +140,7 @@ async def test_node_and_gateway_sign_with_tokens_and_wait_for_those_that_are_tak
     log = region.folder / "hub.log"
     scene.hub_tokens.unplug()
     third = await scene.desks["SG"].send(warning(4, ("MY",)))
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "the hub never said that its token is out"):
         while b"token-absent" not in log.read_bytes():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.1)
     scene.hub_tokens.plug_in()

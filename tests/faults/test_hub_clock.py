@@ -16,6 +16,7 @@ from tests.faults.test_kills import whole_inbox
 from tests.faults.test_lost_record import log_lines, stop_hub
 from tests.support.preload import WrongClock, compiled
 from tests.support.processes import running_region, warning
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 DAY_S = 86_400
@@ -23,7 +24,7 @@ BOUND_S = 120  # far beyond what the hub waits between two looks and two sweeps
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "what was waited for at the hub never came"):
         while not condition():  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 
@@ -86,6 +87,6 @@ async def test_a_clock_that_jumps_ahead_throws_no_mail_away(tmp_path: Path) -> N
         await processes.start_hub()
         assert await unread(region) == before
         await processes.start_node("MY")
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "what waited never came to MY"):
             while not (await whole_inbox(clients["MY"])):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)

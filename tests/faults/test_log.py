@@ -30,6 +30,7 @@ from keys.directory.source import PublishedDirectory
 from schemas.desk import LogShown
 from tests.cli.test_ceremonies import run
 from tests.support.processes import kill_child, running_region, warning
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 COUNT = 30
@@ -61,7 +62,7 @@ def leaves(place: LedgerPlace, checkpoint: Checkpoint) -> list[Leaf]:
 
 async def test_every_decision_has_its_leaf_whatever_was_killed(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(560),
+        must_come(560, lambda: "not all decisions have their leaf"),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         place, hub = LedgerPlace(region.hub), HubPlace(region.hub)
@@ -135,7 +136,7 @@ async def without_leaf(link: Link, last: int, seen: set[int]) -> list[int]:
 
 async def test_every_node_finds_its_own_mail_under_a_quorum(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(570),
+        must_come(570, lambda: "not all mail is found in the log"),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         for number in range(3):

@@ -13,6 +13,7 @@ from broker.ledger.place import LedgerPlace
 from tests.cli.test_ceremonies import run, with_ministry
 from tests.faults.test_log import published, send
 from tests.support.processes import running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(300)]
 COUNT = 3
@@ -42,7 +43,7 @@ def named(region: DemoRegion) -> None:
 
 async def test_a_log_grows_once_it_is_named_and_its_witnesses_were_asked(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(280),
+        must_come(280, lambda: "not all decisions are in the log"),
         running_region(tmp_path / "r", prepare=with_unnamed_log) as (region, _, clients),
     ):
         place = LedgerPlace(region.hub)

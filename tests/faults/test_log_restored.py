@@ -18,6 +18,7 @@ from broker.node import alarms
 from tests.cli.test_ceremonies import run
 from tests.faults.test_log import audited, send, shown
 from tests.support.processes import running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -51,7 +52,7 @@ async def test_a_hub_put_back_from_a_backup_signs_nothing_until_a_member_gave_it
 ) -> None:
     """The nodes by themselves, or a person with a member's copy, while the hub stands still."""
     async with (
-        asyncio.timeout(560),
+        must_come(560, lambda: "what was lost of the log did not come again"),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         folder, backup = region.hub / "log", tmp_path / "backup"

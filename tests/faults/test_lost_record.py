@@ -24,6 +24,7 @@ from schemas.desk import InboxItem, RecipientState
 from tests.cli.test_ceremonies import run
 from tests.faults.test_log import published, shown
 from tests.support.processes import running_region, warning
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -75,7 +76,7 @@ async def lose_stream(region: DemoRegion) -> None:
 
 async def test_after_a_loss_nothing_is_judged_until_the_operator_resumes(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(560),
+        must_come(560, lambda: "an alarm never sounded, or an alert was not accepted"),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         place = LedgerPlace(region.hub)
@@ -136,7 +137,7 @@ async def at_hub(region: DemoRegion, *asked: str) -> None:
 async def test_what_was_delivered_before_a_loss_is_in_no_inbox_twice(tmp_path: Path) -> None:
     """Its sender heard neither receipt nor answer, and its id is refused: so it is sealed anew."""
     async with (
-        asyncio.timeout(560),
+        must_come(560, lambda: "an alert never came, or no answer"),
         running_region(tmp_path / "r", log=True) as (region, processes, clients),
     ):
         place = LedgerPlace(region.hub)
@@ -202,7 +203,7 @@ async def test_a_hub_put_back_from_a_backup_signs_no_second_history(
             shutil.copytree(region.hub, backup)
 
     async with (
-        asyncio.timeout(560),
+        must_come(560, lambda: "an alarm never sounded, or not all is proved"),
         running_region(tmp_path / "r", log=True, prepare=put_aside) as (
             region,
             processes,

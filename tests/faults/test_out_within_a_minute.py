@@ -23,6 +23,7 @@ from keys.home import Home
 from keys.identity import MemberIdentity
 from tests.support.commands import Machine
 from tests.support.processes import running_region, warning
+from tests.support.waiting import must_come
 
 pytestmark = [
     pytest.mark.processes,
@@ -89,7 +90,7 @@ async def test_a_revoked_officers_alerts_are_refused(scene: Scene) -> None:
     asked = ("member", "revoke", "MY", "--officer", officer, "--reason", "lost", "--out", out)
     await asyncio.to_thread(scene.machine("MY").good, *asked)
     published = await scene.publish("officer.json")
-    async with asyncio.timeout(MINUTE_S):
+    async with must_come(MINUTE_S, lambda: "nothing of the revoked officer was refused"):
         why = await scene.refused("MY", "SG")
     print(f"officer refused ({why}) after {time.monotonic() - published:.1f} s")  # noqa: T201
     assert why == "officer-revoked"
@@ -104,7 +105,7 @@ async def test_a_revoked_nodes_submissions_are_refused(scene: Scene) -> None:
     asked = ("member", "revoke", "SG", "--key", kid, "--reason", "compromised", "--out", out)
     await asyncio.to_thread(machine.good, *asked)
     published = await scene.publish("key.json")
-    async with asyncio.timeout(MINUTE_S):
+    async with must_come(MINUTE_S, lambda: "nothing of the revoked node was refused"):
         why = await scene.refused("SG", "VN")
     print(f"node refused ({why}) after {time.monotonic() - published:.1f} s")  # noqa: T201
     # The gateway refuses it, or its own node, which has heard of it, seals nothing any more.
@@ -121,7 +122,7 @@ async def test_a_suspended_nodes_connection_drops_and_nothing_of_it_goes_out(sce
         asked = ("directory", "sign", out, "--member", code, "--yes")
         await asyncio.to_thread(scene.machine(code).good, *asked)
     published = await scene.publish("suspend.json")
-    async with asyncio.timeout(MINUTE_S):
+    async with must_come(MINUTE_S, lambda: "the suspended node is still connected"):
         while (await desk.node_status()).connected:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.05)
     print(f"connection dropped after {time.monotonic() - published:.1f} s")  # noqa: T201

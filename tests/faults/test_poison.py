@@ -25,6 +25,7 @@ from schemas.desk import DraftRequest, OriginalDocument, RecipientState, Submiss
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.hub import BOUND_S
 from tests.support.processes import running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 LANE = "exercise"
@@ -59,7 +60,7 @@ class Stage:
 
     async def over(self, submission: Submission) -> Submission:
         """Its last state."""
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "the submission is not over"):
             while True:
                 shown = (await self.clients["SG"].status(submission.submission_id)).shown
                 if all(each.state.final for each in shown.recipients):
@@ -69,7 +70,7 @@ class Stage:
     async def workers_die_of_it(self) -> None:
         """Three workers take what waits, and are never heard of again."""
         await self._give_up_after(WAIT_S)
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "what no worker survives was not handed out again"):
             for death in range(1, DEATHS + 1):
                 while not (taken := await self._taken()):
                     pass

@@ -25,6 +25,7 @@ from tests.faults.test_two_workers import (
     whole_inbox,
 )
 from tests.support.processes import kill_child, running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 COUNT = 20
@@ -50,7 +51,7 @@ async def test_each_alert_and_each_answer_is_carried_through_over_a_rotation(
         place = HubPlace(region.hub)
         old = place.open_records(region.passphrase).current
         hub = place.open_hub(region.passphrase).hub_credentials(place, place.config())
-        async with Link(hub) as link, asyncio.timeout(BOUND_S):
+        async with Link(hub) as link, must_come(BOUND_S, lambda: "not all alerts are decided"):
             await link.wait_connected()
             await hand_over_soon(link)
             sent: list[tuple[str, Submission]] = []

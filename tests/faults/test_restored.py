@@ -24,6 +24,7 @@ from tests.support.gateway import running_gateway
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import opened_node, request, running_node, send, until_over
 from tests.support.region import TestRegion, make_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 
@@ -90,7 +91,7 @@ async def a_quarter_of_an_hour_goes_by(stage: Stage, my: Node) -> None:
 
 async def lacking(my: Node, count: int) -> None:
     """Return once MY knows how many numbers of SG it lacks."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"MY does not lack {count} numbers"):
         while True:
             async with my.database.read() as connection:
                 rows = (await connection.execute(select(gaps).where(gaps.c.peer == "SG"))).all()
@@ -120,13 +121,13 @@ async def test_what_came_after_the_backup_comes_again_and_nothing_twice(stage: S
     others = await inbox_of(stage.vn)
     async with stage.my() as my:
         await my.upkeep.tell_pairs()  # its new incarnation; SG then says what MY must have
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "nobody was told of numbers"):
             while not await stage.sg.upkeep.tell_pairs():  # noqa: ASYNC110 - on its way
                 await asyncio.sleep(0.05)
         await lacking(my, 3)
         await a_quarter_of_an_hour_goes_by(stage, my)
         await my.upkeep.tell_pairs()
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "what was lost did not come again"):
             while await inbox_of(my) != Counter([*before, *since]):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.05)
         await lacking(my, 0)
@@ -154,7 +155,7 @@ async def test_it_asks_a_peer_too_to_which_it_had_never_written_when_it_was_back
         await lacking(my, 3)
         await a_quarter_of_an_hour_goes_by(stage, my)
         await my.upkeep.tell_pairs()
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "what was lost did not come again"):
             while await inbox_of(my) != Counter(since):  # noqa: ASYNC110 - another node does it
                 await asyncio.sleep(0.05)
         assert (await my.status()).gaps == ()
@@ -169,7 +170,7 @@ async def test_what_is_kept_no_more_stays_a_gap_that_shows(stage: Stage) -> None
     await stage.sg.database.change(drop)
     async with stage.my() as my:
         await my.upkeep.tell_pairs()
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "nobody was told of numbers"):
             while not await stage.sg.upkeep.tell_pairs():  # noqa: ASYNC110 - on its way
                 await asyncio.sleep(0.05)
         await lacking(my, len(since))

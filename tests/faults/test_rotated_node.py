@@ -19,6 +19,7 @@ from keys.identity import STORE_NAME, MemberIdentity, identity_in, next_storage_
 from keys.keystore import FLOOR_LOG2N, KeyStore
 from tests.support.commands import Machine
 from tests.support.processes import running_region, warning
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(480)]
 BOUND_S = 60.0
@@ -77,7 +78,7 @@ async def test_a_node_with_all_its_keys_replaced_sends_receives_witnesses_and_re
             for item in shown:
                 assert (await again["SG"].show(item.id)).alert
             grown = (await log_status(hub))["size"]
-            async with asyncio.timeout(BOUND_S):
+            async with must_come(BOUND_S, lambda: "SG never cosigned under its new key"):
                 while not await cosigned_by_sg(hub, grown):  # noqa: ASYNC110 - no event
                     await asyncio.sleep(0.5)
 

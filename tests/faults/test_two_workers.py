@@ -16,6 +16,7 @@ from keys.files import write_private
 from schemas.desk import DraftRequest, InboxItem, RecipientState, Submission
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.processes import kill_child, running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 COUNT = 200
@@ -85,7 +86,7 @@ async def test_each_alert_is_decided_once_and_delivered_once(tmp_path: Path) -> 
         secrets = place.open_hub(region.passphrase)
         async with (
             Link(secrets.hub_credentials(place, place.config())) as link,
-            asyncio.timeout(BOUND_S),
+            must_come(BOUND_S, lambda: "not all alerts are decided"),
         ):
             await link.wait_connected()
             await hand_over_soon(link)

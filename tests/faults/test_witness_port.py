@@ -17,6 +17,7 @@ from keys.directory.source import PublishedDirectory
 from keys.primitives.hashing import sha256
 from tests.faults.test_log import send
 from tests.support.processes import running_region
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(180)]
 
@@ -29,7 +30,7 @@ def with_witness_port(region: DemoRegion) -> None:
 
 async def test_anybody_reads_and_asks_a_running_witness(tmp_path: Path) -> None:
     async with (
-        asyncio.timeout(170),
+        must_come(170, lambda: "the witness showed no checkpoint"),
         running_region(tmp_path / "r", log=True, prepare=with_witness_port) as (
             region,
             _,

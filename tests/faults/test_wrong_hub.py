@@ -33,6 +33,7 @@ from tests.support.processes import (
     until_delivered,
     warning,
 )
+from tests.support.waiting import must_come
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 BOUND_S = 240
@@ -47,20 +48,20 @@ def alarms(region: DemoRegion) -> Counter[tuple[str, str]]:
 
 
 async def until_said(region: DemoRegion, alarm: str, process: str, times: int = 1) -> None:
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"{process} never said {alarm}"):
         while alarms(region)[alarm, process] < times:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 
 
 async def until_sealing(client: Client, why: str) -> None:
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"sealing is never {why!r}"):
         while (await client.node_status()).sealing != why:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 
 
 async def until_proved(client: Client) -> None:
     """Return once the log holds all that this node sent."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: "not all that was sent is proved"):
         while True:
             log = (await client.node_status()).log
             if log is not None and log.own_proved and not (log.own_waiting or log.own_overdue):
@@ -157,7 +158,7 @@ async def test_a_worker_without_room_ends_and_the_hub_without_room_goes_on(
         no_growth(worker)
         sent.append(await sg.send(warning(2, ("MY",))))
         await until_delivered(sg, sent[1], BOUND_S)  # it judges on, for what it wrote down holds
-        async with asyncio.timeout(BOUND_S):
+        async with must_come(BOUND_S, lambda: "the worker that nobody hears of did not end"):
             while worker in descendants(hub):  # noqa: ASYNC110 - until nobody has heard of it for long
                 await asyncio.sleep(0.1)
         assert log_lines(region, "[run-abandoned]")  # so it says
@@ -175,7 +176,7 @@ async def test_a_worker_without_room_ends_and_the_hub_without_room_goes_on(
 
 async def until_ready(region: DemoRegion, *, ready: bool) -> None:
     """Return once monitoring is told so: writes are asked for by name."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"monitoring was never told ready={ready}"):
         while True:
             answer = await of_hub(region, "/readyz")
             if (answer.status_code == 200) is ready:

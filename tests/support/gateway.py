@@ -24,6 +24,7 @@ from schemas.receipt import Receipt, parse_receipt
 from tests.support.envelopes import Made
 from tests.support.hub import BOUND_S, RunningHub
 from tests.support.region import TestRegion
+from tests.support.waiting import must_come
 
 
 @dataclass
@@ -97,7 +98,7 @@ async def submit(link: Link, made: Made, *, attempt: int = 1, sender: str = "SG"
 
 async def receipt(link: Link, member: str = "SG") -> Receipt:
     """The next receipt, acknowledged."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"no receipt for {member}"):
         while True:
             for message in await link.pull(f"RECEIPT_{member}", member, batch=1, timeout_s=5):
                 await message.ack()
@@ -106,7 +107,7 @@ async def receipt(link: Link, member: str = "SG") -> Receipt:
 
 async def mail(link: Link, member: str, lane: str = "normal") -> Delivery:
     """The next delivery, acknowledged."""
-    async with asyncio.timeout(BOUND_S):
+    async with must_come(BOUND_S, lambda: f"no mail for {member} in {lane}"):
         while True:
             for message in await link.pull(f"INBOX_{member}_{lane}", lane, batch=1, timeout_s=5):
                 await message.ack()

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
-FOLDERS = tuple(
-    f"tests/{name}"
-    for name in ("carry/", "chaos/", "faults/", "fuzz/", "hub/test_cluster", "ledger/", "model/")
+_OF_HUB = "attachments chunk cluster full_cluster isolation past_leader queuewatch"
+_OF_NODE = (
+    "attachments every_bit handed_in_again held_mail lost_database nodes repeats restored same_id"
+)
+FOLDERS = (
+    *(
+        f"tests/{name}/"
+        for name in ("carry", "chaos", "faults", "fuzz", "gateway", "ledger", "model", "secrecy")
+    ),
+    *(f"tests/hub/test_{name}" for name in _OF_HUB.split()),
+    *(f"tests/node/test_{name}" for name in _OF_NODE.split()),
 )
 NOTED = os.environ.get("KENTONG_UNFORGIVEN", "")  # noqa: TID251 - a file, where .ci/run asks
 
