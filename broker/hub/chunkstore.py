@@ -120,6 +120,7 @@ class ChunkStore:
     _heads: dict[str, Head] = field(default_factory=dict)  # Changed by `_know` alone,
     _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sums beside them,
     _awaiting: Counter[tuple[str, str]] = field(default_factory=Counter)  # for each recipient too,
+    _seen: dict[str, list[int]] = field(default_factory=dict)  # and how far `open` has looked,
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while this is held.
     _damaged: set[str] = field(default_factory=set)  # Shelves whose head the disk changed.
 
@@ -134,6 +135,7 @@ class ChunkStore:
             self._heads.clear()
             self._reserved.clear()
             self._awaiting.clear()
+            self._seen.clear()
             self._damaged = {shelf for shelf, head in found if head is None}
             for shelf, head in found:
                 self._know(shelf, head)
@@ -223,7 +225,12 @@ class ChunkStore:
             raise refused("counts-differ")
         if known.over:
             return known.counts
-        return await asyncio.to_thread(self._next, shelf, known)
+        seen = self._seen[shelf]
+        found = await asyncio.to_thread(
+            self.files.first_missing_of_each, shelf, known.counts, tuple(seen)
+        )
+        seen[:] = found  # nobody's any more if the head was changed meanwhile
+        return found
 
     def _that_have_room(self, sender: str, head: Head, others: Sequence[str]) -> tuple[str, ...]:
         """Return the recipients for whom these chunks find room, while `_changing` is held."""
@@ -264,7 +271,12 @@ class ChunkStore:
         Raises:
             StoreError: The disk does not give it.
         """
-        return await asyncio.to_thread(self.files.read, shelf_of(sender, ident), number, index)
+        shelf = shelf_of(sender, ident)
+        raw = await asyncio.to_thread(self.files.read, shelf, number, index)
+        seen = self._seen.get(shelf, [])
+        if raw is None and number < len(seen) and index < seen[number]:
+            seen.clear()  # the disk lost it: its sender may still have it
+        return raw
 
     async def done(self, sender: str, ident: UUID, recipient: str) -> bool:
         """Note that a recipient has all; return whether it was the last, which takes them away.
@@ -367,10 +379,12 @@ class ChunkStore:
     def _know(self, shelf: str, head: Head | None) -> None:
         """Remember, or forget, what is known of an envelope."""
         before = self._heads.pop(shelf, None)
+        self._seen.pop(shelf, None)
         if before is not None:
             self._count(shelf, before, -1)
         if head is not None:
             self._heads[shelf] = head
+            self._seen[shelf] = []
             self._count(shelf, head, 1)
 
     def _count(self, shelf: str, head: Head, sign: int) -> None:
@@ -378,12 +392,6 @@ class ChunkStore:
         self._reserved[sender] += size
         for recipient in set(head.recipients) - set(head.done):
             self._awaiting[sender, recipient] += size
-
-    def _next(self, shelf: str, head: Head) -> tuple[int, ...]:
-        return tuple(
-            self.files.first_missing(shelf, number, count)
-            for number, count in enumerate(head.counts)
-        )
 
 
 def shelf_of(sender: str, ident: UUID) -> str:

@@ -168,3 +168,70 @@ async def test_the_sum_of_what_is_promised_follows_each_change(tmp_path: Path) -
         assert each.reserved("TH") == 0
     await again.expire(HEAD.expires)
     assert again.reserved("SG") == again.reserved("MY") == 0
+
+
+@dataclass(frozen=True)
+class ListedFiles(ChunkFiles):
+    """The real files, which say how often a shelf was listed."""
+
+    listed: list[str] = field(default_factory=list)
+
+    @override
+    def _names(self, shelf: str) -> set[str]:
+        self.listed.append(shelf)
+        return super()._names(shelf)
+
+
+async def test_a_shelf_is_listed_once_however_many_files_it_has_and_however_often_it_is_opened(
+    tmp_path: Path,
+) -> None:
+    """Else one member's small questions would keep the hub at work for as long as it likes."""
+    head = Head(("MY",), (3, 1, 4), HEAD.expires)
+
+    async def opened_anew() -> tuple[ChunkStore, ListedFiles]:
+        files = ListedFiles(tmp_path / "chunks")
+        store = ChunkStore(files, 20 * SEALED_CHUNK_BYTES)
+        await store.load()
+        files.listed.clear()
+        return store, files
+
+    async def begin(store: ChunkStore) -> tuple[int, ...]:
+        return await store.open("SG", IDENT, head, OTHERS, patient=True)
+
+    store, files = await opened_anew()
+    assert await begin(store) == (0, 0, 0)
+    for (number, index), found in {
+        (0, 0): (1, 0, 0),
+        (2, 1): (1, 0, 0),
+        (2, 0): (1, 0, 2),
+        (1, 0): (1, 1, 2),
+        (0, 2): (1, 1, 2),
+        (0, 1): (3, 1, 2),
+    }.items():
+        await store.keep("SG", IDENT, number, index, CHUNK)
+        assert await begin(store) == await begin(store) == found
+    assert files.listed == [f"SG/{IDENT}"]
+    store, files = await opened_anew()  # after a process that was killed
+    assert await begin(store) == await begin(store) == (3, 1, 2)
+    assert files.listed == [f"SG/{IDENT}"]
+
+
+async def test_a_chunk_that_the_disk_lost_is_asked_for_again(tmp_path: Path) -> None:
+    files = ChunkFiles(tmp_path / "chunks")
+    store = await opened(files)
+    for index in range(2):
+        await store.keep("SG", IDENT, 0, index, CHUNK)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (2,)
+    files.drop(f"SG/{IDENT}", 0, 0)
+    assert await store.chunk("SG", IDENT, 0, 0) is None
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (0,)
+
+
+async def test_an_envelope_that_is_opened_again_after_it_was_removed_is_empty(
+    tmp_path: Path,
+) -> None:
+    store = await opened(ChunkFiles(tmp_path / "chunks"))
+    await store.keep("SG", IDENT, 0, 0, CHUNK)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (1,)
+    await store.remove("SG", IDENT)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (0,)
