@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import zip_longest
 from uuid import UUID
 
 from broker.admission.room import Room
@@ -214,13 +215,9 @@ class ChunkStore:
         shelf = shelf_of(sender, ident)
         async with self._changing:
             known = self._heads.get(shelf)
-            if known is None:
-                fits = self._that_have_room(sender, head, others)
-                if not fits or (patient and fits != head.recipients):
-                    raise refused("attachment-quota")
-                known = await self._put_down(shelf, replace(head, recipients=fits))
-            elif not known.promised:
-                known = await self._put_down(shelf, replace(head, done=known.done))
+            if known is None or not known.promised:
+                taken_on = self._taken_on(sender, shelf, head, others, patient=patient)
+                known = await self._put_down(shelf, taken_on)
         if known.counts != head.counts:
             raise refused("counts-differ")
         if known.over:
@@ -231,6 +228,30 @@ class ChunkStore:
         )
         seen[:] = found  # nobody's any more if the head was changed meanwhile
         return found
+
+    def _taken_on(
+        self, sender: str, shelf: str, head: Head, others: Sequence[str], *, patient: bool
+    ) -> Head:
+        """Return a head for those for whom there is room, while `_changing` is held.
+
+        Where one was made anew, it gives up the room for what lies there, and who has all needs
+        none.
+
+        Raises:
+            BrokerError: As for `open`.
+        """
+        lying = self._heads.get(shelf)
+        counts, done = ((), ()) if lying is None else (lying.counts, lying.done)
+        if any(here > told for here, told in zip_longest(counts, head.counts, fillvalue=0)):
+            raise refused("counts-differ")
+        waiting = tuple(each for each in head.recipients if each not in done)
+        self._know(shelf, None)
+        fits = self._that_have_room(sender, replace(head, recipients=waiting), others)
+        self._know(shelf, lying)
+        if waiting and (not fits or (patient and fits != waiting)):
+            raise refused("attachment-quota")
+        stay = tuple(each for each in head.recipients if each in done or each in fits)
+        return replace(head, recipients=stay, done=done)
 
     def _that_have_room(self, sender: str, head: Head, others: Sequence[str]) -> tuple[str, ...]:
         """Return the recipients for whom these chunks find room, while `_changing` is held."""
