@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import zip_longest
 from uuid import UUID
 
 from broker.admission.room import Room
@@ -120,6 +121,7 @@ class ChunkStore:
     _heads: dict[str, Head] = field(default_factory=dict)  # Changed by `_know` alone,
     _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sums beside them,
     _awaiting: Counter[tuple[str, str]] = field(default_factory=Counter)  # for each recipient too,
+    _seen: dict[str, list[int]] = field(default_factory=dict)  # and how far `open` has looked,
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while this is held.
     _damaged: set[str] = field(default_factory=set)  # Shelves whose head the disk changed.
 
@@ -134,6 +136,7 @@ class ChunkStore:
             self._heads.clear()
             self._reserved.clear()
             self._awaiting.clear()
+            self._seen.clear()
             self._damaged = {shelf for shelf, head in found if head is None}
             for shelf, head in found:
                 self._know(shelf, head)
@@ -212,18 +215,43 @@ class ChunkStore:
         shelf = shelf_of(sender, ident)
         async with self._changing:
             known = self._heads.get(shelf)
-            if known is None:
-                fits = self._that_have_room(sender, head, others)
-                if not fits or (patient and fits != head.recipients):
-                    raise refused("attachment-quota")
-                known = await self._put_down(shelf, replace(head, recipients=fits))
-            elif not known.promised:
-                known = await self._put_down(shelf, replace(head, done=known.done))
+            if known is None or not known.promised:
+                taken_on = self._taken_on(sender, shelf, head, others, patient=patient)
+                known = await self._put_down(shelf, taken_on)
         if known.counts != head.counts:
             raise refused("counts-differ")
         if known.over:
             return known.counts
-        return await asyncio.to_thread(self._next, shelf, known)
+        seen = self._seen[shelf]
+        found = await asyncio.to_thread(
+            self.files.first_missing_of_each, shelf, known.counts, tuple(seen)
+        )
+        seen[:] = found  # nobody's any more if the head was changed meanwhile
+        return found
+
+    def _taken_on(
+        self, sender: str, shelf: str, head: Head, others: Sequence[str], *, patient: bool
+    ) -> Head:
+        """Return a head for those for whom there is room, while `_changing` is held.
+
+        Where one was made anew, it gives up the room for what lies there, and who has all needs
+        none.
+
+        Raises:
+            BrokerError: As for `open`.
+        """
+        lying = self._heads.get(shelf)
+        counts, done = ((), ()) if lying is None else (lying.counts, lying.done)
+        if any(here > told for here, told in zip_longest(counts, head.counts, fillvalue=0)):
+            raise refused("counts-differ")
+        waiting = tuple(each for each in head.recipients if each not in done)
+        self._know(shelf, None)
+        fits = self._that_have_room(sender, replace(head, recipients=waiting), others)
+        self._know(shelf, lying)
+        if waiting and (not fits or (patient and fits != waiting)):
+            raise refused("attachment-quota")
+        stay = tuple(each for each in head.recipients if each in done or each in fits)
+        return replace(head, recipients=stay, done=done)
 
     def _that_have_room(self, sender: str, head: Head, others: Sequence[str]) -> tuple[str, ...]:
         """Return the recipients for whom these chunks find room, while `_changing` is held."""
@@ -264,7 +292,12 @@ class ChunkStore:
         Raises:
             StoreError: The disk does not give it.
         """
-        return await asyncio.to_thread(self.files.read, shelf_of(sender, ident), number, index)
+        shelf = shelf_of(sender, ident)
+        raw = await asyncio.to_thread(self.files.read, shelf, number, index)
+        seen = self._seen.get(shelf, [])
+        if raw is None and number < len(seen) and index < seen[number]:
+            seen.clear()  # the disk lost it: its sender may still have it
+        return raw
 
     async def done(self, sender: str, ident: UUID, recipient: str) -> bool:
         """Note that a recipient has all; return whether it was the last, which takes them away.
@@ -367,10 +400,12 @@ class ChunkStore:
     def _know(self, shelf: str, head: Head | None) -> None:
         """Remember, or forget, what is known of an envelope."""
         before = self._heads.pop(shelf, None)
+        self._seen.pop(shelf, None)
         if before is not None:
             self._count(shelf, before, -1)
         if head is not None:
             self._heads[shelf] = head
+            self._seen[shelf] = []
             self._count(shelf, head, 1)
 
     def _count(self, shelf: str, head: Head, sign: int) -> None:
@@ -378,12 +413,6 @@ class ChunkStore:
         self._reserved[sender] += size
         for recipient in set(head.recipients) - set(head.done):
             self._awaiting[sender, recipient] += size
-
-    def _next(self, shelf: str, head: Head) -> tuple[int, ...]:
-        return tuple(
-            self.files.first_missing(shelf, number, count)
-            for number, count in enumerate(head.counts)
-        )
 
 
 def shelf_of(sender: str, ident: UUID) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +85,33 @@ class ChunkFiles:
         """Return the first of `count` chunks that is not here, or `count`."""
         here = self._names(shelf)
         return next((i for i in range(count) if _name(number, i) not in here), count)
+
+    def first_missing_of_each(
+        self, shelf: str, counts: Sequence[int], seen: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        """Return of each file its first chunk that is not here, or its count.
+
+        Args:
+            shelf: Whose chunks nobody removes one by one.
+            counts: Of each file.
+            seen: What this returned before: it goes on from there. Without it the shelf is listed.
+
+        Raises:
+            StoreError: `disk-failed`.
+        """
+        if not seen:
+            here = self._names(shelf)
+            return tuple(
+                next((i for i in range(count) if _name(number, i) not in here), count)
+                for number, count in enumerate(counts)
+            )
+        try:
+            return tuple(
+                next((i for i in range(at, count) if not self._path(shelf, n, i).exists()), count)
+                for n, (at, count) in enumerate(zip(seen, counts, strict=True))
+            )
+        except OSError as error:
+            raise _failed(error) from error
 
     def counts(self, shelf: str) -> tuple[int, ...]:
         """Return of each file one more than the last chunk that is here; nothing beyond the last.

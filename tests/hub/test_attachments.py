@@ -31,7 +31,7 @@ from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
 from schemas import canonical
 from schemas.decision import Decision, Opening
-from tests.support.attachments import serving_attachments
+from tests.support.attachments import serving_attachments, stand
 from tests.support.envelopes import decide, make
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import TestRegion, make_region
@@ -69,21 +69,6 @@ class Stage:
     @property
     def kept(self) -> list[str]:
         return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
-
-
-async def stand(hub: RunningHub, decision: Decision, subject: str = "") -> None:
-    """Let a decision stand, as a gateway does."""
-    header = decision.header
-    assert header.id is not None
-    decider = Decider(
-        "gw-test", hub.region.gateway_kid, hub.region.gateway_sign_key, hub.region.record_keys
-    )
-    async with hub.hub_link() as link:
-        await link.wait_connected(BOUND_S)
-        await record.AuditTrail(link).stand(
-            subject or record.decided(header.sender, header.id),
-            decider.audited(decision).to_bytes(),
-        )
 
 
 def decided(region: TestRegion, *, accept: tuple[str, ...] = ("MY",)) -> Decision:

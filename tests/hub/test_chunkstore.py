@@ -168,3 +168,127 @@ async def test_the_sum_of_what_is_promised_follows_each_change(tmp_path: Path) -
         assert each.reserved("TH") == 0
     await again.expire(HEAD.expires)
     assert again.reserved("SG") == again.reserved("MY") == 0
+
+
+@dataclass(frozen=True)
+class ListedFiles(ChunkFiles):
+    """The real files, which say how often a shelf was listed."""
+
+    listed: list[str] = field(default_factory=list)
+
+    @override
+    def _names(self, shelf: str) -> set[str]:
+        self.listed.append(shelf)
+        return super()._names(shelf)
+
+
+async def test_a_shelf_is_listed_once_however_many_files_it_has_and_however_often_it_is_opened(
+    tmp_path: Path,
+) -> None:
+    """Else one member's small questions would keep the hub at work for as long as it likes."""
+    head = Head(("MY",), (3, 1, 4), HEAD.expires)
+
+    async def opened_anew() -> tuple[ChunkStore, ListedFiles]:
+        files = ListedFiles(tmp_path / "chunks")
+        store = ChunkStore(files, 20 * SEALED_CHUNK_BYTES)
+        await store.load()
+        files.listed.clear()
+        return store, files
+
+    async def begin(store: ChunkStore) -> tuple[int, ...]:
+        return await store.open("SG", IDENT, head, OTHERS, patient=True)
+
+    store, files = await opened_anew()
+    assert await begin(store) == (0, 0, 0)
+    for (number, index), found in {
+        (0, 0): (1, 0, 0),
+        (2, 1): (1, 0, 0),
+        (2, 0): (1, 0, 2),
+        (1, 0): (1, 1, 2),
+        (0, 2): (1, 1, 2),
+        (0, 1): (3, 1, 2),
+    }.items():
+        await store.keep("SG", IDENT, number, index, CHUNK)
+        assert await begin(store) == await begin(store) == found
+    assert files.listed == [f"SG/{IDENT}"]
+    store, files = await opened_anew()  # after a process that was killed
+    assert await begin(store) == await begin(store) == (3, 1, 2)
+    assert files.listed == [f"SG/{IDENT}"]
+
+
+async def test_a_chunk_that_the_disk_lost_is_asked_for_again(tmp_path: Path) -> None:
+    files = ChunkFiles(tmp_path / "chunks")
+    store = await opened(files)
+    for index in range(2):
+        await store.keep("SG", IDENT, 0, index, CHUNK)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (2,)
+    files.drop(f"SG/{IDENT}", 0, 0)
+    assert await store.chunk("SG", IDENT, 0, 0) is None
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (0,)
+
+
+async def test_an_envelope_that_is_opened_again_after_it_was_removed_is_empty(
+    tmp_path: Path,
+) -> None:
+    store = await opened(ChunkFiles(tmp_path / "chunks"))
+    await store.keep("SG", IDENT, 0, 0, CHUNK)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (1,)
+    await store.remove("SG", IDENT)
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == (0,)
+
+
+async def mended(folder: Path, recipients: tuple[str, ...]) -> ChunkStore:
+    """Two chunks under a head made anew, of ten; of 24 one recipient may have ten waiting."""
+    files = ChunkFiles(folder)
+    store = ChunkStore(files, 24 * SEALED_CHUNK_BYTES)
+    await store.load()
+    head = Head(recipients, (10,), HEAD.expires)
+    await store.open("SG", IDENT, head, OTHERS, patient=True)
+    for index in range(2):
+        await store.keep("SG", IDENT, 0, index, CHUNK)
+    (folder / "SG" / str(IDENT) / "head").write_bytes(b"changed")
+    await store.load()
+    await store.mend("SG", IDENT, head)
+    assert store.reserved("SG") == 2 * SEALED_CHUNK_BYTES
+    return store
+
+
+async def test_who_tells_anew_what_will_come_has_no_more_room_than_anybody(tmp_path: Path) -> None:
+    store = await mended(tmp_path / "chunks", ("MY",))
+    for counts, code in {(11,): "attachment-quota", (1,): "counts-differ"}.items():
+        told = Head(("MY",), counts, HEAD.expires)
+        for patient in (True, False):
+            opening = store.open("SG", IDENT, told, OTHERS, patient=patient)
+            with pytest.raises(BrokerError) as caught:
+                await opening
+            assert caught.value.code == code
+        assert store.reserved("SG") == 2 * SEALED_CHUNK_BYTES  # it stands as it was
+    assert await store.chunk("SG", IDENT, 0, 1) == CHUNK
+    told = Head(("MY",), (10,), HEAD.expires)
+    assert await store.open("SG", IDENT, told, OTHERS, patient=True) == (2,)
+    assert store.reserved("SG") == 10 * SEALED_CHUNK_BYTES
+
+
+TOLD = Head(("MY", "TH", "VN"), (10,), HEAD.expires)
+
+
+async def test_under_a_head_made_anew_who_has_none_is_left_out(tmp_path: Path) -> None:
+    store = await mended(tmp_path / "chunks", TOLD.recipients)
+    await store.open("SG", OTHER, Head(("VN",), (5,), HEAD.expires), OTHERS, patient=True)
+    with pytest.raises(BrokerError) as caught:
+        await store.open("SG", IDENT, TOLD, OTHERS, patient=True)
+    assert caught.value.code == "attachment-quota"
+    assert await store.open("SG", IDENT, TOLD, OTHERS, patient=False) == (2,)
+    head = store.head("SG", IDENT, now=NOW)
+    assert head is not None
+    assert head.recipients == ("MY", "TH")
+
+
+async def test_under_a_head_made_anew_who_has_all_needs_no_room(tmp_path: Path) -> None:
+    store = await mended(tmp_path / "chunks", TOLD.recipients)
+    await store.done("SG", IDENT, "MY")
+    await store.open("SG", OTHER, Head(("MY",), (5,), HEAD.expires), OTHERS, patient=True)
+    assert await store.open("SG", IDENT, TOLD, OTHERS, patient=True) == (2,)
+    head = store.head("SG", IDENT, now=NOW)
+    assert head is not None
+    assert (head.recipients, head.done) == (TOLD.recipients, ("MY",))

@@ -10,12 +10,9 @@ import asyncio
 import base64
 import contextlib
 import json
-import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
-from typing import Any, NamedTuple
-from uuid import UUID
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,275 +21,44 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NATSError
 
 from broker import clock
-from broker.envelope.chunks import SEALED_CHUNK_BYTES
-from broker.hub.attachments import AttachmentService
-from broker.hub.chunkstore import Head
 from broker.transport import accounts
 from broker.transport.attaching import Attaching
 from broker.transport.credentials import Credentials
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
-from broker.transport.message import Message
 from keys.primitives.signing import SignKey
 from schemas import canonical
-from tests.support.attachments import serving_attachments
-from tests.support.hub import BOUND_S, RunningHub, running_hub
+from tests.support.attacks import ATTACKS, CHUNK, FILES, GET, NEXT, ONE
+from tests.support.hub import BOUND_S
+from tests.support.isolation import (
+    LISTENED,
+    Scene,
+    attacker,
+    check_legitimate_path,
+    chunks_of,
+    is_refusal,
+    isolated,
+    observed,
+    settled,
+)
 from tests.support.region import make_region
 
 pytestmark = [pytest.mark.hub, pytest.mark.asyncio(loop_scope="module")]
 
-YEAR = clock.now().year
-AUDIT = f"AUDIT_{YEAR}"
-NEXT = "$JS.API.CONSUMER.MSG.NEXT"
-OWN = frozenset({"SUBMIT_SG"})  # what an attacker may change by submitting
-
-
-class Scene(NamedTuple):
-    """A hub at work: mail waits for both, one message is in MY's hands, a decision stands."""
-
-    hub: RunningHub
-    link: Link
-    victim: Link
-    in_hand: Message
-    attachments: AttachmentService
-
-
-class Attack(NamedTuple):
-    """One publish; `reply` is where the attacker lets the answer go."""
-
-    subject: str
-    payload: bytes = b""
-    reply: str = ""
-
-
-EVIL_CONSUMER = json.dumps(
-    {
-        "stream_name": "INBOX_SG_normal",
-        "config": {
-            "durable_name": "evil",
-            "deliver_subject": "deliver.MY.normal.evil",
-            "ack_policy": "none",
-        },
-    }
-).encode()
-SPY_CONSUMER = json.dumps(
-    {"stream_name": "INBOX_MY_normal", "config": {"durable_name": "spy", "ack_policy": "explicit"}}
-).encode()
-SPY_STREAM = json.dumps({"name": "SPY", "subjects": ["spy.>"], "sources": [{"name": AUDIT}]})
-ONE = json.dumps({"batch": 1, "no_wait": True}).encode()
-DELETED = json.dumps({"seq": 1}).encode()
-
-IDENT = UUID("019ab000-0000-7000-8000-000000000001")  # MY sent files with it to TH
-CHUNK = bytes([7]) * SEALED_CHUNK_BYTES
-PUT = canonical.encode({"id": IDENT.bytes, "number": 0, "chunk": 1, "data": CHUNK})
-GET = canonical.encode({"sender": "MY", "id": IDENT.bytes, "number": 0, "chunk": 0})
-DONE = canonical.encode({"sender": "MY", "id": IDENT.bytes})
-OPEN = canonical.encode({"id": IDENT.bytes, "counts": [2], "expires": 2**42})
-ROOM = canonical.encode({})
-# All that is asked about files.
-FILES = {"open": OPEN, "put": PUT, "get": GET, "done": DONE, "room": ROOM}
-
-ATTACKS = {
-    "publish-into-anothers-inbox": Attack("deliver.MY.normal.x", b"forged"),
-    "publish-into-anothers-submissions": Attack("submit.MY.normal.x", b"forged"),
-    "publish-a-decision": Attack(f"audit.{YEAR}.SG.x", b"forged"),
-    "publish-a-receipt": Attack("receipt.MY.x", b"forged"),
-    "publish-into-what-is-held": Attack("held.MY.SG.normal.x", b"forged"),
-    "ack-into-anothers-inbox": Attack("submit.SG.normal.1", b"x", "deliver.MY.normal.x"),
-    "ack-into-the-audit-stream": Attack("submit.SG.normal.2", b"x", f"audit.{YEAR}.SG.x"),
-    "ack-into-anothers-submissions": Attack("submit.SG.normal.3", b"x", "submit.MY.normal.x"),
-    "own-mail-into-anothers-inbox": Attack(
-        f"{NEXT}.INBOX_SG_normal.normal", ONE, "deliver.MY.normal.x"
-    ),
-    "own-mail-into-the-audit-stream": Attack(
-        f"{NEXT}.INBOX_SG_normal.normal", ONE, f"audit.{YEAR}.x"
-    ),
-    "purge-by-reply": Attack(
-        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, "$JS.API.STREAM.PURGE.INBOX_MY_normal"
-    ),
-    "delete-stream-by-reply": Attack(
-        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, "$JS.API.STREAM.DELETE.INBOX_MY_normal"
-    ),
-    "delete-audit-by-reply": Attack(
-        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, f"$JS.API.STREAM.DELETE.{AUDIT}"
-    ),
-    "delete-consumer-by-reply": Attack(
-        f"{NEXT}.INBOX_SG_urgent.urgent", ONE, "$JS.API.CONSUMER.DELETE.INBOX_MY_normal.normal"
-    ),
-    "purge-by-ack": Attack("submit.SG.normal.4", b"{}", "$JS.API.STREAM.PURGE.INBOX_MY_normal"),
-    "service-answer-into-an-inbox": Attack("hub.SG.time", b"", "deliver.MY.normal.x"),
-    "service-answer-as-an-order": Attack(
-        "hub.SG.time", b"", "$JS.API.STREAM.PURGE.INBOX_MY_normal"
-    ),
-    "chunk-for-another": Attack("hub.MY.att.put", PUT),
-    "chunk-under-anothers-id": Attack("hub.SG.att.put", PUT),
-    "chunk-of-another": Attack("hub.SG.att.get", GET),
-    "chunk-as-its-recipient": Attack("hub.TH.att.get", GET),
-    "chunks-opened-for-another": Attack("hub.MY.att.open", OPEN),
-    "chunks-opened-under-anothers-id": Attack("hub.SG.att.open", OPEN),
-    "chunks-taken-from-another": Attack("hub.SG.att.done", DONE),
-    "chunks-taken-as-their-recipient": Attack("hub.TH.att.done", DONE),
-    "chunks-by-a-wildcard": Attack("hub.*.att.get", GET),
-    "chunks-of-no-member": Attack("hub.att.get", GET),
-    "chunk-answer-into-an-inbox": Attack("hub.SG.att.get", GET, "deliver.MY.normal.x"),
-    "chunk-answer-into-submissions": Attack("hub.SG.att.put", PUT, "submit.MY.normal.x"),
-    "chunk-answer-into-the-audit-stream": Attack("hub.SG.att.open", OPEN, f"audit.{YEAR}.SG.y"),
-    "chunk-answer-into-receipts": Attack("hub.SG.att.done", DONE, "receipt.MY.x"),
-    "chunk-answer-to-anothers-question": Attack("hub.SG.att.get", GET, "_INBOX_MY.x"),
-    "chunk-answer-as-anothers-chunk": Attack("hub.SG.att.get", GET, "hub.MY.att.put"),
-    "chunk-answer-as-an-order": Attack(
-        "hub.SG.att.put", PUT, "$JS.API.STREAM.PURGE.INBOX_MY_normal"
-    ),
-    "chunk-answer-deletes-a-consumer": Attack(
-        "hub.SG.att.get", GET, "$JS.API.CONSUMER.DELETE.INBOX_MY_normal.normal"
-    ),
-    "chunks-in-an-object-store": Attack("$O.attachments.C.x", b"x"),
-    "make-an-object-store": Attack("$JS.API.STREAM.CREATE.OBJ_x", SPY_STREAM.encode()),
-    "purge": Attack("$JS.API.STREAM.PURGE.INBOX_MY_normal"),
-    "purge-own": Attack("$JS.API.STREAM.PURGE.INBOX_SG_normal"),
-    "delete-stream": Attack("$JS.API.STREAM.DELETE.INBOX_MY_normal"),
-    "delete-message": Attack(f"$JS.API.STREAM.MSG.DELETE.{AUDIT}", DELETED),
-    "create-stream": Attack("$JS.API.STREAM.CREATE.SPY", SPY_STREAM.encode()),
-    "create-consumer": Attack("$JS.API.CONSUMER.DURABLE.CREATE.INBOX_MY_normal.spy", SPY_CONSUMER),
-    "create-named-consumer": Attack("$JS.API.CONSUMER.CREATE.INBOX_MY_normal.spy", SPY_CONSUMER),
-    "create-own-consumer-with-foreign-subject": Attack(
-        "$JS.API.CONSUMER.DURABLE.CREATE.INBOX_SG_normal.evil", EVIL_CONSUMER
-    ),
-    "delete-consumer": Attack("$JS.API.CONSUMER.DELETE.INBOX_MY_normal.normal"),
-    "pause-consumer": Attack(
-        "$JS.API.CONSUMER.PAUSE.INBOX_MY_normal.normal", b'{"pause_until":"2099-01-01T00:00:00Z"}'
-    ),
-    "pull-anothers-mail": Attack(f"{NEXT}.INBOX_MY_normal.normal", ONE),
-    "pull-anothers-receipts": Attack(f"{NEXT}.RECEIPT_MY.MY", ONE),
-    "pull-the-gateways-work": Attack(f"{NEXT}.SUBMIT_MY.GATEWAY-normal", ONE),
-    "pull-own-submissions-back": Attack(f"{NEXT}.SUBMIT_SG.GATEWAY-normal", ONE),
-    "pull-with-anothers-receipt-lane": Attack(f"{NEXT}.RECEIPT_SG.MY", ONE),
-    "remove-the-hubs-account": Attack("$SYS.REQ.CLAIMS.DELETE", b"x"),
-    "stop-the-server": Attack("$SYS.REQ.SERVER.RELOAD"),
+RIGHTFUL = {
+    "open": ("MY",),
+    "put": ("MY",),
+    "get": ("TH",),
+    "done": ("TH",),
+    "room": ("SG", "MY", "TH"),  # each is told its own
 }
-REPLIES = sorted({attack.reply for attack in ATTACKS.values() if attack.reply})
-ATTACKS |= {
-    f"{verb}-answered-to-{reply}": Attack(f"hub.SG.att.{verb}", body, reply)
-    for verb, body in FILES.items()
-    for reply in REPLIES
-}
-"""Every answer of the file service, let go to wherever an attack lets any answer go."""
-ATTACKS |= {
-    f"{verb}-at-{place}": Attack(f"{place}.{verb}{more}", body)
-    for verb, body in FILES.items()
-    for place, more in (
-        ("hub.MY.att", ""),
-        ("hub.TH.att", ""),
-        ("hub.*.att", ""),
-        ("hub.MY.*", ""),
-        ("hub.SG.att", ".MY"),
-        ("hub.SG.att.MY", ""),
-        ("hub.SG.MY.att", ""),
-        ("hub.sg.att", ""),
-    )
-}
-"""Every question about files, asked as another or in a form that might be taken for another's."""
+CHANGES = ("open", "put", "done")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    folder = tmp_path_factory.mktemp("isolation") / "hub"
-    region = make_region(("SG", "MY", "TH"))
-    async with (
-        running_hub(region, folder) as hub,
-        hub.hub_link() as link,
-        hub.member_link("MY") as victim,
-        serving_attachments(hub, folder / "chunks") as attachments,
-    ):
-        await link.wait_connected(BOUND_S)
-        await victim.wait_connected(BOUND_S)
-
-        async def tell(subject: str, _: bytes) -> bytes:
-            return subject.encode()
-
-        for code in ("SG", "MY"):
-            for service in ("time", "settled"):
-                await link.serve(f"hub.{code}.{service}", tell)
-            for number in range(2):
-                subject = f"deliver.{code}.normal.{number}"
-                await link.publish_acked(subject, b"sealed mail", msg_id=subject)
-        await link.publish_acked("receipt.MY.1", b"a receipt", msg_id="receipt")
-        await link.publish_acked(f"audit.{YEAR}.MY.1", b"a decision", msg_id="decision")
-        in_hand = (await victim.pull("INBOX_MY_normal", "normal", batch=1, timeout_s=5))[0]
-        promised = Head(("TH",), (2,), clock.now() + timedelta(days=1))
-        await attachments.store.open("MY", IDENT, promised, ["SG", "TH"], patient=True)
-        await attachments.store.keep("MY", IDENT, 0, 0, CHUNK)
-        yield Scene(hub, link, victim, in_hand, attachments)
-
-
-@asynccontextmanager
-async def attacker(given: Credentials) -> AsyncIterator[Client]:
-    async def unheard(_: Exception) -> None:
-        """Refusals of the server are what is expected."""
-
-    client = Client()
-    try:
-        await client.connect(
-            list(given.urls),
-            user_jwt_cb=lambda: bytearray(given.jwt.encode()),
-            signature_cb=lambda nonce: base64.b64encode(given.key.sign(nonce.encode())),
-            tls=ssl.create_default_context(cadata=given.ca_pem),
-            inbox_prefix=given.inbox_prefix.encode(),
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            error_cb=unheard,
-        )
-        yield client
-    finally:
-        await client.close()
-
-
-async def observed(link: Link) -> dict[str, Any]:
-    """Return what can be seen of every stream and consumer that SG must not be able to change."""
-    seen: dict[str, Any] = {}
-    for stream in (await link.api("STREAM.LIST", {}))["streams"]:
-        name, state = stream["config"]["name"], stream["state"]
-        seen[name] = [stream["config"], stream["created"]]
-        if name not in OWN:
-            seen[name] += [state[part] for part in ("messages", "bytes", "first_seq", "last_seq")]
-        for consumer in (await link.api(f"CONSUMER.LIST.{name}", {}))["consumers"]:
-            key = f"{name}/{consumer['name']}"
-            seen[key] = [consumer["config"], consumer["created"], consumer.get("paused", False)]
-            if not name.endswith("_SG"):
-                counters = ("delivered", "ack_floor", "num_ack_pending", "num_pending")
-                seen[key] += [_without_times(consumer[part]) for part in counters]
-    return seen
-
-
-def _without_times(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        return {name: part for name, part in value.items() if name != "last_active"}
-    return value
-
-
-def chunks_of(scene: Scene) -> dict[str, bytes]:
-    """Return all that the hub keeps of attached files."""
-    folder = scene.attachments.store.files.folder
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-async def settled(scene: Scene, client: Client) -> None:
-    """Return once the server has done all that the attacker sent."""
-    await client.flush()
-    await scene.victim.request("hub.MY.settled", b"")
-    await client.flush()
-
-
-async def check_legitimate_path(scene: Scene) -> None:
-    """Return if SG and MY can do what they may: the hub was up, and the attacker's key good."""
-    async with scene.hub.member_link("SG") as link:
-        await link.wait_connected(BOUND_S)
-        ident = f"{clock.now().timestamp()}".replace(".", "-")
-        stored = await link.publish_acked(f"submit.SG.control.{ident}", b"x", msg_id=ident)
-        assert stored.stream == "SUBMIT_SG"
-        assert await link.request("hub.SG.time", b"") == b"hub.SG.time"
-        assert b"error" in await link.request("hub.SG.att.get", GET)  # answered, and nothing given
-    assert await scene.victim.request("hub.MY.time", b"") == b"hub.MY.time"
+    async with isolated(tmp_path_factory.mktemp("isolation") / "hub") as made:
+        yield made
 
 
 @pytest.mark.parametrize("confined", [True, False], ids=["as-the-node", "as-any-user"])
@@ -302,6 +68,7 @@ async def test_nothing_of_another_member_or_the_hub_changes(
 ) -> None:
     attack = ATTACKS[name]
     before, kept = await observed(scene.link), chunks_of(scene)
+    await scene.heard()
     heard: list[Msg] = []
 
     async def hear(message: Msg) -> None:
@@ -314,10 +81,8 @@ async def test_nothing_of_another_member_or_the_hub_changes(
         await settled(scene, client)
     assert await observed(scene.link) == before
     assert chunks_of(scene) == kept
-    for message in heard:  # only a refusal may come back
-        assert CHUNK[:64] not in message.data
-        assert b"sealed mail" not in message.data
-        assert b"receipt" not in message.data
+    assert await scene.heard() == set()
+    assert [message for message in heard if not is_refusal(message)] == []
     await check_legitimate_path(scene)
 
 
@@ -336,17 +101,50 @@ async def test_the_attacks_try_all_that_is_asked_about_files() -> None:
     assert set(FILES) == {str(what) for what in Attaching}
 
 
-async def test_the_watch_sees_what_an_attack_on_files_would_do(scene: Scene) -> None:
-    """Whom the files are for is given them; and their sender may hand in, as MY does here."""
+@pytest.mark.parametrize("verb", FILES)
+async def test_what_is_asked_about_files_is_given_to_whom_it_is_for_and_refused_to_all_others(
+    scene: Scene, verb: str
+) -> None:
+    """The control of all that is tried against files: the same bytes, asked by the right one."""
     before = chunks_of(scene)
-    async with scene.hub.member_link("TH") as link:
-        await link.wait_connected(BOUND_S)
-        assert CHUNK in await link.request("hub.TH.att.get", GET)
-    assert b"kept" in await scene.victim.request("hub.MY.att.put", PUT)
-    after = chunks_of(scene)
-    assert len(after) == len(before) + 1
-    scene.attachments.store.files.drop(f"MY/{IDENT}", 0, 1)
+    for code in ("SG", "MY", "TH"):
+        if code not in RIGHTFUL[verb]:
+            assert is_refusal(await answered(scene, code, verb))
+            assert chunks_of(scene) == before
+    for code in RIGHTFUL[verb]:
+        assert not is_refusal(await answered(scene, code, verb))
+    assert (chunks_of(scene) != before) == (verb in CHANGES)
+    await scene.lay_out()
     assert chunks_of(scene) == before
+
+
+async def answered(scene: Scene, code: str, verb: str) -> Msg:
+    """The hub's answer to a member that asks in its own name."""
+    async with attacker(scene.hub.member_credentials(code)) as client:
+        return await client.request(f"hub.{code}.att.{verb}", FILES[verb], timeout=BOUND_S)
+
+
+async def test_who_listens_would_hear_an_answer_that_went_astray(scene: Scene) -> None:
+    """The other control: whoever is in an account reaches all that is listened to there."""
+    await scene.heard()
+    async with attacker(scene.hub.member_credentials("MY", confined=False)) as client:
+        await client.publish("hub.MY.att.get", GET, reply="_INBOX_MY.x")
+        await client.flush()
+        await scene.victim.request("hub.MY.att.settled", b"")
+        asked = {("HUB", "hub.MY.att.get"), ("MY", "hub.MY.att.get")}
+        assert await scene.heard() == {*asked, ("MY", "_INBOX_MY.x")}
+        for subject in LISTENED:
+            await client.publish(subject, b"x")
+        await client.flush()
+        assert {each for each in await scene.heard() if each[0] == "MY"} == {
+            ("MY", subject) for subject in LISTENED
+        }
+    harmless = [each for each in LISTENED if "PURGE" not in each]  # which any bytes would do
+    async with attacker(scene.hub.hub_credentials()) as client:
+        for subject in harmless:
+            await client.publish(subject, b"x")
+        await client.flush()
+    assert await scene.heard() == {("HUB", subject) for subject in harmless}
 
 
 @pytest.mark.parametrize("order", [b"+ACK", b"+TERM", b"-NAK", b"+NXT"])
@@ -393,15 +191,18 @@ async def test_a_member_hears_nothing_of_the_others(scene: Scene) -> None:
         await scene.victim.request("hub.MY.att.get", GET)
         await client.publish("own", b"")  # the positive control: it does hear its own account
         await settled(scene, client)
-    assert set(heard) == {"own"}
+    assert {each for each in heard if not each.startswith(("hub.SG.", "_INBOX_SG."))} == {"own"}
 
 
 async def test_anothers_services_do_not_answer(scene: Scene) -> None:
     for confined in (True, False):
         async with attacker(scene.hub.member_credentials("SG", confined=confined)) as client:
-            for service in ("time", "att.open", "att.put", "att.get", "att.done"):
+            for service, asked in {
+                "time": b"",
+                **{f"att.{verb}": body for verb, body in FILES.items()},
+            }.items():
                 with pytest.raises((NATSError, asyncio.TimeoutError)):
-                    await client.request(f"hub.MY.{service}", b"", timeout=0.5)
+                    await client.request(f"hub.MY.{service}", asked, timeout=0.5)
     await check_legitimate_path(scene)
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from broker import clock
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
+from broker.gateway import record
+from broker.gateway.decide import Decider
 from broker.hub.attachments import AttachmentService
 from broker.hub.chunkstore import ChunkStore, Head
 from broker.node.errors import NodeError
@@ -17,6 +19,7 @@ from broker.node.node import Node
 from broker.store.chunkfiles import ChunkFiles
 from keys.primitives.hashing import random_bytes, sha256
 from schemas.attachment import CHUNK_BYTES
+from schemas.decision import Decision
 from schemas.desk import AttachedFile, AttachmentRequest, Submission
 from tests.support.hub import BOUND_S, MIB, RunningHub
 
@@ -85,6 +88,21 @@ async def serving_attachments(
         )
         await service.admit(hub.members)
         yield service
+
+
+async def stand(hub: RunningHub, decision: Decision, subject: str = "") -> None:
+    """Let a decision stand, as a gateway does."""
+    header = decision.header
+    assert header.id is not None
+    decider = Decider(
+        "gw-test", hub.region.gateway_kid, hub.region.gateway_sign_key, hub.region.record_keys
+    )
+    async with hub.hub_link() as link:
+        await link.wait_connected(BOUND_S)
+        await record.AuditTrail(link).stand(
+            subject or record.decided(header.sender, header.id),
+            decider.audited(decision).to_bytes(),
+        )
 
 
 async def fill(service: AttachmentService, sender: str, recipient: str) -> None:

@@ -60,11 +60,19 @@ class Line:
     @asynccontextmanager
     async def slow(self, delay_s: float) -> AsyncIterator[None]:
         """Be late with each piece while the block runs."""
-        self.delay_s = delay_s
+        before, self.delay_s = self.delay_s, delay_s
         try:
             yield
         finally:
-            self.delay_s = 0.0
+            self.delay_s = before
+
+    def thin(self, bits_per_s: float) -> AbstractAsyncContextManager[None]:
+        """Pass no more than this each way while the block runs: a proxy by being late.
+
+        Args:
+            bits_per_s: Of each connection, by a proxy; of the whole line, by a wire.
+        """
+        return self.slow(8 * PIECE_BYTES / bits_per_s)
 
     def parted(self) -> AbstractAsyncContextManager[None]:
         """Lose everything while the block runs: a proxy can but stall."""

@@ -42,6 +42,13 @@ class WiredLine(Line):
 
     @override
     @asynccontextmanager
+    async def thin(self, bits_per_s: float) -> AsyncIterator[None]:
+        """Pass no more than this each way while the block runs."""
+        with self.wire.being(bits_per_s=bits_per_s):
+            yield
+
+    @override
+    @asynccontextmanager
     async def parted(self) -> AsyncIterator[None]:
         """Lose every packet while the block runs."""
         with self.wire.being(cut=True):
