@@ -129,7 +129,8 @@ def lent(raw: bytes) -> object:
     committer = Committer(found.files, None, None, ())  # type: ignore[arg-type] # it commits nothing
     borrowing = Borrowing(found.standings, committer, policy)
     lender = borrowing._lender = _Lender(WITNESS, seen, [CHECKPOINT])
-    answer = borrowing.take(WITNESS, raw)
+    found.borrowing = borrowing
+    answer = found._lent(WITNESS, raw)
     if CHECKPOINT in lender.got:
         return borrowing._target(lender, policy())
     return answer
