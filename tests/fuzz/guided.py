@@ -4,7 +4,8 @@
 process of its own, and ends with 1 if one was found that raises anything but an error of ours,
 takes longer than ten seconds or more than half a gigabyte. The input then lies in
 `.fuzz/<parser>/`, beside what was said: put it into the corpus with the fix. SECONDS are of one
-core. Needs atheris, which has no wheel for every system.
+core; what strangers to the region hand in, or a hub that lies, gets six times as much of them as
+the rest, and each at least one second a way. Needs atheris, which has no wheel for every system.
 
 Each gets bytes for half of its time, and for the other half the choices by which a good input is
 altered part by part: what is well formed outside reaches further in.
@@ -12,31 +13,41 @@ altered part by part: what is well formed outside reaches further in.
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.shares import UnknownParserError, chosen, shares
+
 OUT = Path(".fuzz")
 BYTES, PARTS = "bytes", "parts"
+REFUSED = 2  # the exit code of a command line that says nothing that can be run
+_EXECUTED = re.compile(r"^stat::number_of_executed_units: +(\d+)$", re.MULTILINE)
 
 
-def run_all(seconds: float, names: list[str]) -> list[str]:
-    """Return what failed; each parser gets its share of the time."""
+def run_all(seconds: float, names: list[str]) -> tuple[list[str], int]:
+    """Return what failed, and how many inputs were tried; each parser gets its share of the time.
+
+    Raises:
+        UnknownParserError: Of a name.
+    """
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["broker", "schemas", "keys"]):
         from tests.fuzz.registry import PARSERS  # noqa: PLC0415 - what is instrumented
     from tests.fuzz.parser import Parser  # noqa: PLC0415
     from tests.fuzz.test_parsers import by_choices  # noqa: PLC0415
 
-    chosen = [each for each in PARSERS if (each.name in names if names else each.wire)]
-    share = max(1, round(seconds / len(chosen) / 2))
+    wanted = {each.name: each for each in PARSERS}
+    wire = [each.name for each in PARSERS if each.wire]
+    share = shares(chosen(names, known=wanted, usual=wire), seconds)
 
     def one(parser: Parser, way: str) -> None:
         work = OUT / parser.name / way
         work.mkdir(parents=True, exist_ok=True)
         options = [
-            f"-max_total_time={share}",
+            f"-max_total_time={share[parser.name]}",
             "-timeout=10",
             "-rss_limit_mb=512",
             *(["-max_len=65536"] if way == BYTES else ["-max_len=4096", "-len_control=0"]),
@@ -51,15 +62,18 @@ def run_all(seconds: float, names: list[str]) -> list[str]:
 
     running: dict[int, tuple[str, Path]] = {}
     failed = []
+    tried = 0
 
     def end_one() -> None:
+        nonlocal tried
         child, ended = os.wait()
         name, log = running.pop(child)
+        tried += executed(log)
         if os.waitstatus_to_exitcode(ended):
             failed.append(name)
             print(f"--- {name}\n{what_happened(log)}", flush=True)  # noqa: T201
 
-    for parser in chosen:
+    for parser in (wanted[name] for name in share):
         for way in (BYTES, PARTS):
             if len(running) == (os.cpu_count() or 1):
                 end_one()
@@ -74,7 +88,13 @@ def run_all(seconds: float, names: list[str]) -> list[str]:
             running[child] = (f"{parser.name} ({way})", log)
     while running:
         end_one()
-    return failed
+    return failed, tried
+
+
+def executed(log: Path) -> int:
+    """How many inputs one process tried, as it said at its end."""
+    found = _EXECUTED.search(log.read_text("utf-8", "replace"))
+    return int(found[1]) if found else 0
 
 
 def what_happened(log: Path) -> str:
@@ -87,12 +107,17 @@ def what_happened(log: Path) -> str:
 def main() -> None:
     """Run what the command line says."""
     match sys.argv[1:]:
-        case [seconds, *names]:
-            failed = run_all(float(seconds), names)
-            print("failed: " + (", ".join(failed) or "none"))  # noqa: T201
+        case [seconds, *names] if seconds.isdecimal():
+            try:
+                failed, tried = run_all(float(seconds), names)
+            except UnknownParserError as error:
+                print(error, file=sys.stderr)  # noqa: T201
+                sys.exit(REFUSED)
+            print(f"inputs: {tried}\nfailed: " + (", ".join(failed) or "none"))  # noqa: T201
             sys.exit(1 if failed else 0)
         case _:
-            sys.exit(__doc__)
+            print(__doc__, file=sys.stderr)  # noqa: T201
+            sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

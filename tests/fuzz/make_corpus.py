@@ -11,6 +11,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -22,8 +23,10 @@ from broker.carry.form import Header, Record, To, What, Writer
 from broker.carry.place import Asked
 from broker.client.profiles import Profiles
 from broker.envelope.decision import parse_delivery
-from broker.envelope.delivered import open_stanza
+from broker.envelope.delivered import open_stanza, parse_delivered
+from broker.envelope.disclosure import disclose
 from broker.envelope.padding import pack
+from broker.envelope.submitted import deliver, parse_submitted
 from broker.gateway.notices import seal_notice
 from broker.hub.chunkstore import Head
 from broker.ledger.signer import Signer
@@ -36,7 +39,7 @@ from broker.log.opening import OpeningSealer
 from broker.log.padding import padded
 from broker.log.rebuilt import decided_before, ready
 from broker.log.recordkeys import RecordKey
-from broker.log.tiles import Tile, encode_bundle
+from broker.log.tiles import Tile, encode_bundle, parse_bundle
 from broker.log.treehead import _HEAD, _SHA256_ECDSA
 from broker.log.witness import WitnessRequest
 from broker.store.archive import write_archive
@@ -79,11 +82,12 @@ from tests.envelope import test_vectors as kept
 from tests.fuzz.of_carry import header_again, record_again
 from tests.fuzz.of_desk import COLUMNS, PROFILE, ROW
 from tests.fuzz.of_directory import PASSPHRASE
+from tests.fuzz.of_log import PROVEN
 from tests.fuzz.of_services import ID
 from tests.fuzz.of_wire import opened
 from tests.fuzz.parser import CORPUS
 from tests.support.alerts import every_alert
-from tests.support.directory import found
+from tests.support.directory import RealRegion, found
 from tests.support.envelopes import decide, make
 from tests.support.nodes import request
 from tests.support.region import make_region
@@ -278,6 +282,11 @@ def of_answers() -> Samples:
 
 def of_services() -> Samples:
     """Questions and answers over a link, of the log that the other samples are of."""
+    note = parse_note((CORPUS / "note" / "2").read_bytes())
+    by_every_key = Note(note.text, note.signatures[:2])
+    for each in (by_every_key, Note(note.text, note.signatures[:1])):
+        yield "witness-request", WitnessRequest(0, (), each).to_bytes()
+    yield "proof-verified", proof_kept(by_every_key)
     yield "hub-time", time_answer(kept.NOW)
     suspended = Suspended("MY", "a reason", kept.NOW, kept.NOW)
     yield "hub-notices", notices_answer((suspended,))
@@ -318,6 +327,12 @@ def of_services() -> Samples:
     yield "ecdsa-key", curve + point
 
 
+def proof_kept(note: Note) -> bytes:
+    """A proof of one of the leaves that are kept."""
+    raw = (CORPUS / "entry-bundle" / "1").read_bytes()
+    return bundles.proof_of(parse_bundle(raw[1:], raw[0] + 1), PROVEN, note.to_bytes()).to_bytes()
+
+
 def made_id() -> UUID:
     return make(REGION, ("MY",)).label.id
 
@@ -353,8 +368,6 @@ def of_log() -> Samples:
     yield "entry-bundle", bytes((len(ENTRIES) - 1,)) + encode_bundle(ENTRIES)
     proof = bundles.proof_of(ENTRIES, 2, BIG_KEYS_ASIDE).to_bytes()
     yield "proof", proof
-    asked = WitnessRequest(0, (), note).to_bytes()
-    yield "witness-request", asked
     yield (
         "log-staged",
         (
@@ -382,11 +395,23 @@ def of_directory(folder: Path) -> Samples:
     draft = region.draft(kept.NOW)
     draft.renew(layout.member_role("SG"))
     yield "proposal", draft.proposal().to_bytes()
-    entry = bundles.entry(0)
-    proof = bundles.proof_of([entry], 0, bundles.note_of([entry])).to_bytes()
-    parts = Evidence(RAW, DECISION.to_bytes(), entry, proof, bundle.to_bytes())
-    yield "evidence", parts.to_bytes()
+    yield from of_evidence(region)
     yield from applications(folder)
+
+
+def of_evidence(region: RealRegion) -> Samples:
+    """An alert of that region, proved by its log, and what it says."""
+    held = region.as_test_region(region.view(), kept.NOW)
+    raw = make(held, ("MY",)).sealed.raw
+    decision = decide(held, raw)
+    entry = bundles.leaf(statement_of(decision, boot=7, seq=0), region.gateway)
+    proof = bundles.proof_of([entry], 0, bundles.note_of([entry])).to_bytes()
+    directory = region.repository.bundle().to_bytes()
+    copy = deliver(parse_submitted(raw), "MY")
+    shown = disclose(parse_delivered(copy), "MY", held.members["MY"].open_keys)
+    said = Evidence(raw, decision.to_bytes(), entry, proof, directory, shown)
+    yield "evidence", said.to_bytes()
+    yield "evidence", replace(said, envelope=copy, disclosure=None).to_bytes()
 
 
 def documents(files: Mapping[str, str]) -> Samples:

@@ -158,13 +158,15 @@ DESK = (
         Parser(
             f"api-{name}",
             partial(body, model),
-            ("broker.api.bodies.read_body", "schemas.desk.fields._from_base64",
-             "schemas.desk.fields._from_hex"),
+            ("broker.api.bodies.read_body", *fields),
             form="json",
             examples=30,
         )
-        for name, model in (
-            ("draft", DraftRequest), ("submit", SubmitRequest), ("cursor", CursorAck)
+        for name, model, fields in (
+            ("draft", DraftRequest, ("schemas.desk.fields._from_hex",)),
+            ("submit", SubmitRequest,
+             ("schemas.desk.fields._from_base64", "schemas.desk.fields._from_hex")),
+            ("cursor", CursorAck, ()),
         )
     ),
     Parser("stix", partial(import_stix, header=HEADER), ("broker.importers.stix.import_stix",

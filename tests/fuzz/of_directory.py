@@ -3,6 +3,7 @@
 from functools import cache, partial
 from pathlib import Path
 
+from broker.cli.admin.changes import read_proposal
 from broker.hub.erased import read_erased
 from broker.hub.memory import read_memory
 from broker.hub.suspensions import read_suspensions
@@ -17,7 +18,6 @@ from keys.directory.metadata import Snapshot, Targets, Timestamp, read_metadata
 from keys.directory.proposal import (
     Proposal,
     parse_application,
-    parse_proposal,
     proposed_content,
 )
 from keys.directory.trust import TrustedDirectory, read_root
@@ -38,11 +38,7 @@ from tests.fuzz.parser import CORPUS, Parser, folder, from_file
 
 PASSPHRASE = b"correct horse battery staple"
 _JSON = ("schemas.directory.parse_json_document", "schemas.directory._validated")
-_TOML = (
-    "schemas.directory.parse_toml_document",
-    "schemas.directory._validated",
-    "schemas.directory._bytes_of_hex",
-)
+_TOML = ("schemas.directory.parse_toml_document", "schemas.directory._validated")
 _STORE = ("keys.keystore._parse", "keys.keystore._unseal")
 
 
@@ -64,9 +60,9 @@ def kept(raw: bytes) -> object:
     return client.load()
 
 
-def proposed(raw: bytes) -> Proposal:
+def proposed(path: Path) -> Proposal:
     """What `directory sign` does with a file before anybody trusts it."""
-    proposal = parse_proposal(raw)
+    proposal = read_proposal(path)
     proposal.root()
     base = None
     if proposal.base is not None:
@@ -132,7 +128,7 @@ DIRECTORY = (
     ),
     Parser(
         "proposal",
-        proposed,
+        from_file("proposal.json", proposed),
         ("keys.directory.proposal.parse_proposal", "keys.directory.proposal.Part.read",
          "broker.cli.admin.changes.read_proposal"),
         form="json",
@@ -147,7 +143,8 @@ DIRECTORY = (
     ),
     Parser("revocations", partial(parse_json_document, Revocations), _JSON, None, "json"),
     Parser("members", partial(parse_toml_document, RegionMembers), _TOML, None, "toml"),
-    Parser("hub", partial(parse_toml_document, HubDocument), _TOML, None, "toml"),
+    Parser("hub", partial(parse_toml_document, HubDocument),
+           (*_TOML, "schemas.directory._bytes_of_hex"), None, "toml"),
     Parser("policy", parse_policy, ("schemas.policy.parse_policy",), None, "toml"),
     Parser("policy-cases", parse_cases, ("broker.policy.question.parse_cases",), None, "toml"),
     Parser("received", received_in, ("broker.policy.replay.received_in",

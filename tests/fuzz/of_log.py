@@ -7,7 +7,10 @@ from pathlib import Path
 from broker.audit import walk
 from broker.audit.bundle import CHECKPOINT, opened
 from broker.audit.evidence import parse_evidence, verify_evidence
+from broker.audit.findings import Exit
 from broker.audit.openings import opened_decision
+from broker.cli.admin.audit_question import read_policy
+from broker.errors import BrokerError
 from broker.gateway.notices import parse_sealed_notice
 from broker.ledger.commit import _decode
 from broker.ledger.signer import Signer
@@ -16,9 +19,10 @@ from broker.log.audited import parse_audited, statement_in
 from broker.log.checkpoint import parse_checkpoint
 from broker.log.cosignature import instant, parse_cosignature
 from broker.log.erasure import encode_erasure, is_erasure, parse_erasure
+from broker.log.errors import LogError
 from broker.log.leaf import Leaf, parse_leaf, parse_signed
 from broker.log.line import read_base64, read_number, write_base64
-from broker.log.merkle import EMPTY_ROOT
+from broker.log.merkle import EMPTY_ROOT, leaf_hash
 from broker.log.note import parse_line, parse_note
 from broker.log.notekeys import SignatureType, parse_vkey
 from broker.log.notesigner import NoteSigner, parse_skey
@@ -39,30 +43,41 @@ from broker.log.tiles import (
 from broker.log.treehead import parse_tree_head_signature
 from broker.log.witness import Seen, WitnessRefusal, judge, parse_request
 from broker.node import logreading
+from keys.directory.bundle import parse_bundle as parse_directory
 from keys.primitives.signing import SignKey
 from tests.fuzz.parser import CORPUS, Parser, folder, from_file, text, to_bytes
 
 ORIGIN = "log.example/kentong"
+PROVEN = 2  # the place of the leaf that the kept proof is about
 LOG_KEYS = (
     NoteSigner(ORIGIN, SignatureType.ED25519, bytes(32)).vkey,
     NoteSigner(ORIGIN, SignatureType.COSIGNATURE_MLDSA44, b"m" * 32).vkey,
 )
 
 
-def log_policy(raw: bytes) -> Policy:
-    policy = parse_policy(raw)
+def log_policy(path: Path) -> Policy:
+    policy, _ = read_policy(path)
     assert parse_policy(write_policy(policy)) == policy
     return policy
 
 
+@cache
+def _proven() -> bytes:
+    """The hash of the leaf that the kept proof is about."""
+    raw = (CORPUS / "entry-bundle" / "1").read_bytes()
+    return leaf_hash(parse_bundle(raw[1:], raw[0] + 1)[PROVEN])
+
+
 def proof_verified(raw: bytes) -> object:
-    return parse_proof(raw).verify(EMPTY_ROOT, _policy())
+    return parse_proof(raw).verify(_proven(), _policy())
 
 
 def witnessed(raw: bytes) -> object:
-    seen = Seen(0, EMPTY_ROOT)
-    answer = judge(raw, keys=LOG_KEYS, seen=seen)
-    assert isinstance(answer, WitnessRefusal) or answer.checkpoint.origin == ORIGIN
+    """What a witness may cosign; what it answers instead counts as refused, not as read."""
+    answer = judge(raw, keys=LOG_KEYS, seen=Seen(0, EMPTY_ROOT))
+    if isinstance(answer, WitnessRefusal):
+        raise LogError("refused", f"the witness says {answer.status}")
+    assert answer.checkpoint.origin == ORIGIN
     return answer
 
 
@@ -74,11 +89,17 @@ def _policy() -> Policy:
 
 @cache
 def _root() -> bytes:
-    return (CORPUS / "root" / "1").read_bytes()
+    """The first root of the region that the kept evidence is of."""
+    kept = parse_evidence((CORPUS / "evidence" / "1").read_bytes())
+    return parse_directory(kept.directory).roots[0].encode()
 
 
 def evidence_verified(raw: bytes) -> object:
-    return verify_evidence(parse_evidence(raw), _policy(), pinned_root=_root())
+    """Every check is run; evidence of which one fails counts as refused."""
+    proved = verify_evidence(parse_evidence(raw), _policy(), pinned_root=_root())
+    if proved.findings.exit is not Exit.PASS:
+        raise BrokerError("not-proved", "a check failed")
+    return proved
 
 
 @cache
@@ -247,7 +268,7 @@ LOG = (
     ),
     Parser(
         "log-policy",
-        log_policy,
+        from_file("policy", log_policy),
         ("broker.log.policyfile.parse_policy", "broker.cli.admin.audit_question.read_policy"),
         form="lines",
         wire=True,
@@ -273,8 +294,14 @@ LOG = (
     Parser(
         "proof", parse_proof, ("broker.log.proof.parse_proof",), to_bytes, "lines", wire=True
     ),
-    Parser("proof-verified", proof_verified, ("broker.log.proof.parse_proof",), form="lines",
-           like="proof", wire=True),
+    Parser(
+        "proof-verified",
+        proof_verified,
+        ("broker.log.proof.parse_proof", "broker.log.proof.InclusionProof.included",
+         "broker.log.merkle.verify_inclusion"),
+        form="lines",
+        wire=True,
+    ),
     Parser(
         "witness-request", parse_request, ("broker.log.witness.parse_request",), to_bytes, "lines",
         wire=True,
@@ -292,7 +319,7 @@ LOG = (
     Parser(
         "evidence-verified",
         evidence_verified,
-        ("broker.audit.evidence._parsed",),
+        ("broker.audit.evidence._parsed", "broker.audit.evidence._shown"),
         form="canonical",
         like="evidence",
         examples=20,

@@ -5,6 +5,8 @@ theirs answers with the bytes, whatever it is asked.
 """
 
 import asyncio
+import base64
+import json
 import shutil
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
@@ -14,6 +16,7 @@ from broker.carry.ferry import Ferry
 from broker.carry.form import Record, What
 from broker.carry.leaving import hashes_in
 from broker.carry.place import FerryPlace
+from broker.errors import BrokerError
 from broker.hub.attachments import AttachmentService
 from broker.hub.chunkstore import ChunkStore, Head
 from broker.hub.services import MemberServices
@@ -24,6 +27,7 @@ from broker.ledger.restoring import ProvenCopy
 from broker.log.answered import answered_for
 from broker.log.policy import Policy
 from broker.log.policyfile import parse_policy
+from broker.log.rebuilt import decided_before
 from broker.log.recordkeys import RecordKeys
 from broker.log.tiles import parse_bundle
 from broker.log.witness import report_of
@@ -44,6 +48,7 @@ from broker.transport.services import MAX_ANSWER_BYTES, HubServices, read_fields
 from broker.transport.unlinked import Unlinked
 from keys.directory.repository import DirectoryRepository
 from keys.primitives.ecdsa import ECDSAVerifyKey
+from keys.primitives.signing import SignKey
 from schemas.moments import moment
 from tests.audit import bundles
 from tests.fuzz.of_wire import situation
@@ -129,7 +134,8 @@ def lent(raw: bytes) -> object:
     committer = Committer(found.files, None, None, ())  # type: ignore[arg-type] # it commits nothing
     borrowing = Borrowing(found.standings, committer, policy)
     lender = borrowing._lender = _Lender(WITNESS, seen, [CHECKPOINT])
-    answer = borrowing.take(WITNESS, raw)
+    found.borrowing = borrowing
+    answer = found._lent(WITNESS, raw)
     if CHECKPOINT in lender.got:
         return borrowing._target(lender, policy())
     return answer
@@ -165,7 +171,11 @@ def asked_by_file(raw: bytes) -> object:
 
 
 def chunk_asked(what: str, raw: bytes) -> object:
-    """What the hub does for a member, with one envelope open; the stream itself does not answer."""
+    """What the hub does for a member, with one envelope open that was decided before a loss.
+
+    To `open`, an answer that refuses counts as refused. No chunk is kept, each of 256 KiB: so to
+    `put` and `get` no answer is better.
+    """
     shelves = folder() / "shelves"
     shutil.rmtree(shelves, ignore_errors=True)
 
@@ -176,11 +186,20 @@ def chunk_asked(what: str, raw: bytes) -> object:
         await store.open("SG", asked.id, head, ("MY", "VN"), patient=False)
         view = situation().view
         service = AttachmentService(
-            store, Unlinked(), lambda: view, RecordKeys.of(bytes(32)), lambda: False
+            store, Unlinked(decided), lambda: view, RecordKeys.of(bytes(32)), lambda: False
         )
         return await service._answer(f"hub.SG.att.{what}", raw)
 
-    return asyncio.run(ask())
+    answer = asyncio.run(ask())
+    if "error" in read_fields(answer) and what == Attaching.OPEN:
+        raise BrokerError("refused", "the answer refuses")
+    return answer
+
+
+def decided(subject: str, _payload: bytes) -> bytes:
+    """What the server answers who asks for the record of a decision."""
+    record = base64.b64encode(decided_before(subject, SignKey(bytes(32)))).decode()
+    return json.dumps({"message": {"subject": subject, "seq": 1, "data": record}}).encode()
 
 
 def directory_file(raw: bytes) -> object:

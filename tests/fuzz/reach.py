@@ -1,10 +1,11 @@
-"""How far an input gets inside a parser: the lines of ours that ran, and what pydantic said.
+"""How far an input gets inside a parser: the functions and lines of ours, what pydantic said.
 
 An input that is refused by the first check runs the same lines as noise does.
 """
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -41,6 +42,25 @@ def reach(parser: Parser, raw: bytes) -> Reach:
     finally:
         sys.settrace(before)
     return frozenset(lines)
+
+
+def called(parser: Parser, raw: bytes) -> frozenset[str]:
+    """The full names of the functions of ours that an input runs, as `covers` has them."""
+    names: set[str] = set()
+
+    def call(frame: FrameType, event: str, _: Any) -> None:  # noqa: ANN401 - as setprofile wants it
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(_OURS):
+            names.add(f"{frame.f_globals['__name__']}.{code.co_qualname}")
+
+    before = sys.getprofile()
+    sys.setprofile(call)
+    try:
+        with suppress(*OURS):
+            parser.read(raw)
+    finally:
+        sys.setprofile(before)
+    return frozenset(names)
 
 
 def _said(error: BaseException | None) -> Iterator[tuple[object, ...]]:

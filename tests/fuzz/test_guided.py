@@ -1,4 +1,4 @@
-"""Coverage guides inputs into every parser of a wire format, for a second or so each way."""
+"""Coverage guides inputs into every parser of a wire format, for some seconds each way."""
 
 import importlib.util
 import os
@@ -8,25 +8,40 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(
+        importlib.util.find_spec("atheris") is None,
+        reason="atheris is not installed: pip install -r requirements-fuzz.lock, for a wheel of it",
+    ),
+]
 ROOT = Path(__file__).parents[2]
-SECONDS = int(os.environ.get("KENTONG_FUZZ_SECONDS", "60"))  # noqa: TID251 - a test setting
+SECONDS = int(os.environ.get("KENTONG_FUZZ_SECONDS", "400"))  # noqa: TID251 - a test setting
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(600 + 4 * SECONDS)
-@pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None,
-    reason="atheris is not installed: pip install -r requirements-fuzz.lock, where it has a wheel",
-)
-def test_guided_inputs_give_a_value_or_our_error() -> None:
-    """What is found lies in `.fuzz`; `make fuzz` goes on from there for longer."""
-    done = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-m", "tests.fuzz.guided", str(SECONDS)],
+def guided(*words: str) -> subprocess.CompletedProcess[str]:
+    """What `make fuzz` runs."""
+    return subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-m", "tests.fuzz.guided", *words],
         cwd=ROOT,
         capture_output=True,
         check=False,
         text=True,
         timeout=590 + 4 * SECONDS,
     )
+
+
+@pytest.mark.timeout(600 + 4 * SECONDS)
+def test_guided_inputs_give_a_value_or_our_error() -> None:
+    """What is found lies in `.fuzz`; `make fuzz` goes on from there for longer."""
+    done = guided(str(SECONDS))
     assert done.returncode == 0, done.stdout[-3000:] or done.stderr[-3000:]
     assert "failed: none" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("1", "note", "typo"), ("soon",), ()], ids=str)
+def test_a_command_line_that_names_nothing_to_run_is_refused(words: tuple[str, ...]) -> None:
+    done = guided(*words)
+    assert done.returncode == 2
+    assert ("no parser is called typo" if "typo" in words else "SECONDS") in done.stderr
+    assert "failed" not in done.stdout

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.fuzz.parser import CORPUS
+import pytest
+
+from tests.fuzz.parser import CORPUS, Parser
+from tests.fuzz.reach import called
 from tests.fuzz.registry import NOT_FUZZED, PARSERS
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +126,12 @@ def test_the_table_names_no_function_that_is_not_there() -> None:
     assert sorted((covered | set(NOT_FUZZED)) - known) == []
     assert not covered & set(NOT_FUZZED)
     assert all(NOT_FUZZED.values())
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
+def test_kept_inputs_run_each_function_that_their_parser_is_said_to_cover(parser: Parser) -> None:
+    ran = frozenset().union(*(called(parser, raw) for raw in parser.samples()))
+    assert sorted(set(parser.covers) - ran) == []
 
 
 def test_every_kept_input_is_given_to_a_parser() -> None:
