@@ -132,14 +132,16 @@ class Stage:
                 child.terminate()
             await child.wait()
 
-    async def until(self, there: Callable[[], Any], *, limit_s: float = READY_S) -> None:
-        """Return once `there` says so; it may be a coroutine function."""
+    async def until(
+        self, there: Callable[[], Any], *, limit_s: float = READY_S, look_s: float = LOOK_S
+    ) -> None:
+        """Return once `there` says so; it may be a coroutine function, asked every `look_s`."""
         async with asyncio.timeout(limit_s):
             while True:
                 found = there()
                 if await found if asyncio.iscoroutine(found) else found:
                     return
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(look_s)
 
     # --- what JetStream says and is told, on the hub's account ---
 
