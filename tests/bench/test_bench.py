@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench import publish
-from tests.bench.__main__ import PARTS, Run
+from tests.bench.__main__ import Run
+from tests.bench.asked import PARTS
 from tests.bench.counts import TINY
 from tests.bench.results import table
 from tests.bench.stage import DEFAULT_SYNC
