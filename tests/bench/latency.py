@@ -28,6 +28,7 @@ from schemas.vocabulary import Lane
 from tests.bench import bare
 from tests.bench.cores import request
 from tests.bench.making import sealed
+from tests.bench.region import DESKS
 from tests.bench.results import Goal, Part, Row, quantile
 from tests.bench.stage import Desks, Stage
 from tests.bench.waiting import drained
@@ -110,7 +111,10 @@ async def measure(stage: Stage, *, count: int) -> Part:
             *_rows("half load", bare_half, half),
             Row("ours, full: desk to desk", round(rate, 1), "alerts/s"),
         ],
-        notes=[f"half load is {rate / 2:.0f} alerts/s, of the bare pair too"],
+        notes=[
+            f"half load is {rate / 2:.0f} alerts/s, of the bare pair too",
+            f"{DESKS} desks send in turn",
+        ],
         points=[
             (f"{name} {quantile_name}", round(quantile(values, share) * 1000, 2))
             for name, values in (
