@@ -33,7 +33,7 @@ check: setup  ## Lint, format, types, import floors, bill of materials, known we
 	$(BIN)/python deploy/sbom.py build/kentong.cdx.json
 	$(BIN)/python deploy/audit.py
 
-bench: setup  ## Measure speed and memory in eight minutes; FULL=1 for the published counts
+bench: setup  ## Measure speed and memory in about five minutes; FULL=1 for the published counts
 	$(BIN)/python -m tests.bench
 
 poorlink: setup  ## Measure a node on one core with 256 MiB behind 64 kbit/s, 800 ms, 5 % loss
