@@ -33,21 +33,23 @@ check: setup  ## Lint, format, types, import floors, bill of materials, known we
 	$(BIN)/python deploy/sbom.py build/kentong.cdx.json
 	$(BIN)/python deploy/audit.py
 
-bench: setup  ## Measure speed and memory in eight minutes; FULL=1 for the published counts
+bench: setup  ## Measure speed and memory in about five minutes; FULL=1 for the published counts
 	$(BIN)/python -m tests.bench
 
 poorlink: setup  ## Measure a node on one core with 256 MiB behind 64 kbit/s, 800 ms, 5 % loss
 	$(BIN)/python -m tests.bench.poorlink
 
 SEED := $(or $(SEED),$(shell date +%s))
-ALERTS := $(if $(FULL),10000,600)
-KILLS  := $(if $(FULL),200,30)
+ALERTS := $(if $(filter 1,$(FULL)),10000,600)
+KILLS  := $(if $(filter 1,$(FULL)),200,30)
 SERVERS ?= 1
 
 soak: setup  ## Run the long tests in full: 10,000 alerts past an offline member, a file of 1 GiB, 100 histories
 	KENTONG_SOAK_ALERTS=10000 KENTONG_SOAK_ROWS=2000 KENTONG_SOAK_MIB=1024 KENTONG_MODEL_EXAMPLES=100 KENTONG_FUZZ_SECONDS=900 $(BIN)/python -m pytest -m soak --ignore tests/chaos $(PYTEST_ARGS)
 
 chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run, SERVERS=3 is on a cluster, FULL=1 is the long one
+	$(if $(filter-out 0 1,$(FULL)),$(error FULL is 1 or 0, not "$(FULL)"))
+	$(if $(filter 1 3,$(SERVERS)),,$(error SERVERS is 1 or 3, not "$(SERVERS)"))
 	@echo "SEED=$(SEED) SERVERS=$(SERVERS): $(ALERTS) alerts, $(KILLS) kills"
 	KENTONG_CHAOS_SEED=$(SEED) KENTONG_CHAOS_ALERTS=$(ALERTS) KENTONG_CHAOS_KILLS=$(KILLS) KENTONG_CHAOS_SERVERS=$(SERVERS) \
 	  $(BIN)/python -m pytest -q -s tests/chaos $(PYTEST_ARGS)

@@ -3,11 +3,11 @@
     python -m tests.bench [PARTS]      letters of the parts, all of them if not given
 
 FULL=1 takes the counts whose numbers are published; without it, counts are reduced so that all of
-it takes about eight minutes on a quiet machine. SYNC=always or SYNC=default takes one of the two
+it takes about five minutes on a quiet machine. SYNC=always or SYNC=default takes one of the two
 settings of the server's store; MINUTES=60 ends the measurement of memory, which takes hours with
 full counts, after that time under each setting, and says how many went through. Nothing here
 passes or fails: it says what is so, and the goal. A part that cannot be measured says so, and the
-others go on.
+others go on. What is asked for and is not there is refused, with exit status 2.
 """
 
 import asyncio
@@ -37,13 +37,12 @@ from tests.bench import (
     mesh,
     region,
 )
-from tests.bench.counts import FULL, REDUCED, Counts
+from tests.bench.asked import PARTS, SYNCS, AskedError, asked
+from tests.bench.counts import Counts
 from tests.bench.results import Part, table
-from tests.bench.stage import ALWAYS_SYNC, DEFAULT_SYNC, Stage, running
+from tests.bench.stage import Stage, running
 
 FOLDER = Path("build/bench")
-PARTS = "abcdefgh"
-SYNCS = (ALWAYS_SYNC, DEFAULT_SYNC)
 PART_LIMIT_S = {"reduced": 600.0, "full": 6 * 3600.0}
 
 
@@ -147,14 +146,15 @@ def quiet() -> None:
 
 def main() -> None:
     """Measure, print and write."""
-    asked = os.environ  # noqa: TID251 - a bench's settings
-    counts = FULL if asked.get("FULL") == "1" else REDUCED
-    syncs = tuple(sync for sync in SYNCS if sync == asked.get("SYNC", sync))
-    limit_s = float(asked["MINUTES"]) * 60 if "MINUTES" in asked else None
+    try:
+        what = asked(sys.argv[1:], os.environ)  # noqa: TID251 - a bench's settings
+    except AskedError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - likewise
+        sys.exit(2)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    parts = "".join(sys.argv[1:])
-    name = f"{counts.name}-{parts}.json" if parts else f"{counts.name}.json"
-    run = Run(counts, parts or PARTS, FOLDER / name, syncs, limit_s)
+    counts, parts = what.counts, what.parts
+    name = f"{counts.name}.json" if parts == PARTS else f"{counts.name}-{parts}.json"
+    run = Run(counts, parts, FOLDER / name, what.syncs, what.memory_limit_s)
     quiet()
     start = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is cleared away

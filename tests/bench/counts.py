@@ -39,18 +39,18 @@ class Counts:
 
 REDUCED = Counts(
     "reduced",
-    rounds=2,
+    rounds=1,
     gateway=2000,
     latency=200,
-    cores=200,
-    mesh=5,
-    backlog=1000,
-    labels=2000,
-    received=400,
-    sent=400,
-    appended=20_000,
-    audited=50_000,
-    proven_s=10.0,
+    cores=100,
+    mesh=3,
+    backlog=500,
+    labels=1000,
+    received=200,
+    sent=200,
+    appended=10_000,
+    audited=20_000,
+    proven_s=5.0,
 )
 FULL = Counts(
     "full",

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from broker.client import Client
 from broker.transport.streams import inbox_of
 from schemas.vocabulary import Lane
 from tests.bench.cores import request
@@ -24,7 +25,6 @@ from tests.bench.waiting import TOGETHER, drained, fill
 
 LABELS_AT_ONCE, MAIL_AT_ONCE = 2000, 200
 ROUNDS = 10  # at least
-UNDER_WAY = 16  # alerts that desks send at one time
 SENDER, READER = "KH", "PH"  # not the pair that other parts count numbers of
 TOLD_S = 30.0
 MIB = 1024**2
@@ -124,17 +124,17 @@ async def measure_node(
     async with stage.gateway(), stage.node(READER) as pid, stage.desk(READER):
         await receiving.run(receive, node=lambda: rss_mib(pid))
     sending = Rounds("sent by a node", sent, MAIL_AT_ONCE, limit_s)
-    async with stage.gateway(), stage.node(SENDER) as pid, stage.desk(SENDER) as desk:
+    async with stage.gateway(), stage.node(SENDER) as pid, stage.desks(SENDER) as desks:
 
-        async def share(some: int) -> None:
+        async def share(desk: Client, some: int) -> None:
             for _ in range(some):
                 await desk.send(request((READER,)))
 
         async def send(some: int) -> None:
             before = await stage.messages(stream)
             async with asyncio.TaskGroup() as group:
-                for at in range(min(UNDER_WAY, some)):
-                    group.create_task(share(len(range(at, some, UNDER_WAY))))
+                for at, desk in enumerate(desks):
+                    group.create_task(share(desk, len(range(at, some, len(desks)))))
 
             async def all_there() -> bool:
                 return await stage.messages(stream) - before >= some

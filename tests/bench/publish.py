@@ -1,4 +1,4 @@
-"""Puts the numbers of a run into `docs/`: goals and table into the page, plots beside it.
+"""Puts the numbers of a run into `docs/`: goals, costs and table into the page, plots beside it.
 
     python -m tests.bench.publish build/bench/full.json [MORE.json]
 
@@ -12,12 +12,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tests.bench.results import table
+from tests.bench.costs import costs
+from tests.bench.results import number, table
 from tests.bench.verdicts import verdicts
 
 PAGE = Path("docs/performance.md")
 BEGIN, END = "<!-- numbers of a run -->", "<!-- end of the numbers -->"
 GOALS, GOALS_END = "<!-- goals of a run -->", "<!-- end of the goals -->"
+COSTS, COSTS_END = "<!-- costs of a run -->", "<!-- end of the costs -->"
 WIDTH, NAMES, ROW = 720, 330, 26
 _STYLE = "text{font:13px system-ui,sans-serif;fill:#222}.b{fill:#8a8a8a}.o{fill:#1f5a8c}"
 Bar = tuple[str, float, str]
@@ -36,6 +38,7 @@ def main() -> None:
     page = PAGE.read_text()
     page = between(page, GOALS, verdicts(parts), GOALS_END)
     page = between(page, BEGIN, "\n\n".join(f"```\n{each}\n```" for each in tables), END)
+    page = between(page, COSTS, costs(parts), COSTS_END)
     PAGE.write_text(page)
     for name, bars in (("throughput", throughput(parts)), ("latency", latencies(parts))):
         (PAGE.parent / f"performance-{name}.svg").write_text(drawing(name, bars))
@@ -83,8 +86,7 @@ def drawing(title: str, bars: Sequence[Bar]) -> str:
         drawn.append(
             f'<rect class="{kind}" x="{NAMES}" y="{y + 3}" width="{wide:.1f}" height="{ROW - 8}"/>'
         )
-        told = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-        drawn.append(f'<text x="{NAMES + wide + 6:.1f}" y="{y + 16}">{told} {unit}</text>')
+        drawn.append(f'<text x="{NAMES + wide + 6:.1f}" y="{y + 16}">{number(value)} {unit}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {len(bars) * ROW}"'
         f' role="img" aria-label="{escape(title)}"><style>{_STYLE}</style>'

@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 
 from broker import clock
+from broker.api.tokens import Scope, TokenBook
 from broker.cli.admin.log import found_log
 from broker.cli.admin.node_place import NodeConfig, NodePlace
-from broker.cli.demo.region import LOG2N, desk_token, founder, officer_of, policies
+from broker.cli.demo.region import LOG2N, founder, officer_of, policies
 from broker.hub.founding import init_hub
 from broker.hub.place import GatewaySecrets, HubPlace
 from broker.hub.settings import HubConfig, StoreSizes
@@ -35,6 +36,7 @@ from tests.support.hub import free_port
 
 PASSPHRASE = b"a passphrase for nothing"
 ORIGIN = "log.example/kentong-bench"
+DESKS = 16  # of each member: how often one may ask is bounded, which is not what is measured
 SIZES = StoreSizes(submit_mib=512, inbox_mib=512, held_mib=16, receipt_mib=256, audit_mib=16384)
 
 
@@ -43,12 +45,12 @@ class BenchRegion:
     """Where everything of one region lies.
 
     Attributes:
-        tokens: Each node's token for its desk.
+        tokens: Each node's tokens, one for each of its desks.
     """
 
     folder: Path
     codes: tuple[str, ...]
-    tokens: dict[str, str]
+    tokens: dict[str, tuple[str, ...]]
 
     @property
     def hub(self) -> Path:
@@ -117,9 +119,19 @@ def found(
         log2n=LOG2N,
     )
     authority = HubPlace(hub_home).authority_pem().encode()
-    tokens: dict[str, str] = {}
+    tokens: dict[str, tuple[str, ...]] = {}
     for code in codes:
         place = NodePlace(folder / code)
         place.write(NodeConfig(member=code, hub_url=config.public_url), authority)
-        tokens[code] = asyncio.run(desk_token(place))
+        tokens[code] = asyncio.run(_desk_tokens(place))
     return BenchRegion(folder, tuple(codes), tokens)
+
+
+async def _desk_tokens(place: NodePlace) -> tuple[str, ...]:
+    """Tokens with every scope, each of a desk of its own."""
+    async with place.database() as database:
+        book, made = TokenBook(database), []
+        for number in range(DESKS):
+            _, token = await book.add(f"desk-{number}", frozenset(Scope), now=clock.now())
+            made.append(token)
+    return tuple(made)

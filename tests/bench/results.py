@@ -88,9 +88,9 @@ def table(parts: Sequence[dict[str, Any]]) -> str:
         sync = f", sync_interval {part['sync_interval']}" if part["sync_interval"] else ""
         lines += ["", f"({part['part']}) {part['title']}{sync}"]
         for row in part["rows"]:
-            told = f"  {row['what']:<58} {_number(row['value']):>10} {row['unit']}"
+            told = f"  {row['what']:<58} {number(row['value']):>10} {row['unit']}"
             if "error" in row:
-                told += f" +- {_number(row['error'])}"
+                told += f" +- {number(row['error'])}"
             if "goal" in row:
                 goal = Goal(row["ratio"], row["goal"], row["of"], at_most=row["at_most"])
                 told = f"{told:<82} {goal.text()}"
@@ -110,5 +110,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits of it, or all before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

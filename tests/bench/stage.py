@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,10 @@ from tests.bench.region import PASSPHRASE, BenchRegion
 
 READY_S = 240.0  # for eleven nodes to start at once, on a busy machine
 LOOK_S = 0.02
+PATIENCE_S = 10.0  # of a desk with a node that is busy
 DEFAULT_SYNC = "default"
 ALWAYS_SYNC = "always"
+Desks = Sequence[Client]
 
 
 @dataclass
@@ -68,11 +70,7 @@ class Stage:
     @asynccontextmanager
     async def desk(self, code: str) -> AsyncIterator[Client]:
         """A desk at a member's node, once that may seal."""
-        async with Client(
-            url=self.region.url(code),
-            token=self.region.tokens[code],
-            officer_key=self.region.officers[code],
-        ) as client:
+        async with self._client(code, self.region.tokens[code][0]) as client:
 
             async def may_seal() -> bool:
                 shown = await client.node_status()
@@ -80,6 +78,29 @@ class Stage:
 
             await self.until(may_seal)
             yield client
+
+    @asynccontextmanager
+    async def desks(self, code: str, *, patience_s: float = PATIENCE_S) -> AsyncIterator[Desks]:
+        """All desks of a member, once its node may seal; together they may ask more than it can do.
+
+        Args:
+            code: Whose.
+            patience_s: How long what the node puts off is asked again. With 0 it is an error, so
+                that no wait of that kind is taken for the time that something takes.
+        """
+        async with self.desk(code), AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(self._client(code, token, patience_s))
+                for token in self.region.tokens[code]
+            ]
+
+    def _client(self, code: str, token: str, patience_s: float = PATIENCE_S) -> Client:
+        return Client(
+            url=self.region.url(code),
+            token=token,
+            officer_key=self.region.officers[code],
+            patience_s=patience_s,
+        )
 
     @asynccontextmanager
     async def process(self, name: str, home: Path, *words: str) -> AsyncIterator[int]:
@@ -111,14 +132,16 @@ class Stage:
                 child.terminate()
             await child.wait()
 
-    async def until(self, there: Callable[[], Any], *, limit_s: float = READY_S) -> None:
-        """Return once `there` says so; it may be a coroutine function."""
+    async def until(
+        self, there: Callable[[], Any], *, limit_s: float = READY_S, look_s: float = LOOK_S
+    ) -> None:
+        """Return once `there` says so; it may be a coroutine function, asked every `look_s`."""
         async with asyncio.timeout(limit_s):
             while True:
                 found = there()
                 if await found if asyncio.iscoroutine(found) else found:
                     return
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(look_s)
 
     # --- what JetStream says and is told, on the hub's account ---
 

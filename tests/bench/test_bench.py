@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench import publish
-from tests.bench.__main__ import PARTS, Run
+from tests.bench.__main__ import Run
+from tests.bench.asked import PARTS
 from tests.bench.counts import TINY
 from tests.bench.results import table
 from tests.bench.stage import DEFAULT_SYNC
@@ -29,6 +30,7 @@ async def test_every_part_measures_and_is_published(
     page = tmp_path / "performance.md"
     page.write_text(
         f"{publish.GOALS}\nSTALE\n{publish.GOALS_END}\nbetween\n{publish.BEGIN}\nSTALE\n{publish.END}\n"
+        f"{publish.COSTS}\nSTALE\n{publish.COSTS_END}\n"
     )
     told = tmp_path / "run.json"
     told.write_text(json.dumps({"head": "tiny", "at": "2026-11-25", "parts": run.found}))
@@ -38,5 +40,6 @@ async def test_every_part_measures_and_is_published(
     assert "(a) Gateway" in page.read_text()
     assert "| gateway, two workers: at least 1.6 of one | **" in page.read_text()
     assert "between" in page.read_text()
+    assert "| gateway worker: the same | " in page.read_text()
     assert "STALE" not in page.read_text()
     assert "alerts/s" in (tmp_path / "performance-throughput.svg").read_text()
