@@ -16,7 +16,8 @@ from broker import clock
 from broker.admission.quota import Bucket
 from broker.envelope.decision import verify_decision
 from broker.errors import BrokerError
-from broker.hub.chunkstore import DAMAGED, ChunkStore, Head
+from broker.hub.chunkheads import Head
+from broker.hub.chunkstore import DAMAGED, ChunkStore
 from broker.log.audited import parse_audited
 from broker.log.erasure import is_erasure
 from broker.log.errors import LogError

@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from broker import clock
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
-from broker.hub.chunkstore import ChunkStore, Head
+from broker.hub.chunkheads import Head
+from broker.hub.chunkstore import ChunkStore
 from broker.node.node import Node
 from broker.store import tables
 from broker.store.chunkfiles import ChunkFiles

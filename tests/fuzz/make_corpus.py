@@ -28,7 +28,7 @@ from broker.envelope.disclosure import disclose
 from broker.envelope.padding import pack
 from broker.envelope.submitted import deliver, parse_submitted
 from broker.gateway.notices import seal_notice
-from broker.hub.chunkstore import Head
+from broker.hub.chunkheads import Head
 from broker.ledger.signer import Signer
 from broker.log.audited import seal_audited
 from broker.log.commitments import statement_of

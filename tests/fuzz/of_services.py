@@ -18,7 +18,8 @@ from broker.carry.leaving import hashes_in
 from broker.carry.place import FerryPlace
 from broker.errors import BrokerError
 from broker.hub.attachments import AttachmentService
-from broker.hub.chunkstore import ChunkStore, Head
+from broker.hub.chunkheads import Head
+from broker.hub.chunkstore import ChunkStore
 from broker.hub.services import MemberServices
 from broker.ledger.borrowing import Borrowing, _Lender
 from broker.ledger.commit import Committer

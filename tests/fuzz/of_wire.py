@@ -14,7 +14,7 @@ from broker.envelope.signed import stanza_info
 from broker.envelope.slots import to_wire
 from broker.envelope.submitted import Submitted, parse_submitted
 from broker.gateway.directory import DirectoryInForce
-from broker.hub.chunkstore import parse_head
+from broker.hub.chunkheads import parse_head
 from broker.transport.attaching import Attaching, read_asked
 from broker.transport.services import piece_for, read_fields
 from keys.kid import kid_of
@@ -206,7 +206,7 @@ WIRE = (
     Parser(
         "chunks-head",
         parse_head,
-        ("broker.hub.chunkstore.parse_head",),
+        ("broker.hub.chunkheads.parse_head",),
         to_bytes,
         "canonical",
     ),

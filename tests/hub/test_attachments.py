@@ -21,7 +21,7 @@ from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
 from broker.hub.attachments import BURST, PATIENCE, AttachmentService
-from broker.hub.chunkstore import parse_head
+from broker.hub.chunkheads import parse_head
 from broker.ledger.intake import Witnessed
 from broker.log.leaf import LeafKind
 from broker.log.rebuilt import decided_before

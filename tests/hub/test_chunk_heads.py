@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from broker import clock
-from broker.hub.chunkstore import Head, parse_head
+from broker.hub.chunkheads import Head, parse_head
 from schemas import canonical
 from schemas.errors import SchemaError
 from schemas.moments import milliseconds, moment

@@ -14,7 +14,8 @@ from typing_extensions import override
 from broker import clock
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.errors import BrokerError
-from broker.hub.chunkstore import ChunkStore, Head
+from broker.hub.chunkheads import Head
+from broker.hub.chunkstore import ChunkStore
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import StoreError
 

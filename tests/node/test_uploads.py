@@ -18,7 +18,7 @@ from broker import clock
 from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.gateway import record
 from broker.hub.attachments import PATIENCE, AttachmentService
-from broker.hub.chunkstore import Head
+from broker.hub.chunkheads import Head
 from broker.log.rebuilt import decided_before
 from broker.node import alarms
 from broker.node.node import Node

@@ -13,7 +13,8 @@ from broker.envelope.chunks import SEALED_CHUNK_BYTES
 from broker.gateway import record
 from broker.gateway.decide import Decider
 from broker.hub.attachments import AttachmentService
-from broker.hub.chunkstore import ChunkStore, Head
+from broker.hub.chunkheads import Head
+from broker.hub.chunkstore import ChunkStore
 from broker.node.errors import NodeError
 from broker.node.node import Node
 from broker.store.chunkfiles import ChunkFiles
