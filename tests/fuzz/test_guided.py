@@ -16,7 +16,7 @@ pytestmark = [
     ),
 ]
 ROOT = Path(__file__).parents[2]
-SECONDS = int(os.environ.get("KENTONG_FUZZ_SECONDS", "400"))  # noqa: TID251 - a test setting
+SECONDS = int(os.environ.get("KENTONG_FUZZ_SECONDS", "200"))  # noqa: TID251 - a test setting
 
 
 def guided(*words: str) -> subprocess.CompletedProcess[str]:
