@@ -5,6 +5,7 @@ for all others at the hub, and not for it.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -119,27 +120,26 @@ class AtTheHub:
 
     async def _full_hub(self, since: int) -> None:
         """No room for the hub itself until monitoring shows it; it goes on and ends nothing."""
-        while await self._age_s() > OLD_S:  # noqa: ASYNC110 - it may have started this moment
-            await asyncio.sleep(0.2)
+        await self._looks(late=False)  # it may have started this moment
         pid = self.misfortune.processes.pids()["hub"]
         no_growth(pid)
         try:
-            while await self._age_s() < OLD_S:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.2)
+            await self._looks(late=True)
         finally:
             may_grow(pid, *descendants(pid))  # what it started meanwhile had none either
-        while await self._age_s() > OLD_S:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.2)
+        await self._looks(late=False)
         await self._until(since, lambda each: each["event"] == "streams-not-seen")
         assert self.misfortune.processes.pids()["hub"] == pid
         assert not self.misfortune.processes.ended("hub")
 
-    async def _age_s(self) -> float:
-        """How old is what monitoring shows of the queues; a hub that starts shows it soon."""
+    async def _looks(self, *, late: bool) -> None:
+        """Return once monitoring shows that the hub looked at its queues, lately or long ago."""
         while True:
-            with suppress(httpx.TransportError):
+            with suppress(httpx.TransportError):  # it starts
                 text = (await of_hub(self.region, "/metrics")).text
-                return HubFigures(text).one("kentong_hub_streams_age_seconds")
+                age_s = HubFigures(text).one("kentong_hub_streams_age_seconds")
+                if not math.isnan(age_s) and (age_s > OLD_S) is late:  # not a number: not yet
+                    return
             await asyncio.sleep(0.2)
 
     # --- clocks ---
