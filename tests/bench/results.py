@@ -93,7 +93,7 @@ def table(parts: Sequence[dict[str, Any]]) -> str:
                 told += f" +- {number(row['error'])}"
             if "goal" in row:
                 goal = Goal(row["ratio"], row["goal"], row["of"], at_most=row["at_most"])
-                told = f"{told:<82} {goal.text()}"
+                told = f"{told:<81}  {goal.text()}"  # two spaces, however long
             lines.append(told.rstrip())
         lines += [f"  note: {note}" for note in part["notes"]]
     return "\n".join(lines)

@@ -31,7 +31,7 @@ from tests.model.stage import GATEWAY, LOG, MEMBERS, Rules, Stage, opened_stage
 from tests.support.waiting import must_come
 
 STEP_S = 300.0  # far beyond what a step takes; nothing here waits for a clock
-DEEP = int(os.environ.get("KENTONG_MODEL_EXAMPLES", "12"))  # noqa: TID251 - a test setting
+DEEP = int(os.environ.get("KENTONG_MODEL_EXAMPLES", "6"))  # noqa: TID251 - a test setting
 # What changed between the decision and the arrival: the recipient's node judges again.
 ASIDE = {"officer-revoked", "policy-import-default", "member-suspended"}
 ResultT = TypeVar("ResultT")
