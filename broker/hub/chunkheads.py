@@ -36,9 +36,14 @@ class Head:
     form: int = HEAD_VERSION
 
     @property
+    def waiting(self) -> tuple[str, ...]:
+        """Recipients that have not all."""
+        return tuple(each for each in self.recipients if each not in self.done)
+
+    @property
     def over(self) -> bool:
         """Whether nobody needs the chunks any more."""
-        return set(self.recipients) <= set(self.done)
+        return not self.waiting
 
     @property
     def reserved_bytes(self) -> int:

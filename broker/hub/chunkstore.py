@@ -171,24 +171,28 @@ class ChunkStore:
         counts, done = ((), ()) if lying is None else (lying.counts, lying.done)
         if any(here > told for here, told in zip_longest(counts, head.counts, fillvalue=0)):
             raise refused("counts-differ")
-        waiting = tuple(each for each in head.recipients if each not in done)
-        self._know(shelf, None)
-        fits = self._that_have_room(sender, replace(head, recipients=waiting), others)
-        self._know(shelf, lying)
-        if waiting and (not fits or (patient and fits != waiting)):
+        wanted = replace(head, done=done)
+        fits = self._that_have_room(sender, wanted, lying, others)
+        if wanted.waiting and (not fits or (patient and fits != wanted.waiting)):
             raise refused("attachment-quota")
         stay = tuple(each for each in head.recipients if each in done or each in fits)
-        return replace(head, recipients=stay, done=done)
+        return replace(wanted, recipients=stay)
 
-    def _that_have_room(self, sender: str, head: Head, others: Sequence[str]) -> tuple[str, ...]:
-        """Return the recipients for whom these chunks find room, while `_changing` is held."""
+    def _that_have_room(
+        self, sender: str, head: Head, lying: Head | None, others: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Return who waits and finds room in place of `lying`, while `_changing` is held."""
         more = head.reserved_bytes
-        if self.reserved(sender) + more > self.quota_bytes:
+        less, whose = (0, ()) if lying is None else (lying.reserved_bytes, lying.waiting)
+        if self.reserved(sender) - less + more > self.quota_bytes:
             return ()
-        members = frozenset({*others, *head.recipients})
-        taken = {member: self._awaiting[sender, member] for member in members}
+        members = frozenset({*others, *head.waiting})
+        taken = {
+            member: self._awaiting[sender, member] - (less if member in whose else 0)
+            for member in members
+        }
         room = Room(self.quota_bytes, members, taken)
-        return tuple(each for each in head.recipients if not room.exceeds(each, more))
+        return tuple(each for each in head.waiting if not room.exceeds(each, more))
 
     async def keep(self, sender: str, ident: UUID, number: int, index: int, raw: bytes) -> None:
         """Keep a chunk durably.
@@ -338,7 +342,7 @@ class ChunkStore:
     def _count(self, shelf: str, head: Head, sign: int) -> None:
         sender, size = shelf.split("/", 1)[0], sign * head.reserved_bytes
         self._reserved[sender] += size
-        for recipient in set(head.recipients) - set(head.done):
+        for recipient in head.waiting:
             self._awaiting[sender, recipient] += size
 
 

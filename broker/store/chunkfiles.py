@@ -83,8 +83,7 @@ class ChunkFiles:
 
     def first_missing(self, shelf: str, number: int, count: int) -> int:
         """Return the first of `count` chunks that is not here, or `count`."""
-        here = self._names(shelf)
-        return next((i for i in range(count) if _name(number, i) not in here), count)
+        return _first_missing(self._names(shelf), number, count)
 
     def first_missing_of_each(
         self, shelf: str, counts: Sequence[int], seen: Sequence[int] = ()
@@ -101,10 +100,7 @@ class ChunkFiles:
         """
         if not seen:
             here = self._names(shelf)
-            return tuple(
-                next((i for i in range(count) if _name(number, i) not in here), count)
-                for number, count in enumerate(counts)
-            )
+            return tuple(_first_missing(here, n, count) for n, count in enumerate(counts))
         try:
             return tuple(
                 next((i for i in range(at, count) if not self._path(shelf, n, i).exists()), count)
@@ -236,6 +232,10 @@ class ChunkFiles:
 
 def _name(number: int, index: int) -> str:
     return f"{number}-{index:05d}"
+
+
+def _first_missing(here: set[str], number: int, count: int) -> int:
+    return next((i for i in range(count) if _name(number, i) not in here), count)
 
 
 def _failed(error: OSError) -> StoreError:

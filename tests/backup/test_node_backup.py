@@ -20,8 +20,8 @@ from broker.node.ids import to_ms
 from broker.node.pairs import GAP_AFTER
 from broker.store.archive import ABOUT, ArchiveError, read_archive, write_archive
 from schemas.desk import RecipientState
-from tests.carry.stage import until
 from tests.support.processes import running_region, warning
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 NODES = ("SG", "MY", "VN")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,10 +107,3 @@ async def crossing(folder: Path, *, log: bool = False) -> AsyncIterator[Crossing
             yield stage
     finally:
         await processes.stop()
-
-
-async def until(met: Callable[[], Awaitable[bool]], bound_s: float = 180.0) -> None:
-    """Return once it is so."""
-    async with asyncio.timeout(bound_s):
-        while not await met():  # noqa: ASYNC110 - another process does it
-            await asyncio.sleep(0.1)

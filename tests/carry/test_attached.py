@@ -14,9 +14,10 @@ from keys.primitives.hashing import random_bytes
 from keys.primitives.signing import SignKey
 from schemas.attachment import CHUNK_BYTES
 from schemas.desk import ArrivalState, RecipientState, SendingState
-from tests.carry.stage import Crossing, crossing, until
+from tests.carry.stage import Crossing, crossing
 from tests.carry.test_wrong_files import rewritten
 from tests.support.processes import warning
+from tests.support.waiting import until
 
 CHUNKS = 3
 GET, OPEN = "att.get:", "att.open:"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas.desk import RecipientState
-from tests.carry.stage import crossing, until
+from tests.carry.stage import crossing
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 

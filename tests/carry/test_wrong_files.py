@@ -20,7 +20,8 @@ from keys.directory.layout import TIMESTAMP_LASTS
 from keys.primitives.hashing import sha256
 from keys.primitives.signing import SignKey
 from schemas.desk import RecipientState
-from tests.carry.stage import Crossing, crossing, until
+from tests.carry.stage import Crossing, crossing
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 

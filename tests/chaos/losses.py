@@ -6,7 +6,6 @@ without a node of ours cannot.
 """
 
 import asyncio
-import json
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 import sqlite3
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, nullcontext, suppress
@@ -31,7 +30,7 @@ from tests.chaos.readers import Readers
 from tests.chaos.rogue import MEMBER
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import again_later
-from tests.support.processes import kill_child
+from tests.support.processes import kill_child, looked
 from tests.support.waiting import must_come
 
 LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
@@ -42,7 +41,6 @@ RECORD_ALARMS = ("record-lost", "stream-reset", "stream-went-back")
 QUEUES = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_")
 UNREAD = (f"RECEIPT_{MEMBER}", f"INBOX_{MEMBER}_")
 """It has no inbox, and stops reading receipts once it knows what was decided."""
-LOOKS = 2  # of the hub at its queues, before something is taken out of one
 
 
 @dataclass
@@ -162,7 +160,7 @@ class Losses:
             ready.set()
             async with must_come(SOUND_S, lambda: f"nothing waits for {code}"):
                 await link.wait_connected()
-                await self._looked()
+                await looked(self.region)
                 stream, last, waiting = await _fullest(link, code)
             since = self._said()
             await link.api(f"STREAM.PURGE.{stream}", {"seq": last + 1})
@@ -170,14 +168,6 @@ class Losses:
             await self._command(self.region.hub, "hub", "status", "--looked-into")
             await self.misfortune.processes.start_node(code)
         return waiting
-
-    async def _looked(self) -> None:
-        """Return once the hub looked at its queues again, so that it knows what they hold."""
-        state, seen = HubPlace(self.region.hub).state_file, set[str]()
-        while len(seen) <= LOOKS:
-            with suppress(OSError, ValueError):  # it is being written
-                seen.add(json.loads(state.read_text())["at"])
-            await asyncio.sleep(0.1)
 
     async def _hub_says(self, alarm: str, stream: str, *, since: int) -> None:
         """Return once a line of the hub's, behind so many others, has both."""

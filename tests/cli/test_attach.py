@@ -16,8 +16,9 @@ from broker import clock
 from broker.cli.demo.command import _profile
 from broker.cli.demo.region import DemoRegion
 from broker.cli.requests import template
-from broker.client import Client, NotFound, Profiles
+from broker.client import Client, NotFound
 from tests.support.attachments import a_file
+from tests.support.officers import write_profiles
 from tests.support.processes import running_region
 
 pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
@@ -25,9 +26,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def region(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoRegion]:
-    async with running_region(tmp_path_factory.mktemp("d") / "k") as (made, _, _clients):
-        for code in ("SG", "MY"):
-            Profiles.load(made.home(code)).add("desk", _profile(made, code))
+    folder = tmp_path_factory.mktemp("d") / "k"
+    async with running_region(folder, prepare=write_profiles) as (made, _, _):
         yield made
 
 

@@ -22,13 +22,12 @@ from broker.hub.place import HubPlace
 from broker.node import arrivals, uploads
 from schemas.attachment import CHUNK_BYTES
 from schemas.desk import ArrivalState
-from tests.carry.stage import until
 from tests.faults.test_attachments import digest, written
 from tests.faults.test_partition import alerts_of
 from tests.support.desk import sent
 from tests.support.line import Line
 from tests.support.processes import running_region
-from tests.support.waiting import must_come
+from tests.support.waiting import until
 from tests.support.wiredline import running_bad_line
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -79,8 +78,7 @@ class OnItsWay:
         await self.come(met, f"there were never {chunks} chunks")
 
     async def come(self, met: Callable[[], Awaitable[bool]], missing: str) -> None:
-        async with must_come(BOUND_S, lambda: missing):
-            await until(met, 2 * BOUND_S)
+        await until(met, BOUND_S, lambda: missing)
 
     async def connected(self, *, wanted: bool) -> None:
         """Return once both nodes say so."""

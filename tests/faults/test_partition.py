@@ -14,9 +14,9 @@ from broker.cli.admin.node_place import NodePlace
 from broker.cli.demo.region import DemoRegion
 from broker.client import Client
 from broker.hub.place import HubPlace
-from tests.carry.stage import until
 from tests.support.line import Line
 from tests.support.processes import running_region, warning
+from tests.support.waiting import until
 from tests.support.wiredline import running_bad_line
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(400)]

@@ -11,8 +11,8 @@ import pytest
 
 from schemas.vocabulary import Precedence, Status
 from tests.bench.poorlink import MEMORY_BYTES, desk, first_start, stage
-from tests.carry.stage import until
 from tests.support.processes import warning
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(900)]
 ALERTS = max(4, int(os.environ.get("KENTONG_SOAK_ALERTS", "0")) // 250)  # noqa: TID251 - a setting

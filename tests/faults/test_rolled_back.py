@@ -1,16 +1,16 @@
 """An older copy of an inbox and of what was handed in is put back while mail is under way."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import pytest
 
@@ -23,14 +23,13 @@ from broker.transport.streams import stream_state
 from schemas.desk import RecipientState
 from tests.backup.test_node_backup import lacks, long_ago
 from tests.faults.test_lost_record import all_proved, log_lines, submitted, verified
-from tests.support.processes import child_of_hub, kill_child, running_region
-from tests.support.waiting import must_come
+from tests.support.processes import child_of_hub, kill_child, looked, running_region
+from tests.support.waiting import must_come, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(900)]
 BOUND_S: Final = 120
 COMES_AGAIN_S: Final = 500
 HEARD_S: Final = 20.0  # then another quarter of an hour goes by
-LOOKS: Final = 2  # the first may have begun before
 INBOX, HANDED_IN = STREAMS = ("INBOX_MY_exercise", "SUBMIT_SG")
 
 
@@ -41,16 +40,6 @@ async def messages(region: DemoRegion, stream: str) -> int:
     async with Link(credentials) as link:
         await link.wait_connected()
         return (await stream_state(link, stream)).messages
-
-
-async def looked(region: DemoRegion) -> None:
-    """Return once the hub looked at its streams: what it never saw, it does not miss."""
-    state, seen = HubPlace(region.hub).state_file, set[str]()
-    async with must_come(BOUND_S, lambda: "the hub looks at nothing"):
-        while len(seen) <= LOOKS:
-            with suppress(OSError, ValueError):  # it is being written
-                seen.add(json.loads(state.read_text())["at"])
-            await asyncio.sleep(0.1)
 
 
 def folder_of(region: DemoRegion, stream: str) -> Path:
@@ -64,9 +53,15 @@ async def has(client: Client) -> Counter[str]:
 
 
 async def until_has(client: Client, wanted: Counter[str], bound_s: float) -> None:
-    async with must_come(bound_s, lambda: "not all came, or some came twice"):
-        while await has(client) != wanted:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.1)
+    """Return once a desk that reads it from the beginning was brought all of it, each once."""
+    brought = Counter[str]()
+    missing = lambda: f"lacks {wanted - brought}, has beside it {brought - wanted}"  # noqa: E731
+    async with must_come(bound_s, missing), client.subscribe(cursor=uuid4().hex) as events:
+        async for item in events:
+            brought[str(item.shown.alert_id)] += 1
+            if brought == wanted:
+                break
+    assert await has(client) == wanted
 
 
 async def started_later(region: DemoRegion, processes: Processes, *codes: str) -> None:
@@ -76,6 +71,12 @@ async def started_later(region: DemoRegion, processes: Processes, *codes: str) -
         await processes.start_node(code)
 
 
+async def heard(met: Callable[[], Awaitable[bool]]) -> None:
+    """Return once it is so, or a while later: then another quarter of an hour goes by."""
+    with suppress(pytest.fail.Exception):
+        await until(met, HEARD_S)
+
+
 async def a_quarter_of_an_hour_goes_by(
     region: DemoRegion, processes: Processes, my: Client, wanted: Counter[str]
 ) -> None:
@@ -83,15 +84,13 @@ async def a_quarter_of_an_hour_goes_by(
     assert kill_child(processes, "nats-server")  # it forgets the ids of its window
     await started_later(region, processes, "SG", "VN")
     lacking = (wanted - await has(my)).total()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(HEARD_S):
-            while not await lacks(region.home("MY"), lacking):  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.1)
+    await heard(lambda: lacks(region.home("MY"), lacking))
     await started_later(region, processes, "MY")
-    with suppress(TimeoutError):
-        async with asyncio.timeout(HEARD_S):
-            while await has(my) != wanted:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.1)
+
+    async def all_here() -> bool:
+        return await has(my) == wanted
+
+    await heard(all_here)
 
 
 @dataclass
@@ -123,15 +122,18 @@ class Stage:
         try:
             assert kill_child(self.processes, "gateway run")
             self.sent.append(await submitted(self.clients["SG"], number))
-            async with must_come(BOUND_S, lambda: "what was submitted never reached the hub"):
-                while not await messages(self.region, HANDED_IN):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.1)
+            await until(self.is_handed_in, BOUND_S, lambda: "it never reached the hub")
             assert kill_child(self.processes, "nats-server")
-            while child_of_hub(self.processes, "nats-server"):  # noqa: ASYNC110 - going down
-                await asyncio.sleep(0.02)
+            await until(self.is_down, BOUND_S, lambda: "the server does not end")
             await asyncio.to_thread(then)
         finally:
             os.kill(hub, signal.SIGCONT)
+
+    async def is_handed_in(self) -> bool:
+        return await messages(self.region, HANDED_IN) > 0
+
+    async def is_down(self) -> bool:
+        return not child_of_hub(self.processes, "nats-server")
 
     def set_aside(self) -> None:
         for name in STREAMS:
@@ -144,22 +146,23 @@ class Stage:
             shutil.copytree(self.older / name, place)
 
     async def hub_says(self, alarm: str) -> None:
-        for name in STREAMS:
-            async with must_come(BOUND_S, lambda name=name: f"no {alarm} about {name}"):
-                while not [e for e in log_lines(self.region, alarm) if name in e]:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.1)
+        async def said() -> bool:
+            lines = log_lines(self.region, alarm)
+            return all(any(name in line for line in lines) for name in STREAMS)
+
+        await until(said, BOUND_S, lambda: f"no {alarm} about each of {STREAMS}")
 
     async def my_shows(self, count: int) -> None:
         """Return once MY shows that it lacks so many; who could send them again is away."""
         home = self.region.home("MY")
-        async with must_come(BOUND_S, lambda: f"MY does not know of {count}"):
-            while not await lacks(home, count):  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.1)
+        await until(lambda: lacks(home, count), BOUND_S, lambda: f"MY does not know of {count}")
         await self.processes.kill("SG")
         await started_later(self.region, self.processes, "MY")
-        async with must_come(BOUND_S, lambda: "MY shows no gap"):
-            while not (await self.clients["MY"].node_status()).gaps:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.1)
+
+        async def shown() -> bool:
+            return bool((await self.clients["MY"].node_status()).gaps)
+
+        await until(shown, BOUND_S, lambda: "MY shows no gap")
         await self.processes.start_node("SG")
 
     async def comes_again(self) -> None:

@@ -20,9 +20,9 @@ import pytest
 from broker.cli.demo.region import LOG2N, DemoRegion
 from broker.client import Client
 from schemas.desk import RecipientState
-from tests.carry.stage import until
 from tests.support.alerts import every_alert
 from tests.support.processes import running_region, warning
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]

@@ -99,12 +99,8 @@ def mail(tmp_path_factory: pytest.TempPathFactory) -> Mail:
     copies = [
         Record(What.COPY, "normal", 1, delivery(held, each.sealed.raw, MEMBER)) for each in made
     ]
-    place = region.repository.folder
     directory = [
-        Record(What.ANSWER, f"dir.{path.relative_to(place)}", 0, path.read_bytes())
-        for name in ("metadata", "targets")
-        for path in sorted((place / name).rglob("*"))
-        if path.is_file()
+        Record(What.ANSWER, f"dir.{path}", 0, raw) for path, raw in region.published().items()
     ]
     decision = decide(held, made[1].sealed.raw).to_bytes()
     receipt = encode_receipt(DecisionReceipt(decision, ((MEMBER, Where.STORED),)))

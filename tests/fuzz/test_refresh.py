@@ -61,17 +61,6 @@ class Scene:
         return DirectoryClient(folder, pinned_root=self.region.founded.root)
 
 
-def published(region: RealRegion) -> dict[str, bytes]:
-    """Every file that the hub shows."""
-    folder = region.repository.folder
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for name in ("metadata", "targets")
-        for path in sorted((folder / name).rglob("*"))
-        if path.is_file()
-    }
-
-
 async def refreshed(reader: DirectoryClient, files: Lies, lies: Lies) -> Bundle:
     async def fetch(path: str, *, max_bytes: int) -> bytes | None:  # noqa: ARG001 - as Fetch wants it
         shown = files | lies
@@ -88,11 +77,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     region = found(folder / "region")
     held = tuple(folder / name for name in ("nothing", "first", "second"))
     held[0].mkdir(mode=0o700)
-    first = published(region)
+    first = region.published()
     clients = [DirectoryClient(each, pinned_root=region.founded.root) for each in held]
     one = asyncio.run(refreshed(clients[1], {**first}, {}))
     region.put_own(region.document("SG").model_copy(update={"names": {"en": "Another"}}), NOW)
-    second = published(region)
+    second = region.published()
     two = asyncio.run(refreshed(clients[2], {**second}, {}))
     older = {path: raw for path, raw in first.items() if second.get(path) != raw}
     return Scene(region, folder, second, older, held, (one, two))

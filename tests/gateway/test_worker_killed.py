@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ from schemas.policy import PolicyDocument
 from schemas.receipt import DecisionReceipt, NoticeReceipt, Where, parse_receipt
 from schemas.vocabulary import Lane, Status
 from tests.gateway.test_boots import Steady
+from tests.support.dying import Death, ended
 from tests.support.envelopes import Made, make
 from tests.support.gateway import Source, nothing_to_try, running_gateway, submit
 from tests.support.hub import BOUND_S, MIB, SMALL, RunningHub, running_hub
@@ -53,20 +55,18 @@ SECOND: Final = 1_000_000_000
 NEVER_S: Final = 3600  # longer than any test
 
 
-@dataclass(frozen=True)
-class Death:
-    """When a worker dies, or is done.
+@dataclass
+class Fate(Death):
+    """When a worker dies, or is done. Odd steps are before something is said, even ones after.
 
     Attributes:
-        step: Odd ones are before something is said, even ones after the server has it.
         ids: Of the envelopes of which all counts that is said; so does every record.
         reader: Stream and consumer that it acknowledges to.
         acks: With so many it is done.
     """
 
-    step: int
-    ids: Collection[str]
-    reader: tuple[str, str]
+    ids: Collection[str] = ()
+    reader: tuple[str, str] = ("", "")
     acks: int = 1
 
 
@@ -77,33 +77,28 @@ class DyingLink(Link):
         done: Set once the server has the last acknowledgement.
     """
 
-    def __init__(self, credentials: Credentials, death: Death) -> None:
+    def __init__(self, credentials: Credentials, fate: Fate) -> None:
         super().__init__(credentials)
         self.done = asyncio.Event()
-        self._death, self._steps, self._said = death, 0, 0
+        self._fate, self._said = fate, 0
 
     @override
     async def _publish(
         self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
     ) -> None:
-        acks = subject.startswith("$JS.ACK.{}.{}.".format(*self._death.reader))
+        acks = subject.startswith("$JS.ACK.{}.{}.".format(*self._fate.reader))
         counts = (
-            acks or subject.startswith("audit.") or subject.rpartition(".")[2] in self._death.ids
+            acks or subject.startswith("audit.") or subject.rpartition(".")[2] in self._fate.ids
         )
         if counts:
-            self._step()
+            self._fate.step()
         await super()._publish(subject, payload, reply, headers)
         if counts:
             await self.settle()
-            self._step()
+            self._fate.step()
         self._said += acks
-        if self._said == self._death.acks:
+        if self._said == self._fate.acks:
             self.done.set()
-
-    def _step(self) -> None:
-        self._steps += 1
-        if self._steps == self._death.step:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
@@ -178,24 +173,13 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         yield Stage(hub, runs, own, sg)
 
 
-def ended_by(stage: Stage, death: Death) -> int:
-    """Run a worker in a process of its own; return how it ended. Call it in a thread."""
-    child = os.fork()
-    if not child:
-        try:
-            asyncio.run(_work(stage, death))
-        finally:
-            os._exit(7)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-async def _work(stage: Stage, death: Death) -> None:
+async def worked(stage: Stage, fate: Fate) -> None:
     directory = DirectoryInForce.read(Source(stage.region.view))
-    name = f"gw-{death.step}"
+    name = f"gw-{fate.at}"
     decider, runs = stage.decider(name), stage.runs / f"{name}.json"
     async with (
         asyncio.timeout(BOUND_S),
-        DyingLink(stage.hub.hub_credentials(), death) as link,
+        DyingLink(stage.hub.hub_credentials(), fate) as link,
         asyncio.TaskGroup() as group,
     ):
         await link.wait_connected()
@@ -209,7 +193,7 @@ async def _work(stage: Stage, death: Death) -> None:
 async def test_killed_at_any_step_another_carries_on(stage: Stage, status: Status) -> None:
     """The record is there once, each copy and answer once, and all of them agree."""
     submitted: list[Made] = []
-    ended: list[int] = []
+    codes: list[int] = []
     lane = make(stage.region, RECIPIENTS, status=status).label.lane
     waits = ("SUBMIT_SG", f"GATEWAY-{lane}")
     await stage.hand_out_again_after(*waits, NEVER_S)
@@ -222,11 +206,11 @@ async def test_killed_at_any_step_another_carries_on(stage: Stage, status: Statu
         await submit(stage.sg, new)
         ids = {str(each.label.id) for each in (*submitted[-1:], new)}
         submitted.append(new)
-        death = Death(step, ids, waits, len(ids))
-        ended.append(await asyncio.to_thread(ended_by, stage, death))
-        if not ended[-1]:
+        fate = Fate(step, ids=ids, reader=waits, acks=len(ids))
+        codes.append(await asyncio.to_thread(ended, partial(worked, stage, fate)))
+        if not codes[-1]:
             break
-    *killed, last = ended
+    *killed, last = codes
     assert last == 0
     assert set(killed) == {-signal.SIGKILL}
     assert len(killed) >= LEAST_STEPS
@@ -332,11 +316,12 @@ async def test_killed_while_it_places_what_was_held_nothing_is_lost_or_overtaken
             await stage.emptied("SUBMIT_SG")
     await stage.change_stream(f"INBOX_{FULL}_{lane}", max_bytes=4 * MIB)
     await stage.hand_out_again_after(*waits, 1)
-    ids, ended = {str(made.label.id) for made in held}, list[int]()
+    ids, codes = {str(made.label.id) for made in held}, list[int]()
     for step in range(1, COPIES):
         await stage.nobody_waits(*waits)
-        ended.append(await asyncio.to_thread(ended_by, stage, Death(step, ids, waits)))
-    assert ended == [-signal.SIGKILL] * 4 + [0]
+        fate = Fate(step, ids=ids, reader=waits)
+        codes.append(await asyncio.to_thread(ended, partial(worked, stage, fate)))
+    assert codes == [-signal.SIGKILL] * 4 + [0]
     async with running_gateway(stage.hub, name="gw-other"):
         await stage.emptied(waits[0])
     for made in held:

@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,7 @@ from broker.errors import BrokerError
 from broker.gateway import record
 from broker.ledger.commit import Committer
 from broker.ledger.erasure import Erased, Eraser
-from broker.ledger.intake import GatewayKey, Witnessed
-from broker.ledger.sequencer import Sequencer
+from broker.ledger.intake import Witnessed
 from broker.ledger.subjects import SubjectSealer
 from broker.log.audited import parse_audited
 from broker.log.checkpoint import parse_checkpoint
@@ -23,14 +22,13 @@ from broker.log.leaf import Leaf, LeafKind, parse_leaf
 from broker.log.note import parse_note
 from broker.log.tiles import bundles_of
 from broker.transport.link import Link
-from keys.primitives.signing import SignKey
 from schemas.decision import Decision, parse_decision
 from schemas.receipt import DecisionReceipt
-from tests.ledger.growing import a_log
+from tests.ledger.stages import a_stage
 from tests.support.envelopes import Made, make
-from tests.support.gateway import announce, mail, receipt, running_gateway, submit
-from tests.support.hub import BOUND_S, RunningHub, running_hub
-from tests.support.region import TestRegion, make_region
+from tests.support.gateway import mail, receipt, submit
+from tests.support.hub import BOUND_S, RunningHub
+from tests.support.region import TestRegion
 
 
 @dataclass
@@ -134,22 +132,21 @@ class Stage:
 @asynccontextmanager
 async def erasing(folder: Path) -> AsyncIterator[Stage]:
     """Run one in `folder`."""
-    region = make_region(("SG", "MY"), now=clock.now())
-    folder.chmod(0o700)  # noqa: ASYNC240 - once, before anything runs
-    async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(region, folder / "hub"))
-        await stack.enter_async_context(running_gateway(hub))
-        links = [await stack.enter_async_context(hub.member_link(code)) for code in ("SG", "MY")]
-        own = await stack.enter_async_context(hub.hub_link())
-        for link in (*links, own):
-            await link.wait_connected(BOUND_S)
-        committer = await stack.enter_async_context(a_log(folder))
-        await announce(own, region)
-        pen = Witnessed(SignKey.generate())
-        keys = (GatewayKey(region.gateway_sign_key.public),)
-        sequencer = Sequencer(own, committer, lambda: keys, pen)
-        grown = asyncio.get_running_loop().create_task(sequencer.run())
-        yield Stage(folder, region, hub, *links, own, committer, pen, grown)
+    async with a_stage(folder) as base, base.hub.member_link("MY") as my:
+        await my.wait_connected(BOUND_S)
+        await base.announce()
+        grown = asyncio.get_running_loop().create_task(base.sequencer.run())
+        yield Stage(
+            folder,
+            base.region,
+            base.hub,
+            base.sg,
+            my,
+            base.own,
+            base.committer,
+            base.sequencer.pen,
+            grown,
+        )
         grown.cancel()
         await asyncio.wait((grown,))
 

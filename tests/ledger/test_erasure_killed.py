@@ -1,10 +1,8 @@
 """Who erases is killed before and after each step, and the same command goes on."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from broker.transport.streams import stream_states
 from tests.ledger.erasing import Stage, erasing
+from tests.support.dying import Death, ended
 from tests.support.envelopes import Made
 from tests.support.gateway import submit
 from tests.support.hub import BOUND_S
@@ -34,18 +33,6 @@ pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.timeout(240)]
 LEAST_STEPS = 16  # around two statements, one change, and three deletions with their notes
 MOST_STEPS = 60
 CHANGES = ("audit.", "$JS.API.STREAM.MSG.DELETE.")
-
-
-@dataclass
-class Death:
-    """Kills this process at a step: odd ones are before something happens, even ones after."""
-
-    steps_left: int
-
-    def step(self) -> None:
-        self.steps_left -= 1
-        if not self.steps_left:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class DyingLink(Link):
@@ -101,19 +88,7 @@ async def two_records(stage: Stage, number: int) -> tuple[Made, tuple[bytes, ...
     return made, marks
 
 
-def erased_by_a_child(stage: Stage, made: Made, step: int) -> int:
-    """Erase in a process that is killed at `step`; return how it ended. Call it in a thread."""
-    child = os.fork()
-    if not child:
-        try:
-            asyncio.run(_erase(stage, made, Death(step)))
-            os._exit(0)
-        finally:
-            os._exit(7)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-async def _erase(stage: Stage, made: Made, death: Death) -> None:
+async def erased(stage: Stage, made: Made, death: Death) -> None:
     url = sqlite_url(stage.folder / "log.db")
     async with (
         DyingLink(stage.hub.hub_credentials(), death) as link,
@@ -140,8 +115,7 @@ def eraser(stage: Stage, link: Link, state: LedgerState, death: Death) -> Eraser
 
 async def gone_on_with(stage: Stage, made: Made) -> None:
     """The same command again, which nothing kills."""
-    never = Death(0)
-    again = eraser(stage, stage.own, stage.committer.state, never)
+    again = eraser(stage, stage.own, stage.committer.state, Death())
     await again.erase("SG", made.label.id, now=clock.now())
 
 
@@ -151,13 +125,14 @@ def noted(stage: Stage, stream: str) -> int:
 
 async def test_killed_at_any_step_the_same_command_goes_on(stage: Stage) -> None:
     """Once done, nothing of it is on the disk, it is said, and the hub knows each that went."""
-    ended = []
+    codes = []
     for step in range(1, MOST_STEPS):
         made, marks = await two_records(stage, step)
         before = await stream_states(stage.own)
         known = {name: noted(stage, name) for name in before}
         said = len(stage.leaves(LeafKind.ERASURE))
-        ended.append(await asyncio.to_thread(erased_by_a_child, stage, made, step))
+        work = partial(erased, stage, made, Death(step))
+        codes.append(await asyncio.to_thread(ended, work))
         await gone_on_with(stage, made)
         await stage.gone(*marks)
         for name, state in (await stream_states(stage.own)).items():
@@ -165,9 +140,9 @@ async def test_killed_at_any_step_the_same_command_goes_on(stage: Stage) -> None
         # Of two records; the first is said once more by who was killed before it was deleted.
         assert len(stage.leaves(LeafKind.ERASURE)) - said in {2, 3}, step
         assert record.decided("SG", made.label.id) in await stage.subjects()  # it stays decided
-        if not ended[-1]:
+        if not codes[-1]:
             break
-    *killed, last = ended
+    *killed, last = codes
     assert last == 0
     assert set(killed) == {-signal.SIGKILL}
     assert len(killed) >= LEAST_STEPS

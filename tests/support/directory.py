@@ -128,6 +128,16 @@ class RealRegion:
         """What an honest hub gives."""
         return self.repository.read(path)
 
+    def published(self) -> dict[str, bytes]:
+        """Every file that the hub shows, by its path there."""
+        folder = self.repository.folder
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for name in ("metadata", "targets")
+            for path in sorted((folder / name).rglob("*"))
+            if path.is_file()
+        }
+
     def client(self, name: str = "reader") -> DirectoryClient:
         return DirectoryClient(self.folder / name, pinned_root=self.founded.root)
 

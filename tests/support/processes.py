@@ -1,10 +1,11 @@
 """A whole region of real processes for a test, and what may be done to them."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from broker.cli.demo.processes import Processes, _children, _command
 from broker.cli.demo.region import NODES, DemoRegion, found
 from broker.cli.demo.story import desks
 from broker.client import Client, Submission
+from broker.hub.place import HubPlace
 from schemas.desk import DraftRequest, RecipientState
 from schemas.vocabulary import TLP, Purpose, Status
-from tests.support.waiting import must_come
+from tests.support.waiting import must_come, until
 
+LOOKS = 2  # of the hub at its streams: the first may have begun before
 LOGGED = ("bash", "-c", 'exec "$@" > >(exec cat) 2>&1', "bash")
 """Puts a pipe between a process and its log: it still says why it ends, if no file may grow."""
 
@@ -116,3 +119,15 @@ async def until_delivered(client: Client, submission: Submission, bound_s: float
                 return
             assert not shown.recipients[0].state.final, shown.recipients[0].code
             await asyncio.sleep(0.1)
+
+
+async def looked(region: DemoRegion) -> None:
+    """Return once the hub looked at its streams again: what it never saw, it does not miss."""
+    state, seen = HubPlace(region.hub).state_file, set[str]()
+
+    async def often_enough() -> bool:
+        with suppress(OSError, ValueError):  # it is being written
+            seen.add(json.loads(state.read_text())["at"])
+        return len(seen) > LOOKS
+
+    await until(often_enough, missing=lambda: "the hub looks at nothing")

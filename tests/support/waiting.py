@@ -1,7 +1,7 @@
 """Waiting for what must come: if it does not, it is lost, and the test says what."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,3 +25,20 @@ async def must_come(bound_s: float, missing: Callable[[], str]) -> AsyncIterator
         if not limit.expired():
             raise
         pytest.fail(f"after {bound_s:.0f} s {missing()}")
+
+
+async def until(
+    met: Callable[[], Awaitable[bool]],
+    bound_s: float = 180.0,
+    missing: Callable[[], str] = lambda: "it never was so",
+) -> None:
+    """Return once it is so: asked again and again, where another process or a disk tells no event.
+
+    Args:
+        met: Whether it is so.
+        bound_s: As for `must_come`.
+        missing: Likewise.
+    """
+    async with must_come(bound_s, missing):
+        while not await met():  # noqa: ASYNC110 - as said
+            await asyncio.sleep(0.1)
