@@ -10,6 +10,10 @@ from hypothesis import HealthCheck, settings
 
 from broker.store.database import open_database
 from broker.store.tables import metadata
+
+FOLDERS = [each.name for each in Path(__file__).parent.iterdir() if each.is_dir()]
+pytest.register_assert_rewrite(*(f"tests.{name}" for name in FOLDERS))  # helpers say what failed
+
 from tests.support.databases import TEMPLATE, Databases, kept_in
 from tests.support.postgres import Postgres, installed, running_postgres
 from tests.support.unforgiven import pytest_runtest_makereport

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.programs import DEPLOY
-from tests.support.unforgiven import FOLDERS, only_late
+from tests.support.unforgiven import FOLDERS, only_late, reasons
 from tests.support.waiting import must_come
 
 RUN = DEPLOY.parent / ".ci" / "run"
@@ -79,13 +79,30 @@ def test_only_what_those_tests_find_wrong_is_noted_and_not_that_they_were_late(
         timeout=60,
     )
     assert "2 failed" in done.stdout, done.stdout + done.stderr
-    wanted = "" if folder == "node" else f"tests/{folder}/test_it.py::test_wrong\n"
-    assert (noted.read_text("utf-8") if noted.exists() else "") == wanted
+    if folder == "node":
+        assert not noted.exists()
+        return
+    name, why, *_ = noted.read_text("utf-8").splitlines()
+    assert name == f"tests/{folder}/test_it.py::test_wrong"
+    assert re.search(r"AssertionError at .*test_it.py:\d+$", why)
 
 
 def test_each_folder_or_file_of_what_is_never_forgiven_is_there() -> None:
     for start in FOLDERS:
         assert [*DEPLOY.parent.glob(f"{start}*.py")], start
+
+
+def test_what_was_wrong_is_told_with_each_reason_of_a_group() -> None:
+    def wrong() -> None:
+        count = 1
+        assert count == 0, "one came twice"
+
+    with pytest.raises(AssertionError) as caught:
+        wrong()
+    told = reasons(BaseExceptionGroup("", [BaseExceptionGroup("", [caught.value]), ValueError(7)]))
+    assert told[0].startswith("AssertionError at test_ci.py:")
+    assert "one came twice" in told
+    assert told[-2:] == ["ValueError at ", "7"]
 
 
 def test_a_group_is_late_only_if_all_in_it_are() -> None:
