@@ -12,7 +12,6 @@ from tests.bench.verdicts import GOALS as ALL_GOALS
 from tests.bench.verdicts import verdicts
 from tests.docs.pages import broken_links, missing_files, page
 
-ONE_DESK = 'In this run "full" and "half load" of part b'
 ADR = "adr/0015-speed-that-python-does-not-reach.md"
 TITLE = re.compile(r"^\(([a-h])\) .*?(?:, sync_interval (\w+))?$")
 ROW = re.compile(r"^  (?!note: )(\S.*?) {2,}([\d.,]+) (\S+)(.*)$")
@@ -75,11 +74,6 @@ def test_the_plot_of_latency_is_that_of_the_runs_shown() -> None:
             if row["unit"] == "ms":
                 told.add((f"{what}, {part['sync_interval']}", f"{number(row['value'])} ms"))
     assert bars("latency") == told
-
-
-def test_the_page_says_that_one_desk_sent_as_long_as_it_shows_such_a_run() -> None:
-    text = page("performance.md")
-    assert ("desks send in turn" in between(text, BEGIN, END)) != (ONE_DESK in text)
 
 
 def test_what_the_record_on_python_calls_missed_is_missed() -> None:
