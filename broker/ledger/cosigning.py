@@ -89,7 +89,7 @@ class Cosigning:
 
     def __post_init__(self) -> None:
         """Join the parts."""
-        self.standings = Standings(self.files, self.policy, self.now)
+        self.standings = Standings(self.files, self.policy)
         self.quorum = Quorum(WitnessedAt(self.files.folder), AGAIN, self.now)
         self.borrowing: Borrowing | None = None  # From a start until the witnesses agree.
         self.served = asyncio.Event()  # Set once witnesses are answered.

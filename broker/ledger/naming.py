@@ -1,13 +1,12 @@
 """Waits until the directory names the log: before that no member knows of it, or cosigns it."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
-from broker import clock
 from broker.ledger.cosigning import Cosigning
-from broker.ledger.standings import SAY_AFTER
+from broker.ledger.standings import SAY_AFTER_S
 from broker.logs import get_logger
 from broker.transport.link import Link
 from keys.errors import KeysError
@@ -22,7 +21,7 @@ async def serve_once_named(
     link: Link,
     named: Callable[[], bool],
     *,
-    now: Callable[[], datetime] = clock.now,
+    steady: Callable[[], float] = time.monotonic,
     poll_s: float = NAMED_POLL_S,
 ) -> None:
     """Answer witnesses as soon as the directory names the log, and say so while it does not.
@@ -31,14 +30,14 @@ async def serve_once_named(
         cosigning: Does not let the log grow before.
         link: On the hub's own account.
         named: Whether the directory does now; may raise KeysError.
-        now: The clock.
+        steady: Seconds, never put right.
         poll_s: Between two looks.
     """
-    said = now()
+    said_s = steady()
     while not _is(named):
         await asyncio.sleep(poll_s)
-        if now() - said >= SAY_AFTER:
-            said = now()
+        if (now_s := steady()) - said_s >= SAY_AFTER_S:
+            said_s = now_s
             _log.error(UNNAMED, alarm=UNNAMED)
     await cosigning.serve(link)
 

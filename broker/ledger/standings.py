@@ -6,12 +6,11 @@ claims stops nothing: only a checkpoint under the log's own signatures does.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from broker import clock
 from broker.ledger.errors import LedgerError
 from broker.log.answered import answered_for
 from broker.log.checkpoint import Checkpoint, parse_checkpoint
@@ -28,7 +27,7 @@ from broker.store.tilefiles import TileFiles
 from broker.transport.services import MAX_REPORT_BYTES, TAKEN, cosigned_answer
 
 AGREE_POLL_S: Final = 0.25
-SAY_AFTER: Final = timedelta(minutes=1)  # of waiting for the witnesses after a start
+SAY_AFTER_S: Final = 60.0  # of waiting for the witnesses after a start
 MAX_REPORTS: Final = 64  # of one member, kept in memory until the next start; one is enough
 MAX_REPORTED_BYTES: Final = 1024 * 1024  # likewise; a hundred of the usual size
 AHEAD: Final = "witness-ahead"
@@ -47,6 +46,7 @@ class Standings:
     Attributes:
         files: The published log.
         policy: Its keys, its witnesses and their quorum, as the directory has them now.
+        steady: Seconds, never put right: a clock that jumps is no wait.
         latest: What each witness showed since this start as the last that it cosigned; None: it
             says that it never did.
         reports: Requests under the log's signature that a witness refused, for all the others.
@@ -59,7 +59,7 @@ class Standings:
 
     files: TileFiles
     policy: Callable[[], Policy]
-    now: Callable[[], datetime] = clock.now
+    steady: Callable[[], float] = time.monotonic
     latest: dict[bytes, SignedCheckpoint | None] = field(default_factory=dict)
     reports: list[bytes] = field(default_factory=list)
     wrong: LedgerError | None = None
@@ -193,12 +193,12 @@ class Standings:
         Raises:
             LedgerError: As `compare`.
         """
-        said = self.now()
+        said_s = self.steady()
         while not self.compare(size):
             await asyncio.sleep(AGREE_POLL_S)
-            now = self.now()
-            if now - said >= SAY_AFTER:
-                said = now
+            now_s = self.steady()
+            if now_s - said_s >= SAY_AFTER_S:
+                said_s = now_s
                 _log.error("log-waits", count=len(self.latest), alarm="log-waits")
 
     def published_size(self) -> int:

@@ -258,7 +258,8 @@ class Losses:
         ):
             while lacking - self._has(code):
                 shown |= await self._a_quarter_of_an_hour_goes_by(code, lacking)
-        self.misfortune.sounded["gap"] += shown
+        told = self.misfortune.sounded if shown else self.misfortune.unneeded
+        told["gap"] += 1
 
     async def _a_quarter_of_an_hour_goes_by(self, code: str, lacking: set[str]) -> bool:
         """Let peers say what a node must have, and the node a quarter of an hour later ask for it.
@@ -282,7 +283,7 @@ class Losses:
                     await asyncio.sleep(0.1)
         gaps = self._gaps(code)
         long_ago(self.region.home(code))
-        shown = bool(gaps and await self._shown_gaps(code))
+        shown = await self._shows_any(code, gaps)
         await self._started_later(code)
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARD_S):
@@ -290,12 +291,17 @@ class Losses:
                     await asyncio.sleep(0.1)
         return shown
 
-    async def _shown_gaps(self, code: str) -> int:
-        while True:
-            try:
-                return len((await self.desks[code].client.node_status()).gaps)
-            except BrokerError as error:  # it was killed this moment
-                await again_later(error)
+    async def _shows_any(self, code: str, gaps: set[str]) -> bool:
+        """Whether the node showed that something is lacking: it must, unless it came meanwhile."""
+        async with must_come(SOUND_S, lambda: f"{code} never showed that it lacks {gaps}"):
+            while gaps & self._gaps(code):
+                try:
+                    if (await self.desks[code].client.node_status()).gaps:
+                        return True
+                except BrokerError as error:  # it was killed this moment
+                    await again_later(error)
+                await asyncio.sleep(0.1)
+        return False
 
     async def _started_later(self, code: str) -> None:
         async with self.misfortune.alone(code):

@@ -41,6 +41,7 @@ class Misfortune:
         servers: Of a cluster; None: the hub starts its own.
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
+        unneeded: Those that would have, but all was well before anybody looked.
         ahead: The nodes whose clock was once ahead.
         behind: The nodes whose clock was once behind, and all if the hub's was ahead.
         damaged: The nodes whose database was damaged.
@@ -59,6 +60,7 @@ class Misfortune:
     servers: TendedServers | None = None
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
+    unneeded: Counter[str] = field(default_factory=Counter)
     ahead: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
