@@ -90,7 +90,8 @@ class Quorum:
             return
         now = self.now()
         waited = now - self.unmet_since
-        if waited < WARN_AFTER or (self._said_at is not None and now - self._said_at < SAY_EVERY):
+        said = self._said_at is not None and timedelta(0) <= now - self._said_at < SAY_EVERY
+        if waited < WARN_AFTER or said:  # a clock set back silences nothing
             return
         self._said_at, delay_s = now, int(waited.total_seconds())
         if waited >= ALARM_AFTER:

@@ -7,8 +7,7 @@ without a node of ours cannot.
 
 import asyncio
 import random  # noqa: TID251 - seeded, so that a run can be repeated
-import sqlite3
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +16,7 @@ from broker import clock
 from broker.cli.demo.region import DemoRegion
 from broker.client import BrokerError, Client, Submission
 from broker.hub.place import HubPlace
+from broker.ledger.place import LedgerPlace
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from broker.transport.streams import AUDIT_PREFIX, consumers_of, inbox_of, stream_states
@@ -24,19 +24,21 @@ from schemas.desk import DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import Lane
 from tests.backup.test_node_backup import long_ago
-from tests.chaos.misfortune import SOUND_S, Misfortune, hub_said
+from tests.chaos.misfortune import SOUND_S, Misfortune, events, hub_said
+from tests.chaos.ondisk import column, flip_one, serving
 from tests.chaos.plan import Fault, Mishap
 from tests.chaos.readers import Readers
 from tests.chaos.rogue import MEMBER
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import again_later
-from tests.support.processes import kill_child, looked
+from tests.support.processes import descendants, kill_child, looked
 from tests.support.waiting import must_come
 
 LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
 NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself had in hand as expired
 HEARD_S = 15.0  # a pair-state is there within this, or was lost and is told again
 REJOIN_S = 600.0
+READ_S = 240.0  # workers begin, and the log starts anew after a wrong clock
 RECORD_ALARMS = ("record-lost", "stream-reset", "stream-went-back")
 QUEUES = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_")
 UNREAD = (f"RECEIPT_{MEMBER}", f"INBOX_{MEMBER}_")
@@ -201,6 +203,8 @@ class Losses:
                     await pause.enter_async_context(desk.at_work)
                     await desk.last_told()
                 await self._nothing_under_way(link)
+                async with must_come(READ_S, lambda: f"the log does not read all of {stream}"):
+                    await self._all_is_read(link, stream)
                 since = self._said()
                 config = (await link.api(f"STREAM.INFO.{stream}", {}))["config"]
                 await link.api(f"STREAM.DELETE.{stream}", {})
@@ -238,7 +242,7 @@ class Losses:
                 except BrokerError as error:
                     await again_later(error)
                     continue
-                waiting = _column(self._database(code), "SELECT id FROM outbox")
+                waiting = column(self._database(code), "SELECT id FROM outbox")
                 if log is not None and not (waiting or log.own_waiting or log.own_overdue):
                     break
                 await asyncio.sleep(0.2)
@@ -247,6 +251,21 @@ class Losses:
             if not any([s.messages and await _to_be_read(link, n) for n, s in states.items()]):
                 return
             await asyncio.sleep(0.1)
+
+    async def _all_is_read(self, link: Link, stream: str) -> None:
+        """Return once the log has all of the record, and each worker's word that it began.
+
+        A number of which the log knows nothing is voided by it later, and that auditors ask about.
+        """
+        database = LedgerPlace(self.region.hub).folder / "log.db"
+        query = "SELECT next_seq FROM log_streams WHERE name = ?"
+        while True:
+            last = (await stream_states(link, "audit.>"))[stream].last_seq
+            alive = descendants(self.misfortune.processes.pids()["hub"])
+            read = column(database, query, stream) == {last + 1}
+            if read and serving(events(self._hub_log()), alive):
+                return
+            await asyncio.sleep(0.5)
 
     # --- and all that was lost comes again ---
 
@@ -324,37 +343,14 @@ class Losses:
 
     def _has(self, code: str) -> set[str]:
         """The alerts in a node's inbox, by their envelopes' ids."""
-        return _column(self._database(code), "SELECT id FROM inbox")
+        return column(self._database(code), "SELECT id FROM inbox")
 
     def _gaps(self, code: str) -> set[str]:
-        return _column(self._database(code), "SELECT peer || number FROM gaps")
+        return column(self._database(code), "SELECT peer || number FROM gaps")
 
     async def _command(self, home: Path, *words: str) -> None:
         done = await asyncio.to_thread(run, self.region, home, *words)
         assert done.returncode == 0, done.stderr
-
-
-def flip_one(path: Path, order: random.Random) -> None:
-    """Flip a bit of a database that nobody has open: the first drawn whose harm SQLite can see.
-
-    The others change what is sealed, or nothing: tests/faults/test_flipped_bit.py.
-    """
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    while True:
-        bit = order.randrange(path.stat().st_size * 8)
-        _flip(path, bit)
-        if not is_whole(path):
-            return
-        _flip(path, bit)
-
-
-def _flip(path: Path, bit: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(bit // 8)
-        (byte,) = file.read(1)
-        file.seek(bit // 8)
-        file.write(bytes([byte ^ 1 << bit % 8]))
 
 
 async def _to_be_read(link: Link, stream: str) -> bool:
@@ -364,15 +360,6 @@ async def _to_be_read(link: Link, stream: str) -> bool:
     """
     readers = await consumers_of(link, stream)
     return any(each["num_pending"] or each["num_ack_pending"] for each in readers)
-
-
-def is_whole(path: Path) -> bool:
-    """Whether SQLite finds nothing wrong with a file."""
-    try:
-        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as database:
-            return database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
-        return False
 
 
 async def _fullest(link: Link, code: str) -> tuple[str, int, set[str]]:
@@ -388,8 +375,3 @@ async def _fullest(link: Link, code: str) -> tuple[str, int, set[str]]:
             state = (await link.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"}))["state"]
             return stream, state["last_seq"], {each.split(".")[-1] for each in state["subjects"]}
         await asyncio.sleep(0.1)
-
-
-def _column(path: Path, question: str) -> set[str]:
-    with closing(sqlite3.connect(path, timeout=30)) as database:
-        return {value for (value,) in database.execute(question)}

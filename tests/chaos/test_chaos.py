@@ -308,3 +308,4 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
     assert {*KINDS[: scale.kills]} <= misfortune.killed.keys()
     assert set(misfortune.done) == {*Fault} - {*(HUB_FAULTS if scale.names else SERVERS)}
     print(f"it met {dict(misfortune.done)}")  # noqa: T201 - to who asked
+    print(f"nobody was told of {dict(misfortune.unneeded)}")  # noqa: T201 - likewise

@@ -13,7 +13,7 @@ import pytest
 from broker.cli.demo.processes import Processes
 from broker.errors import BrokerError
 from broker.store.wholeness import marker_of
-from tests.chaos.losses import _flip
+from tests.chaos.ondisk import flip
 from tests.support.processes import running_region, warning
 from tests.support.waiting import must_come
 
@@ -29,7 +29,7 @@ def damaged(path: Path) -> Iterator[None]:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         ident = database.execute("SELECT alert_id FROM inbox").fetchone()[0].encode()
     shutil.copy(path, aside)
-    _flip(path, 8 * path.read_bytes().index(ident))
+    flip(path, 8 * path.read_bytes().index(ident))
     yield
     aside.rename(path)
 

@@ -130,6 +130,16 @@ async def test_a_missing_quorum_is_warned_of_after_a_minute_and_alarmed_after_fi
     assert await stage.said(again) == []
 
 
+async def test_a_clock_that_is_set_back_silences_no_missing_quorum(stage: Stage) -> None:
+    await stage.grow()
+    assert await stage.said() == []  # the round begins
+    stage.clock.at += 20 * MINUTE
+    assert await stage.said() == ["error"]
+    stage.clock.at -= 3 * MINUTE
+    assert await stage.said() == ["error"]
+    assert await stage.said() == []
+
+
 class Passing(Hands):
     """A clock by which five seconds pass between two looks at it."""
 

@@ -24,7 +24,7 @@ from broker.store.wholeness import (
     keep_whole,
     marker_of,
 )
-from tests.chaos.losses import flip_one
+from tests.chaos.ondisk import flip_one
 
 ROWS = 200
 
