@@ -69,7 +69,8 @@ _ALL_DUE = update(tables.controls).where(tables.controls.c.envelope_id.is_(None)
 class Rules:
     """What holds for a member, whatever else of it changes."""
 
-    open_for_import: bool
+    takes: bool
+    gives: bool
     suspended: bool
 
 
@@ -142,10 +143,9 @@ class Stage:
         officers: OfficersDocument | None = None,
     ) -> None:
         """Give everybody the next version of the directory."""
-        policy = permissive(code)
-        if not rules.open_for_import:
-            export = tuple(rule for rule in policy.rule if rule.direction == "export")
-            policy = PolicyDocument(format=1, member=code, title="takes nothing", rule=export)
+        held = {"import": rules.takes, "export": rules.gives}
+        kept = tuple(rule for rule in permissive(code).rule if held[rule.direction])
+        policy = PolicyDocument(format=1, member=code, title="as drawn", rule=kept)
         reason = RevocationReason.SUSPENDED
         gone = (Revocation(member=code, at=clock.now(), reason=reason),) if rules.suspended else ()
         view = self.hub.region.changed(

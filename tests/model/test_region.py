@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -33,9 +34,15 @@ from tests.support.waiting import must_come
 STEP_S = 300.0  # far beyond what a step takes; nothing here waits for a clock
 DEEP = int(os.environ.get("KENTONG_MODEL_EXAMPLES", "6"))  # noqa: TID251 - a test setting
 # What changed between the decision and the arrival: the recipient's node judges again.
-ASIDE = {"officer-revoked", "policy-import-default", "member-suspended"}
+ASIDE = {
+    "officer-revoked",
+    "policy-export-default",
+    "policy-import-default",
+    "member-suspended",
+}
 ResultT = TypeVar("ResultT")
 members = st.sampled_from(MEMBERS)
+directions = st.sampled_from(("export", "import"))
 
 
 @dataclass
@@ -60,7 +67,7 @@ class Region(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp())
-        self.closed: set[str] = set()
+        self.closed: dict[str, set[str]] = {"export": set(), "import": set()}
         self.suspended: set[str] = set()
         self.open: list[UnderWay] = []
         self.expected: dict[str, list[tuple[UUID, bool]]] = {code: [] for code in MEMBERS}
@@ -126,22 +133,22 @@ class Region(RuleBasedStateMachine):
 
     @precondition(lambda self: self._pairs_past_a_policy())
     @rule(data=st.data())
-    def a_member_sends_past_its_own_node_to_who_takes_nothing(self, data: st.DataObject) -> None:
+    def a_member_sends_past_its_own_node_against_a_policy(self, data: st.DataObject) -> None:
         """Its own node would not; the gateway's verdict alone stands between them."""
-        sender, to = data.draw(st.sampled_from(self._pairs_past_a_policy()))
-        self.run(self._force(sender, "policy-import-default", (to,)))
+        sender, to, why = data.draw(st.sampled_from(self._pairs_past_a_policy()))
+        self.run(self._force(sender, why, (to,)))
 
     # --- what members and the region decide ---
 
-    @rule(code=members)
-    def a_policy_changes(self, code: str) -> None:
+    @rule(code=members, direction=directions)
+    def a_policy_changes(self, code: str, direction: str) -> None:
         self.settle()
-        self.closed ^= {code}
+        self.closed[direction] ^= {code}
         self._publish(code)
 
-    @rule(code=members)
-    def a_policy_changes_while_alerts_are_under_way(self, code: str) -> None:
-        self.closed ^= {code}
+    @rule(code=members, direction=directions)
+    def a_policy_changes_while_alerts_are_under_way(self, code: str, direction: str) -> None:
+        self.closed[direction] ^= {code}
         self._change_under_way(code)
 
     @rule(code=members)
@@ -217,11 +224,15 @@ class Region(RuleBasedStateMachine):
         self.open.append(UnderWay(sender, kept.submission_id, exercise, may, why))
 
     def _arrives(self, sender: str, code: str) -> bool:
-        return code not in self.closed and not {sender, code} & self.suspended
+        return not self._against(sender, code)
 
     def _against(self, sender: str, code: str) -> set[str]:
-        found = {"policy-import-default"} if code in self.closed else set[str]()
-        return found | ({"member-suspended"} if {sender, code} & self.suspended else set())
+        stands = {
+            "policy-export-default": sender in self.closed["export"],
+            "policy-import-default": code in self.closed["import"],
+            "member-suspended": bool({sender, code} & self.suspended),
+        }
+        return {why for why, so in stands.items() if so}
 
     def _change_under_way(self, code: str) -> None:
         self._publish(code)
@@ -231,15 +242,24 @@ class Region(RuleBasedStateMachine):
                 each.why[to] |= self._against(each.sender, to)
 
     def _told(self, code: str) -> Rules:
-        return Rules(code not in self.closed, suspended=code in self.suspended)
+        return Rules(
+            takes=code not in self.closed["import"],
+            gives=code not in self.closed["export"],
+            suspended=code in self.suspended,
+        )
 
     def _publish(self, code: str) -> None:
         self.stage.publish(code, self._told(code))
 
-    def _pairs_past_a_policy(self) -> list[tuple[str, str]]:
+    def _pairs_past_a_policy(self) -> list[tuple[str, str, str]]:
+        """Who may not send to whom, by one policy alone, and the code that says so."""
         there = [code for code in MEMBERS if code not in self.suspended]
-        closed = [code for code in there if code in self.closed]
-        return [(sender, to) for sender in there for to in closed if sender != to]
+        found = []
+        for sender, to in permutations(there, 2):
+            against = self._against(sender, to)
+            if len(against) == 1:
+                found.append((sender, to, *against))
+        return found
 
     async def _force(self, sender: str, why: str, to: Iterable[str] = ()) -> None:
         await self.stage.start(GATEWAY)
@@ -351,15 +371,19 @@ def test_what_is_refused_has_a_leaf_too_and_a_log_that_stopped_goes_on() -> None
     region = Region()
     region.begin()
     try:
-        region.a_policy_changes("TH")
+        region.a_policy_changes("TH", "import")
         region._send("SG", {"MY", "TH"}, exercise=True)
         region.run(region._force("SG", "policy-import-default", ("TH",)))
+        region.a_policy_changes("MY", "export")
+        region._send("MY", {"SG"})  # refused by its own node
+        region.run(region._force("MY", "policy-export-default", ("SG",)))
         region.the_log_stops_wherever_it_is_and_recovers()
         region.all_settles_and_the_log_is_read()
+        region.a_policy_changes("MY", "export")
         region.something_stops_or_starts(LOG)
         region._send("MY", {"SG"})
         region.all_settles_and_the_log_is_read()
-        assert (len(region.forced), len(region.decided)) == (1, 2)
+        assert (len(region.forced), len(region.decided)) == (2, 2)
     finally:
         region.teardown()
 
