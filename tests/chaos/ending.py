@@ -140,8 +140,9 @@ def check_node_alarms(region: DemoRegion, misfortune: Misfortune) -> None:
     """Each node sounded what happened to it, and nothing else: also what was over at the end."""
     for code in region.nodes:
         sounded = {each["alarm"] for each in events(said(region, code)) if "alarm" in each}
-        assert ("database-damaged" in sounded) is (code in misfortune.damaged), code
-        bearable = {"database-damaged"}
+        bearable = set[str]()
+        if code in misfortune.damaged:  # or it ends by that before there is anything to sound it
+            bearable.add("database-damaged")
         if code in misfortune.ahead:  # by it the log is ten minutes late
             bearable.add("log-not-proven")
         if code in misfortune.behind:  # by it what it cosigned is ten minutes ahead
