@@ -2,7 +2,8 @@
 
     python -m tests.bench.publish build/bench/full.json [MORE.json]
 
-Of several files, a later one adds the parts that the earlier ones do not have.
+Of several files, a later one adds the parts that the earlier ones do not have. What none of them
+has stays on the page as it is.
 """
 
 import json
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.costs import costs
+from tests.bench.published import BEGIN, END, shown
 from tests.bench.results import number, table
 from tests.bench.verdicts import verdicts
 
 PAGE = Path("docs/performance.md")
-BEGIN, END = "<!-- numbers of a run -->", "<!-- end of the numbers -->"
 GOALS, GOALS_END = "<!-- goals of a run -->", "<!-- end of the goals -->"
 COSTS, COSTS_END = "<!-- costs of a run -->", "<!-- end of the costs -->"
 WIDTH, NAMES, ROW = 720, 330, 26
@@ -27,15 +28,16 @@ Bar = tuple[str, float, str]
 
 def main() -> None:
     """Write page and plots."""
-    runs = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    page = PAGE.read_text()
+    runs = [json.loads(Path(name).read_text()) for name in sys.argv[1:]] + shown(page)
     parts: list[dict[str, Any]] = []
     tables = []
     for told in runs:
         known = {(part["part"], part["sync_interval"]) for part in parts}
         new = [part for part in told["parts"] if _key(part) not in known]
         parts += new
-        tables.append(f"{told['head']}, {told['at'][:10]}\n{table(new)}")
-    page = PAGE.read_text()
+        if new:
+            tables.append(f"{told['head']}, {told['at'][:10]}\n{table(new)}")
     page = between(page, GOALS, verdicts(parts), GOALS_END)
     page = between(page, BEGIN, "\n\n".join(f"```\n{each}\n```" for each in tables), END)
     page = between(page, COSTS, costs(parts), COSTS_END)
@@ -68,11 +70,16 @@ def throughput(parts: Sequence[dict[str, Any]]) -> list[Bar]:
 def latencies(parts: Sequence[dict[str, Any]]) -> list[Bar]:
     """Milliseconds from send to plaintext."""
     return [
-        (f"{label}, {part['sync_interval']}", value, "ms")
+        (f"{_named(row['what'])}, {part['sync_interval']}", row["value"], row["unit"])
         for part in parts
         if part["part"] == "b"
-        for label, value in part["points"]
+        for row in part["rows"]
+        if row["unit"] == "ms"
     ]
+
+
+def _named(what: str) -> str:
+    return what.replace("bare publish -> pull", "bare").replace("send -> plaintext", "ours")
 
 
 def drawing(title: str, bars: Sequence[Bar]) -> str:

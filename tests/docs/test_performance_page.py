@@ -1,21 +1,22 @@
 """What the page on speed says of goals is what the runs say that it shows."""
 
 import re
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 
+import pytest
+
 from tests.bench import publish
 from tests.bench.costs import costs
-from tests.bench.publish import BEGIN, COSTS, COSTS_END, END, GOALS, GOALS_END
-from tests.bench.results import number
+from tests.bench.publish import COSTS, COSTS_END, GOALS, GOALS_END
+from tests.bench.published import BEGIN, END, shown
+from tests.bench.results import number, table
 from tests.bench.verdicts import GOALS as ALL_GOALS
 from tests.bench.verdicts import verdicts
 from tests.docs.pages import broken_links, missing_files, page
 
 ADR = "adr/0015-speed-that-python-does-not-reach.md"
-TITLE = re.compile(r"^\(([a-h])\) .*?(?:, sync_interval (\w+))?$")
-ROW = re.compile(r"^  (?!note: )(\S.*?) {2,}([\d.,]+) (\S+)(.*)$")
-GOAL = re.compile(r" {2,}([\d.,]+)x .*: (reached|NOT REACHED)$")
 LISTED = re.compile(r"^\| (?!goal |---)([^|]+) \|")
 BAR = re.compile(r"<text [^>]*>([^<]+)</text><rect [^>]*/><text [^>]*>([^<]+)</text>")
 
@@ -24,33 +25,29 @@ def between(text: str, begin: str, end: str) -> str:
     return text.partition(begin)[2].partition(end)[0]
 
 
-def shown(text: str) -> list[dict[str, Any]]:
+def parts() -> list[dict[str, Any]]:
     """The parts that the page shows, with their rows."""
-    parts: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        if title := TITLE.match(line):
-            parts.append({"part": title[1], "sync_interval": title[2] or "", "rows": []})
-        elif row := ROW.match(line):
-            told = {"what": row[1], "value": float(row[2].replace(",", "")), "unit": row[3]}
-            if goal := GOAL.search(row[4]):
-                told |= {"ratio": float(goal[1].replace(",", "")), "goal": 0}
-                told |= {"reached": goal[2] == "reached"}
-            parts[-1]["rows"].append(told)
-    return parts
+    found = [part for run in shown(page("performance.md")) for part in run["parts"]]
+    assert found
+    return found
+
+
+def test_the_table_is_what_is_read_from_it() -> None:
+    """Else a part that is published later would change those that stay."""
+    told = between(page("performance.md"), BEGIN, END)
+    runs = shown(page("performance.md"))
+    tables = [f"{run['head']}, {run['at']}\n{table(run['parts'])}" for run in runs]
+    assert told.strip() == "\n\n".join(f"```\n{each}\n```" for each in tables)
 
 
 def test_the_table_of_goals_is_that_of_the_runs_shown() -> None:
-    text = page("performance.md")
-    parts = shown(between(text, BEGIN, END))
-    assert parts
-    assert between(text, GOALS, GOALS_END).strip() == verdicts(parts)
+    assert between(page("performance.md"), GOALS, GOALS_END).strip() == verdicts(parts())
 
 
 def test_what_one_alert_costs_is_that_of_the_runs_shown() -> None:
-    text = page("performance.md")
-    made = costs(shown(between(text, BEGIN, END)))
+    made = costs(parts())
     assert "not told" not in made
-    assert between(text, COSTS, COSTS_END).strip() == made
+    assert between(page("performance.md"), COSTS, COSTS_END).strip() == made
 
 
 def bars(name: str) -> set[tuple[str, str]]:
@@ -60,21 +57,10 @@ def bars(name: str) -> set[tuple[str, str]]:
     return {(unescape(what), told) for what, told in drawn}
 
 
-def test_the_plot_of_throughput_is_that_of_the_runs_shown() -> None:
-    parts = shown(between(page("performance.md"), BEGIN, END))
-    told = {(what, f"{number(value)} {unit}") for what, value, unit in publish.throughput(parts)}
-    assert bars("throughput") == told
-
-
-def test_the_plot_of_latency_is_that_of_the_runs_shown() -> None:
-    told = set()
-    for part in shown(between(page("performance.md"), BEGIN, END)):
-        for row in part["rows"] if part["part"] == "b" else ():
-            what = row["what"].replace("bare publish -> pull", "bare")
-            what = what.replace("send -> plaintext", "ours")
-            if row["unit"] == "ms":
-                told.add((f"{what}, {part['sync_interval']}", f"{number(row['value'])} ms"))
-    assert bars("latency") == told
+@pytest.mark.parametrize("plot", [publish.throughput, publish.latencies])
+def test_the_plots_are_those_of_the_runs_shown(plot: Callable[..., list[publish.Bar]]) -> None:
+    told = {(what, f"{number(value)} {unit}") for what, value, unit in plot(parts())}
+    assert bars({publish.throughput: "throughput", publish.latencies: "latency"}[plot]) == told
 
 
 def test_what_the_record_on_python_calls_missed_is_missed_and_nothing_else() -> None:
