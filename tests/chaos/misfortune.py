@@ -142,14 +142,23 @@ class Misfortune:
                 await asyncio.sleep(mishap.seconds)
             return
         never = f"{mishap.victim} did not end by its full disk, or did not say so"
-        async with self.alone("hub"), must_come(SOUND_S, lambda: never):
-            while not (pid := child_of_hub(self.processes, mishap.victim)):  # noqa: ASYNC110 - not back
+        async with self.alone("hub"), must_come(2 * SOUND_S, lambda: never):
+            while not await self._ended_by_it(mishap.victim):
+                pass
+
+    async def _ended_by_it(self, victim: str) -> bool:
+        """Whether it said that it ends by its full disk; one that was ending anyhow did not."""
+        while not (pid := child_of_hub(self.processes, victim)):  # noqa: ASYNC110 - not back
+            await asyncio.sleep(0.1)
+        since = len(hub_said(self.processes.region))
+        with _no_room(pid):
+            while child_of_hub(self.processes, victim) == pid:  # noqa: ASYNC110 - it tries
                 await asyncio.sleep(0.1)
-            since = len(hub_said(self.processes.region))
-            with _no_room(pid):
-                while child_of_hub(self.processes, mishap.victim) == pid:  # noqa: ASYNC110 - it tries
-                    await asyncio.sleep(0.1)
-            await until_said(self.processes.region, since, *ENDS_BY)
+        while not child_of_hub(self.processes, victim):  # noqa: ASYNC110 - started again
+            await asyncio.sleep(0.1)
+        return any(
+            word in line for word in ENDS_BY for line in hub_said(self.processes.region)[since:]
+        )
 
     async def _told_full(self, victim: str) -> None:
         """Return once the node told its desk that it cannot keep what is written."""
