@@ -14,7 +14,7 @@ from typing import Final
 from broker import clock
 from broker.errors import BrokerError
 from broker.gateway import record
-from broker.gateway.decide import Decider
+from broker.gateway.leftovers import Leftovers
 from broker.log.announcement import STARTED, STOPPED, opened, stream_id
 from broker.log.leaf import SignedStatement
 from broker.logs import get_logger
@@ -32,12 +32,12 @@ class Presence:
     """One run of one worker.
 
     Attributes:
+        leftovers: Under whose numbers it speaks.
         check_clock: As `Timepiece.check`; by a wrong clock nothing is said, not even the end.
     """
 
     link: Link
-    decider: Decider
-    trail: record.AuditTrail
+    leftovers: Leftovers
     check_clock: Callable[[], None] = lambda: None
     _announced: dict[str, str] = field(default_factory=dict)
 
@@ -84,20 +84,20 @@ class Presence:
             if state is None or self._announced.get(name) == state.created:
                 continue
             subject = record.opened(year)
-            if await self.trail.standing(subject) is None:
+            if await self.leftovers.trail.standing(subject) is None:
                 about = opened(stream_id(name, state.created))
-                await self._stand(subject, self.decider.stated(about, now=now))
+                await self._stand(subject, self.leftovers.decider.stated(about, now=now))
                 _log.info("stream-announced", stream=name)
             self._announced[name] = state.created
 
     async def _say(self, about: bytes) -> None:
-        said = self.decider.stated(about, now=clock.now())
+        said = self.leftovers.decider.stated(about, now=clock.now())
         await self._stand(record.void(said.statement), said)
 
     async def _stand(self, subject: str, said: SignedStatement) -> None:
-        self.check_clock()
         raw = said.to_bytes()
-        if await self.trail.stand(subject, raw) != raw:  # another worker was first
-            void = self.decider.void(said.statement)
-            await self.trail.stand(record.void(void.statement), void.to_bytes())
-        self.decider.settled(said.statement)
+        with self.leftovers.minding(subject, raw, said):
+            self.check_clock()
+            if await self.leftovers.trail.stand(subject, raw) != raw:  # another worker was first
+                void = self.leftovers.decider.void(said.statement)
+                await self.leftovers.trail.stand(record.void(void.statement), void.to_bytes())

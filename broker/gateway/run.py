@@ -96,13 +96,14 @@ async def run_worker(
     drain = HeldDrain(link, dispatcher, counts, lambda: clock_is_good() and timepiece.is_right())
     if boots is not None:
         await boots.begin()
-    presence = Presence(link, decider, trail, timepiece.check)
+    presence = Presence(link, worker.leftovers, timepiece.check)
     telling = contextlib.nullcontext() if silent else presence.told()
     async with telling, asyncio.TaskGroup() as group:
         group.create_task(timepiece.run())
         group.create_task(directory.keep_fresh())
         group.create_task(_keep_reading(decider.records))
         group.create_task(watch.run())
+        group.create_task(worker.leftovers.run())
         if boots is not None:
             group.create_task(boots.run())
         if not silent:

@@ -23,6 +23,7 @@ from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Copy, Dispatcher
 from broker.gateway.lane import run_lane
+from broker.gateway.leftovers import Leftovers
 from broker.gateway.pace import Pace
 from broker.log.audited import Audited, parse_audited
 from broker.log.erasure import is_erasure
@@ -70,6 +71,10 @@ class Worker:
     may_judge: Callable[[], bool] = lambda: True
     counts: Counts = field(default_factory=Counts)
     check_heard: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        """Mind the numbers of what fails."""
+        self.leftovers = Leftovers(self.decider, self.trail, self.check_heard)
 
     async def run_lane(self, member: str, lane: Lane) -> None:
         """Serve one lane of one member for ever."""
@@ -290,12 +295,12 @@ class Worker:
         """
         mine = self.decider.audited(decision, auditors=self.directory.view.auditors)
         raw = mine.to_bytes()
-        standing = await self._stand_for_sure(subject, raw)
-        if standing != raw:
-            given_up = mine.signed.statement
-            void = self.decider.void(given_up).to_bytes()
-            await self._stand_for_sure(record.void(given_up), void)
-        self.decider.settled(mine.signed.statement)
+        with self.leftovers.minding(subject, raw, mine.signed):
+            standing = await self._stand_for_sure(subject, raw)
+            if standing != raw:
+                given_up = mine.signed.statement
+                void = self.decider.void(given_up).to_bytes()
+                await self._stand_for_sure(record.void(given_up), void)
         return mine if standing == raw else self._opened(standing)
 
     def _opened(self, raw: bytes) -> Audited | None:

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from broker import clock
 from broker.gateway.decide import Decider
+from broker.gateway.leftovers import Leftovers
 from broker.gateway.presence import Presence
 from broker.gateway.record import AuditTrail, opened, void
 from broker.ledger import resuming
@@ -200,7 +201,7 @@ async def test_a_run_says_that_it_began_and_its_last_number(stage: Stage) -> Non
     decider = Decider(
         "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
     )
-    presence = Presence(stage.gateway, decider, AuditTrail(stage.gateway))
+    presence = Presence(stage.gateway, Leftovers(decider, AuditTrail(stage.gateway)))
     async with presence.told():
         pass
     await stage.grow()
@@ -214,7 +215,7 @@ async def test_of_two_workers_one_announces_and_the_other_voids_its_number(stage
     decider = Decider(
         "gw-8", stage.region.gateway_kid, stage.region.gateway_sign_key, stage.region.record_keys
     )
-    presence = Presence(stage.gateway, decider, AuditTrail(stage.gateway))
+    presence = Presence(stage.gateway, Leftovers(decider, AuditTrail(stage.gateway)))
     about = announcement.opened(bytes(16))
     await presence._stand(opened(clock.now().year), decider.stated(about, now=clock.now()))
     await stage.grow()

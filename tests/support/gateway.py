@@ -14,6 +14,7 @@ from broker.gateway.audit_watch import nothing_lost
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.held import always
+from broker.gateway.leftovers import Leftovers
 from broker.gateway.presence import Presence
 from broker.gateway.record import AuditTrail
 from broker.gateway.run import run_worker
@@ -87,7 +88,7 @@ async def running_gateway(
 async def announce(link: Link, region: TestRegion) -> None:
     """Have a gateway say which streams are in use, so that a log reads them."""
     decider = Decider("gw-9", region.gateway_kid, region.gateway_sign_key, region.record_keys)
-    await Presence(link, decider, AuditTrail(link)).announce()
+    await Presence(link, Leftovers(decider, AuditTrail(link))).announce()
 
 
 async def submit(link: Link, made: Made, *, attempt: int = 1, sender: str = "SG") -> None:
