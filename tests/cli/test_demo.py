@@ -12,7 +12,7 @@ import pytest
 
 from broker.cli.demo.hubview import MAX_PHRASE, phrases_of, search
 from broker.importers.marking import UNMARKED
-from tests.support.officers import COMMAND
+from tests.support.officers import COMMAND, heed_interrupts
 
 DESCRIPTION = (
     "Fictional couriers of the Silver Kingfisher pay in gift cards bought at night markets."
@@ -45,7 +45,14 @@ def test_texts_are_looked_for_where_the_hub_stores(tmp_path: Path) -> None:
 def told_and_kept(source: Path) -> tuple[str, list[str]]:
     """The story, and what a command that it prints answers; then Ctrl-C."""
     words = [*COMMAND[1:], "demo", "--from", str(source), "--keep"]
-    demo = pexpect.spawn(COMMAND[0], words, dimensions=(24, 80), encoding="utf-8", timeout=450)
+    demo = pexpect.spawn(
+        COMMAND[0],
+        words,
+        dimensions=(24, 80),
+        encoding="utf-8",
+        timeout=450,
+        preexec_fn=heed_interrupts,
+    )
     demo.expect("Ctrl-C stops it")
     story = str(demo.before)
     inbox = next(line for line in story.splitlines() if line.endswith(" inbox"))

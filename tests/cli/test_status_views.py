@@ -15,6 +15,7 @@ from broker.cli.admin.hub_figures import HubFigures, QueueFigures
 from broker.cli.board import span
 from broker.cli.demo.region import DemoRegion
 from schemas.vocabulary import Status
+from tests.support.officers import heed_interrupts
 from tests.support.processes import running_region, warning
 
 START = "from broker.cli import main; main()"
@@ -145,7 +146,12 @@ async def test_watching_draws_again_at_a_terminal_and_in_a_pipe(region: DemoRegi
     home, what = region.home("SG"), ("node", "status", "--watch", "--every", "0.5")
     program, *rest = command(home, *what)
     screen = pexpect.spawn(
-        program, rest, env={**environment(), "TERM": "xterm"}, dimensions=(60, 100), timeout=60
+        program,
+        rest,
+        env={**environment(), "TERM": "xterm"},
+        dimensions=(60, 100),
+        timeout=60,
+        preexec_fn=heed_interrupts,
     )
     for _ in range(2):
         await asyncio.to_thread(screen.expect, "connected to the hub +yes")

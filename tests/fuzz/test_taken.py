@@ -32,11 +32,11 @@ from tests.support.gateway import Source
 from tests.support.hostile import ByHand, let_through, seal_by_hand
 from tests.support.labels import uuid7_at
 from tests.support.nodes import lonely_node
-from tests.support.region import TestRegion, make_region
+from tests.support.region import LONG, TestRegion, make_region
 
 MEMBERS = ("SG", "MY", "VN")
 ALERTS = tuple(every_alert())
-REGION = make_region(MEMBERS, now=clock.now())
+REGION = make_region(MEMBERS, now=clock.now(), fresh=LONG)
 SITUATION: Situation = DirectoryInForce.read(Source(REGION.view)).situation(REGION.now)
 SAID = encode_alert(ALERTS[0])
 DISCLOSED = label_for(REGION, ALERTS[0], disclose_recipients=True).to_bytes()

@@ -36,9 +36,9 @@ from tests.support.envelopes import decide, delivery, seal_content
 from tests.support.gateway import Source
 from tests.support.labels import uuid7_at
 from tests.support.nodes import lonely_node, request, send
-from tests.support.region import TestRegion, make_region
+from tests.support.region import LONG, TestRegion, make_region
 
-REGION = make_region(("SG", "MY", "VN"), now=clock.now())
+REGION = make_region(("SG", "MY", "VN"), now=clock.now(), fresh=LONG)
 SITUATION: Situation = DirectoryInForce.read(Source(REGION.view)).situation(REGION.now)
 SAID = tuple(path.read_bytes() for path in sorted((CORPUS / "control").iterdir()))
 KINDS = tuple(kind for kind in Kind if kind.is_control)

@@ -7,9 +7,9 @@ import pytest
 
 from broker import clock
 from broker.node.present import CLOCK_SKEW, Present
-from tests.support.region import make_region
+from tests.support.region import LONG, make_region
 
-REGION = make_region(("SG", "MY"), now=clock.now())
+REGION = make_region(("SG", "MY"), now=clock.now(), fresh=LONG)
 NOTHING = timedelta()
 FAR = timedelta(minutes=6)
 

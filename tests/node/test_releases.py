@@ -15,9 +15,9 @@ from broker.transport.unlinked import Unlinked
 from schemas.desk import ArrivalState
 from tests.support.labels import uuid7_at
 from tests.support.nodes import lonely_node
-from tests.support.region import make_region
+from tests.support.region import LONG, make_region
 
-REGION = make_region(("SG", "MY"), now=clock.now())
+REGION = make_region(("SG", "MY"), now=clock.now(), fresh=LONG)
 IDS = [uuid7_at(REGION.now, number) for number in range(40)]
 BAD = set(IDS[:20])  # more than are told together
 UNWANTED = {"state": str(ArrivalState.REFUSED), "chunks": 0, "have": 0}

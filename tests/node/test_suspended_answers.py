@@ -16,9 +16,9 @@ from schemas.control import Told
 from schemas.label import Reference
 from schemas.vocabulary import Kind, Status
 from tests.support.nodes import Clock, lonely_node
-from tests.support.region import make_region
+from tests.support.region import LONG, make_region
 
-REGION = make_region(("SG", "MY"), now=clock.now())
+REGION = make_region(("SG", "MY"), now=clock.now(), fresh=LONG)
 ABOUT = Reference(id=UUID("019ab000-0000-7000-8000-000000000001"), digest=bytes(32))
 
 

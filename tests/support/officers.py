@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -88,6 +89,11 @@ async def run(
         out, err = await child.communicate(given.encode() if given else None)
     assert child.returncode is not None
     return child.returncode, out.decode(), err.decode()
+
+
+def heed_interrupts() -> None:
+    """Call it in a child: one whose parents a shell runs in the background ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def at_a_terminal(region: DemoRegion, *words: str, code: str = "SG") -> Any:  # noqa: ANN401 - pexpect has no types

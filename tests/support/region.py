@@ -111,6 +111,9 @@ class TestRegion:
         )
 
 
+LONG = timedelta(hours=12)
+
+
 def make_region(
     codes: Sequence[str] = ("SG", "MY", "VN", "TH"),
     *,
@@ -119,8 +122,12 @@ def make_region(
     agreement: PolicyDocument | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
     server_url: str = "tls://localhost:4222",
+    fresh: timedelta = timedelta(hours=1),
 ) -> TestRegion:
-    """Return a region of `codes` at `now`; a member without a policy permits everything."""
+    """Return a region of `codes` at `now`; a member without a policy permits everything.
+
+    Use `fresh=LONG` where it is made on import: a suite may come to those tests an hour later.
+    """
     members = {code: _member(code, now) for code in codes}
     gateway = SignKey.generate()
     regional = {code: _regional(code, groups or {}) for code in codes}
@@ -132,7 +139,7 @@ def make_region(
     chosen = agreement or permissive_agreement()
     view = DirectoryView(
         version=DirectoryVersion(root=1, snapshot=1, hash=sha256(b"the first snapshot")),
-        fresh_until=now + timedelta(hours=1),
+        fresh_until=now + fresh,
         member_views=views,
         hub=_hub(gateway, server_url, now),
         agreement=chosen,
