@@ -15,7 +15,7 @@ from typing import Final
 from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
-from broker.log.leaf import SignedStatement
+from broker.log.leaf import SignedStatement, Statement
 from broker.logs import get_logger
 from keys.errors import TokenError
 
@@ -63,6 +63,15 @@ class Leftovers:
             raise
         self.decider.settled(signed.statement)
 
+    async def give_back(self, statement: Statement) -> None:
+        """Let the number of `statement` stand for nothing.
+
+        Raises:
+            BrokerError: It may, or may not; the same once more is how to know.
+        """
+        void = self.decider.void(statement)
+        await self.trail.stand(record.void(statement), void.to_bytes())
+
     async def run(self) -> None:
         """Give back what is left, for ever."""
         while True:
@@ -78,11 +87,10 @@ class Leftovers:
                 self.check_heard()
                 stands = await self.trail.standing(left.subject) == left.raw
                 if not stands:
-                    void = self.decider.void(statement)
-                    await self.trail.stand(record.void(statement), void.to_bytes())
-            except (BrokerError, TokenError) as error:
+                    await self.give_back(statement)
+            except (BrokerError, TokenError) as error:  # the others do not wait for it
                 _log.warning("number-not-given-back", number=statement.seq, error_code=error.code)
-                return
+                continue
             self.decider.settled(statement)
             del self._left[statement.seq]
             _log.info("number-given-back", number=statement.seq, stands=stands)

@@ -99,5 +99,4 @@ class Presence:
         with self.leftovers.minding(subject, raw, said):
             self.check_clock()
             if await self.leftovers.trail.stand(subject, raw) != raw:  # another worker was first
-                void = self.leftovers.decider.void(said.statement)
-                await self.leftovers.trail.stand(record.void(void.statement), void.to_bytes())
+                await self.leftovers.give_back(said.statement)

@@ -9,6 +9,7 @@ import asyncio
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from tests.chaos.rogue import MEMBER
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import again_later
 from tests.support.processes import descendants, kill_child, looked
-from tests.support.waiting import must_come
+from tests.support.waiting import must_come, until
 
 LANES = (Lane.URGENT, Lane.NORMAL, Lane.EXERCISE)
 NOTICED = 2  # messages taken out of an inbox: one may be what the hub itself had in hand as expired
@@ -203,8 +204,8 @@ class Losses:
                     await pause.enter_async_context(desk.at_work)
                     await desk.last_told()
                 await self._nothing_under_way(link)
-                async with must_come(READ_S, lambda: f"the log does not read all of {stream}"):
-                    await self._all_is_read(link, stream)
+                read = partial(self._all_is_read, link, stream)
+                await until(read, READ_S, lambda: f"the log does not read all of {stream}")
                 since = self._said()
                 config = (await link.api(f"STREAM.INFO.{stream}", {}))["config"]
                 await link.api(f"STREAM.DELETE.{stream}", {})
@@ -252,20 +253,17 @@ class Losses:
                 return
             await asyncio.sleep(0.1)
 
-    async def _all_is_read(self, link: Link, stream: str) -> None:
-        """Return once the log has all of the record, and each worker's word that it began.
+    async def _all_is_read(self, link: Link, stream: str) -> bool:
+        """Whether the log has all of the record, and each worker's word that it began.
 
         A number of which the log knows nothing is voided by it later, and that auditors ask about.
         """
         database = LedgerPlace(self.region.hub).folder / "log.db"
         query = "SELECT next_seq FROM log_streams WHERE name = ?"
-        while True:
-            last = (await stream_states(link, "audit.>"))[stream].last_seq
-            alive = descendants(self.misfortune.processes.pids()["hub"])
-            read = column(database, query, stream) == {last + 1}
-            if read and serving(events(self._hub_log()), alive):
-                return
-            await asyncio.sleep(0.5)
+        last = (await stream_states(link, "audit.>"))[stream].last_seq
+        alive = descendants(self.misfortune.processes.pids()["hub"])
+        read = column(database, query, stream) == {last + 1}
+        return read and serving(events(self._hub_log()), alive)
 
     # --- and all that was lost comes again ---
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,13 @@ class Stage:
         assert not isinstance(judgement, NotNow)
         await self.worker._decide(arrival, judgement, clock.now())
 
+    async def refused(self) -> None:
+        """Decide while the record takes nothing."""
+        await self.takes(NO_ROOM)
+        with pytest.raises(Refused):
+            await self.decide()
+        await self.takes(-1)
+
     async def later(self, seconds: float = SETTLED_AFTER_S) -> list[tuple[LeafKind, int]]:
         """What stands once so much time has gone by, in the order of its numbers."""
         self.steady.now_s += seconds
@@ -78,10 +85,7 @@ async def opened(folder: Path) -> AsyncIterator[Stage]:
 
 async def test_a_refused_record_costs_its_number_and_no_hole_stays(tmp_path: Path) -> None:
     async with opened(tmp_path) as stage:
-        await stage.takes(NO_ROOM)
-        with pytest.raises(Refused):
-            await stage.decide()
-        await stage.takes(-1)
+        await stage.refused()
         await stage.decide()
         decided = [(LeafKind.DECISION, 1)]
         assert stage.worker.decider.settled_below == 0
@@ -96,9 +100,8 @@ async def test_a_refused_record_costs_its_number_and_no_hole_stays(tmp_path: Pat
 
 async def test_a_void_that_is_refused_is_said_again(tmp_path: Path) -> None:
     async with opened(tmp_path) as stage:
+        await stage.refused()
         await stage.takes(NO_ROOM)
-        with pytest.raises(Refused):
-            await stage.decide()
         assert await stage.later() == []
         assert stage.worker.decider.settled_below == 0
         await stage.takes(-1)
@@ -106,12 +109,20 @@ async def test_a_void_that_is_refused_is_said_again(tmp_path: Path) -> None:
         assert stage.worker.decider.settled_below == 1
 
 
+async def test_what_cannot_be_given_back_keeps_no_other_back(tmp_path: Path) -> None:
+    async with opened(tmp_path) as stage:
+        await stage.refused()
+        await stage.refused()
+        first = stage.worker.leftovers._left[0]
+        missing = replace(first, subject=first.subject.replace("audit.", "audit.1", 1))
+        stage.worker.leftovers._left[0] = missing  # of a year without a stream
+        assert await stage.later() == [(LeafKind.VOID, 1)]
+        assert stage.worker.decider.settled_below == 0
+
+
 async def test_a_record_that_stands_after_all_is_not_voided(tmp_path: Path) -> None:
     async with opened(tmp_path) as stage:
-        await stage.takes(NO_ROOM)
-        with pytest.raises(Refused):
-            await stage.decide()
-        await stage.takes(-1)
+        await stage.refused()
         (left,) = stage.worker.leftovers._left.values()
         await stage.worker.trail.stand(left.subject, left.raw)
         assert await stage.later() == [(LeafKind.DECISION, 0)]
