@@ -89,8 +89,8 @@ class Leftovers:
                 if not stands:
                     await self.give_back(statement)
             except (BrokerError, TokenError) as error:  # the others do not wait for it
-                _log.warning("number-not-given-back", number=statement.seq, error_code=error.code)
+                _log.warning("number-not-given-back", seq=statement.seq, error_code=error.code)
                 continue
             self.decider.settled(statement)
             del self._left[statement.seq]
-            _log.info("number-given-back", number=statement.seq, stands=stands)
+            _log.info("number-given-back", seq=statement.seq, void=not stands)
