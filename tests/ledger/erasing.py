@@ -101,6 +101,10 @@ class Stage:
         size = 0 if note is None else parse_checkpoint(parse_note(note).text).size
         return [raw for tile in bundles_of(size) for raw in self.committer.files.read(tile)]
 
+    def shows(self, leaf: bytes) -> bool:
+        """Whether the log's files have it."""
+        return any(entry.startswith(leaf) for entry in self.entries())
+
     def leaves(self, kind: LeafKind) -> list[Leaf]:
         found = [parse_leaf(raw) for raw in self.entries()]
         return [leaf for leaf in found if leaf.signed.statement.kind is kind]

@@ -18,6 +18,7 @@ from broker.ledger.erasure import Eraser
 from broker.ledger.intake import Witnessed
 from broker.ledger.state import LedgerState, metadata
 from broker.ledger.subjects import SealedSubjects
+from broker.log.audited import parse_audited
 from broker.log.leaf import LeafKind
 from broker.store.database import Database, open_database, sqlite_url
 from broker.transport.credentials import Credentials
@@ -82,9 +83,14 @@ async def two_records(stage: Stage, number: int) -> tuple[Made, tuple[bytes, ...
     await submit(stage.sg, other, attempt=2)
     marks += await stage.marks(other, await stage.refusal(other))
     beside = record.reused("SG", made.label.id, other.sealed.digest)
+    found = await stage.own.get_last(record.stream_of(beside), beside)
+    assert found is not None
+    leaf = parse_audited(found.payload).signed.to_bytes()
     async with asyncio.timeout(BOUND_S):
         while beside not in await stage.subjects():
             pass  # each look is a request to the database
+        while not await asyncio.to_thread(stage.shows, leaf):
+            pass  # it is locked in the database before the files show it
     return made, marks
 
 

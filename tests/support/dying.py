@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ def ended(work: Callable[[], Coroutine[object, object, None]]) -> int:
         try:
             asyncio.run(work())
             os._exit(WHOLE)
+        except BaseException:  # noqa: BLE001 - the child ends here, whatever it was
+            traceback.print_exc()
         finally:
             os._exit(RAISED)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
