@@ -4,7 +4,7 @@ import asyncio
 import json
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,7 @@ class Misfortune:
     Attributes:
         impatient: Desks that show each refusal.
         draft: Makes what a desk of a member might send, and never does.
+        stir: Hands in one alert more, so that the log grows though all desks wait.
         servers: Of a cluster; None: the hub starts its own.
         done: What happened, by fault and victim.
         sounded: The alarms that sounded as they should.
@@ -57,6 +58,7 @@ class Misfortune:
     clocks: dict[str, WrongClock]
     impatient: Mapping[str, Client]
     draft: Callable[[str], DraftRequest]
+    stir: Callable[[], Awaitable[None]]
     servers: TendedServers | None = None
     done: Counter[str] = field(default_factory=Counter)
     sounded: Counter[str] = field(default_factory=Counter)
@@ -152,8 +154,9 @@ class Misfortune:
             await asyncio.sleep(0.1)
         since = len(hub_said(self.processes.region))
         with _no_room(pid):
-            while child_of_hub(self.processes, victim) == pid:  # noqa: ASYNC110 - it tries
-                await asyncio.sleep(0.1)
+            while child_of_hub(self.processes, victim) == pid:
+                await self.stir()  # desks may wait for a loss, which waits for this
+                await asyncio.sleep(1)  # to write it down, in another process
         while not child_of_hub(self.processes, victim):  # noqa: ASYNC110 - started again
             await asyncio.sleep(0.1)
         return any(

@@ -5,9 +5,10 @@ gateway alone stands between them and whoever may not have them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from uuid import UUID
 
 from broker import clock
@@ -51,9 +52,11 @@ class Rogue:
     accepted: set[UUID] = field(default_factory=set)
     refused: set[UUID] = field(default_factory=set)
     _made: dict[UUID, tuple[UUID, Made]] = field(default_factory=dict)  # alert, by envelope's id
+    _numbers: Iterator[int] = field(default_factory=count)
 
-    async def submit(self, number: int) -> None:
-        """Hand one in, again and again until the hub has it."""
+    async def submit(self) -> None:
+        """Hand the next one in, again and again until the hub has it."""
+        number = next(self._numbers)
         secret = number % 2 == 0
         alert_id = new_id(clock.now())
         made = await asyncio.to_thread(self._sealed, number, alert_id, secret=secret)

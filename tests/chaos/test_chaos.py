@@ -184,7 +184,7 @@ async def sent_through_it_all(
                     lost = group.create_task(losses.happen(mishap, ready))
                     await ready.wait()
                 if losses.begun % ROGUE_EVERY == 0:
-                    group.create_task(rogue.submit(losses.begun // ROGUE_EVERY))
+                    group.create_task(rogue.submit())
                 losses.begun += 1
 
         async def send(sender: str, numbers: range) -> None:
@@ -280,7 +280,9 @@ async def test_nothing_is_lost_doubled_or_let_through(tmp_path: Path, scale: Sca
         impatient = {
             code: await stack.enter_async_context(impatient_desk(region, code)) for code in NODES
         }
-        misfortune = Misfortune(processes, clients, lines, clocks, impatient, unsent, *trio)
+        misfortune = Misfortune(
+            processes, clients, lines, clocks, impatient, unsent, rogue.submit, *trio
+        )
         desks = {code: Desk(client) for code, client in clients.items()}
         reading = Readers(clients)
         losses = Losses(misfortune, region, desks, reading)
