@@ -9,6 +9,7 @@ from math import ceil
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from broker.api.limits import Bucket, Limits
@@ -119,6 +120,7 @@ def need(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that admits callers with one of `scopes`, before any body is read."""
 
     async def admit(
+        request: Request,
         gate: Annotated[Gate, Depends(gate_of)],
         shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> Caller:
@@ -126,9 +128,22 @@ def need(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
         if caller.scopes.isdisjoint(scopes):
             wanted = " or ".join(scopes)
             raise RequestError(403, "scope-missing", f"The token needs the scope {wanted}.")
+        check_parameters(request)
         return caller
 
     return admit
+
+
+def check_parameters(request: Request) -> None:
+    """Return if the path's endpoint knows every query parameter: one misspelt asks for more.
+
+    Raises:
+        RequestError: 422; the name is not repeated, it may be content.
+    """
+    route: APIRoute = request.scope["route"]
+    known = {each.alias for each in route.dependant.query_params}
+    if not request.query_params.keys() <= known:
+        raise RequestError(422, "invalid-parameter", "A parameter is not known here.")
 
 
 def types_for(caller: Caller, asked: list[str]) -> frozenset[str]:

@@ -24,7 +24,8 @@ _WHY: Final[Mapping[int, tuple[str, str, str]]] = {
     500: ("What is kept was damaged, or a fault of the node's own", "database-damaged", "never"),
     503: ("The node cannot now", "no-directory", "later"),
 }
-_BODY: Final = (413, 415, 422)
+_ANY: Final = (401, 403, 422, 429, 500, 503)
+_BODY: Final = (413, 415)
 _SCHEMAS: Final = "#/components/schemas/"
 
 DRAFT: Final = {
@@ -72,14 +73,14 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of an endpoint that can refuse with `statuses`.
 
     Each reads the database, if only for the token: so 500 and 503 are added for all, as are 401,
-    403 and 429.
+    403 and 429, and 422, which answers an unknown parameter.
     """
-    return {status: _refusal(status) for status in sorted({401, 403, 429, 500, 503, *statuses})}
+    return {status: _refusal(status) for status in sorted({*_ANY, *statuses})}
 
 
 def public_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of an endpoint that asks for no token: 429, 503 and `statuses`."""
-    return {status: _refusal(status) for status in sorted({429, 503, *statuses})}
+    """Return the `responses` of an endpoint that asks for no token: 422, 429, 503, `statuses`."""
+    return {status: _refusal(status) for status in sorted({422, 429, 503, *statuses})}
 
 
 def with_body(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -97,6 +97,23 @@ async def test_every_path_that_says_anything_of_alerts_is_in_that_table(desks: D
         assert named in known | open_to_all or not named.startswith("/v1/"), path
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, path) for method, path, _ in NEEDS]
+    + [("GET", path) for path in ("/v1/status", "/healthz", "/readyz", "/readyz?for=desks")],
+)
+async def test_a_parameter_that_an_endpoint_does_not_know_is_refused(
+    desks: Desks, method: str, path: str
+) -> None:
+    beside = "&" if "?" in path else "?"
+    async with desks.http(await desks.token("all", tuple(Scope))) as desk:
+        headers = {"idempotency-key": str(uuid4())}
+        answer = await desk.request(method, f"{path}{beside}tpye=drugs", headers=headers)
+    assert code_of(answer, 422) == "invalid-parameter"
+    assert answer.json()["detail"] == "A parameter is not known here."
+    assert "tpye" not in answer.text  # it may be content
+
+
 async def test_a_token_for_one_type_sees_and_sends_that_one_alone(
     desks: Desks, stage: Stage
 ) -> None:

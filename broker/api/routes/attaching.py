@@ -56,7 +56,7 @@ async def attachments_waiting(node: Node, caller: Submitter) -> Response:
 @router.get(
     "/v1/attachments/{attachment_id}",
     response_model=AttachmentUpload,
-    responses=refusals(404, 422),
+    responses=refusals(404),
 )
 async def attachment_upload(node: Node, caller: Submitter, attachment_id: UUID) -> Response:
     """Show how far a file of this desk is. Needs the scope `submit`."""
@@ -67,7 +67,7 @@ async def attachment_upload(node: Node, caller: Submitter, attachment_id: UUID) 
     "/v1/attachments/{attachment_id}",
     status_code=204,
     response_class=Response,
-    responses=refusals(404, 409, 422),
+    responses=refusals(404, 409),
 )
 async def withdraw_attachment(node: Node, caller: Submitter, attachment_id: UUID) -> Response:
     """Delete a file of this desk that went with no alert. Needs the scope `submit`.
@@ -81,7 +81,7 @@ async def withdraw_attachment(node: Node, caller: Submitter, attachment_id: UUID
 @router.put(
     "/v1/attachments/{attachment_id}/chunks/{index}",
     response_model=AttachmentUpload,
-    responses=refusals(404, 409, 413, 422),
+    responses=refusals(404, 409, 413),
     openapi_extra=bytes_body("`chunk_bytes` of the file; the last chunk may be shorter"),
 )
 async def put_chunk(
@@ -99,7 +99,7 @@ async def put_chunk(
     "/v1/inbox/{item_id}/attachments/{number}",
     response_class=Response,
     responses=document_of("The file, byte for byte; from a place on with `Range: bytes=N-`")
-    | refusals(404, 409, 416, 422),
+    | refusals(404, 409, 416),
 )
 async def attachment(
     request: Request, *, node: Node, caller: Reader, item_id: UUID, number: _Number

@@ -40,7 +40,7 @@ class _JSONSchema(JSONResponse):
     "/v1/schemas/{name}/{version}",
     response_model=dict[str, Any],
     response_class=_JSONSchema,
-    responses=refusals(404, 422),
+    responses=refusals(404),
 )
 async def schema(
     _: Anyone,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from broker import clock
-from broker.api.access import Gatekeeper, Monitor, Node
+from broker.api.access import Gatekeeper, Monitor, Node, check_parameters
 from broker.api.documented import public_refusals, refusals
 from broker.api.metrics import CONTENT_TYPE, Metrics
 from broker.api.monitoring import ready_answer
@@ -37,18 +37,20 @@ async def node_checks(node: NodeService) -> dict[str, bool]:
 
 
 @router.get("/healthz", response_model=dict[str, bool], responses=public_refusals())
-async def health(gate: Gatekeeper) -> Response:
+async def health(request: Request, gate: Gatekeeper) -> Response:
     """Say that the process answers. No token."""
     gate.admit_stranger()
+    check_parameters(request)
     return JSONResponse({"ok": True})
 
 
-_NOT_READY: Final = public_refusals(422)
+_NOT_READY: Final = public_refusals()
 _NOT_READY[503]["model"] = dict[str, bool]  # what fails, beside the problem of one that is busy
 
 
 @router.get("/readyz", response_model=dict[str, bool], responses=_NOT_READY)
 async def ready(
+    request: Request,
     gate: Gatekeeper,
     node: Node,
     wanted: Annotated[
@@ -61,6 +63,7 @@ async def ready(
     alone: a desk may always queue, so nothing should turn desks away while the hub is gone.
     """
     gate.admit_stranger()
+    check_parameters(request)
     checks = await node_checks(node)
     return ready_answer({"writes": checks["writes"]} if wanted == "desks" else checks)
 

@@ -33,7 +33,7 @@ _CURSOR: Final = r"^[a-z0-9][a-z0-9._-]{0,31}$"  # with the desk's name before i
 _Name = Annotated[str, Path(pattern=_CURSOR, description="The reader's own name for its place.")]
 
 
-@router.get("/v1/inbox", response_model=InboxPage, responses=refusals(422))
+@router.get("/v1/inbox", response_model=InboxPage, responses=refusals())
 async def inbox(
     node: Node,
     caller: Reader,
@@ -46,7 +46,7 @@ async def inbox(
     return json_answer(await node.inbox(types=wanted, since=since, limit=limit))
 
 
-@router.get("/v1/inbox/{item_id}", response_model=InboxItem, responses=refusals(404, 422))
+@router.get("/v1/inbox/{item_id}", response_model=InboxItem, responses=refusals(404))
 async def item(node: Node, caller: Reader, item_id: UUID) -> Response:
     """Show one alert by its envelope's id, or the newest revision by its alert's id.
 
@@ -59,7 +59,7 @@ async def item(node: Node, caller: Reader, item_id: UUID) -> Response:
     "/v1/inbox/{item_id}/original",
     response_class=Response,
     responses=document_of("The source document, byte for byte, as its sender named it")
-    | refusals(404, 422),
+    | refusals(404),
 )
 async def original(node: Node, caller: Reader, item_id: UUID) -> Response:
     """Return the source document that the alert was made from. Needs the scope `read`.
@@ -76,7 +76,7 @@ async def original(node: Node, caller: Reader, item_id: UUID) -> Response:
     "/v1/events",
     response_class=Response,
     responses=stream_of(InboxItem, "alert", 'id: 42\nevent: alert\ndata: {"position": 42}\n\n')
-    | refusals(400, 422),
+    | refusals(400),
 )
 async def events(
     request: Request,
@@ -110,7 +110,7 @@ async def events(
     )
 
 
-@router.get("/v1/cursors/{name}", response_model=Cursor, responses=refusals(422))
+@router.get("/v1/cursors/{name}", response_model=Cursor, responses=refusals())
 async def cursor_place(node: Node, caller: Reader, name: _Name) -> Response:
     """Show a cursor of this desk; position 0 if it was never acknowledged."""
     found = await node.cursor(_scoped(caller, name))

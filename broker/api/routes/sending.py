@@ -104,7 +104,7 @@ async def submit_draft(
     return json_answer(submission)
 
 
-@router.get("/v1/submissions", response_model=SubmissionPage, responses=refusals(422))
+@router.get("/v1/submissions", response_model=SubmissionPage, responses=refusals())
 async def outbox(
     node: Node,
     caller: Desk,
@@ -121,7 +121,7 @@ async def outbox(
     return json_answer(SubmissionPage(items=seen, next=page.next))
 
 
-@router.get("/v1/submissions/{reference}", response_model=Submission, responses=refusals(404, 422))
+@router.get("/v1/submissions/{reference}", response_model=Submission, responses=refusals(404))
 async def submission(node: Node, caller: Desk, reference: UUID) -> Response:
     """Show one submission by its id, its alert's id (the newest) or its envelope's id.
 
@@ -133,7 +133,7 @@ async def submission(node: Node, caller: Desk, reference: UUID) -> Response:
 @router.post(
     "/v1/submissions/{reference}/cancel",
     response_model=Submission,
-    responses=refusals(404, 409, 422),
+    responses=refusals(404, 409),
 )
 async def cancel(node: Node, caller: Submitter, reference: UUID) -> Response:
     """Withdraw what was not handed to the hub yet. Needs the scope `submit`."""
@@ -144,7 +144,7 @@ async def cancel(node: Node, caller: Submitter, reference: UUID) -> Response:
 @router.post(
     "/v1/submissions/{reference}/proceed",
     response_model=Submission,
-    responses=refusals(404, 409, 422),
+    responses=refusals(404, 409),
 )
 async def proceed(node: Node, caller: Submitter, reference: UUID) -> Response:
     """Let a submission that needs attention go to those whom policy still permits.
@@ -159,7 +159,7 @@ async def proceed(node: Node, caller: Submitter, reference: UUID) -> Response:
     "/v1/submissions/{reference}/events",
     response_class=Response,
     responses=stream_of(Submission, "submission", 'id: 3\nevent: submission\ndata: {"...": 0}\n\n')
-    | refusals(404, 422),
+    | refusals(404),
 )
 async def submission_events(
     request: Request, node: Node, gate: Gatekeeper, caller: Desk, reference: UUID
