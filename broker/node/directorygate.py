@@ -22,7 +22,7 @@ from broker.log.regional import regional_policy
 from broker.logs import get_logger
 from broker.node import alarms
 from broker.node.logstate import copied_of
-from broker.node.present import Present
+from broker.node.present import Began, Present
 from broker.store.database import Database
 from broker.store.tables import meta, snapshots
 from keys.directory.client import DirectoryClient, DirectoryCopy
@@ -49,7 +49,7 @@ class DirectoryGate:
     client: DirectoryClient | None
     wait: timedelta = DEFAULT_WAIT
     _copy: DirectoryCopy | None = field(default=None, repr=False)  # Of the candidate.
-    _since: datetime | None = None  # When the candidate, or a first leaf, began to be missed.
+    _since: Began | None = None  # When the candidate, or a first leaf, began to be missed.
     _said: bool = False
     _stopped: bool = False  # Whether sealing stops because of what the log speaks of.
 
@@ -69,7 +69,7 @@ class DirectoryGate:
             present.take(copy.view)
         else:
             if self._copy is None or self._copy.view.version != copy.view.version:
-                self._since, self._said = present.now(), False
+                self._since, self._said = present.begin(), False
             self._copy = copy
         await self.settle()
 
@@ -105,18 +105,17 @@ class DirectoryGate:
             await self._hold(copy, self._last_quorum(copied.note))
 
     async def _say_late(self) -> None:
-        now = self.present.now()
-        self._since = self._since or now
-        if now - self._since >= PROVEN_WITHIN and not self._said:
-            self._said = True
+        self._since = self._since or self.present.begin()
+        if self.present.lasted(self._since) >= PROVEN_WITHIN and not self._said:
+            now, self._said = self.present.now(), True
             _log.error(UNPROVEN, alarm=UNPROVEN)
             await self.database.change(lambda c: alarms.raise_alarm(c, UNPROVEN, now=now))
 
     async def _hold(self, copy: DirectoryCopy, last_quorum: datetime | None) -> None:
         present, now = self.present, self.present.now()
-        since = self._since or now
+        since = self._since or present.begin()
         nobody = last_quorum is None or now - last_quorum >= self.wait
-        if self.wait and now - since >= self.wait and nobody:
+        if self.wait and present.lasted(since) >= self.wait and nobody:
             _log.error("directory-taken-unproven", alarm=UNPROVEN)
             digest = copy.view.version.hash.hex()
             await self.database.change(lambda c: _take_alone(c, digest))
@@ -124,7 +123,7 @@ class DirectoryGate:
             return
         # The hub signs no timestamp over what is in force any more. It stays fresh for as long as
         # a quorum may be waited for; a hub that goes on without a proof then stops the sealing.
-        until = min(copy.view.fresh_until, since + max(self.wait, DEFAULT_WAIT))
+        until = min(copy.view.fresh_until, since.at + max(self.wait, DEFAULT_WAIT))
         until = max(until, present.view.fresh_until)
         present.hold(restricted(present.view, copy.view, fresh_until=until), copy.view)
 

@@ -9,7 +9,7 @@ the copy also holds the quorum's trees against those that this node was shown.
 import asyncio
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import insert, update
@@ -28,7 +28,7 @@ from broker.node import alarms
 from broker.node.logevidence import LogEvidence
 from broker.node.logreading import LogReading
 from broker.node.logstate import copied_of, forget_left_out, is_left_out, seen_of
-from broker.node.present import Present
+from broker.node.present import Began, Present
 from broker.node.suspects import FORK
 from broker.store import tables
 from broker.store.database import Database, StoreError
@@ -58,7 +58,7 @@ class Mirror:
     link: Link
     files: TileFiles
     evidence: LogEvidence
-    late_since: datetime | None = None
+    late_since: Began | None = None
 
     async def follow(self) -> bool:
         """Copy what was cosigned since; return whether the copy, or what is proved of it, grew.
@@ -94,15 +94,14 @@ class Mirror:
         return grown
 
     async def _say(self, error: LogError, note: bytes, own: bytes) -> None:
-        now = self.present.now()
         if error.code == FORK:
             await asyncio.to_thread(self.evidence.keep, FORK, own)
             await self._alarm(FORK, note)
         elif error.retry == "never":
             await self._alarm(BROKEN, note)
         elif self.late_since is None:
-            self.late_since = now
-        elif now - self.late_since >= PATIENCE:
+            self.late_since = self.present.begin()
+        elif self.present.lasted(self.late_since) >= PATIENCE:
             await self._alarm(STALLED, note)
 
     async def _follow(self, reading: LogReading, signed: SignedCheckpoint, note: bytes) -> bool:

@@ -25,6 +25,19 @@ MAX_HELD: Final = 256  # versions whose hash is remembered, to be compared with 
 SPLIT_GRACE: Final = timedelta(minutes=10)  # a newer directory may be on its way that long
 
 
+@dataclass(frozen=True)
+class Began:
+    """When something began that shall not last.
+
+    Attributes:
+        at: By this node's clock, which may be put right meanwhile.
+        steady_s: By the one that cannot, in seconds.
+    """
+
+    at: datetime
+    steady_s: float
+
+
 @dataclass
 class Present:
     """The node's picture of now.
@@ -161,6 +174,14 @@ class Present:
             fresh_until=view.fresh_until,
             fresh=self.now() < view.fresh_until,
         )
+
+    def begin(self) -> Began:
+        """Return this moment, for `lasted`."""
+        return Began(self.now(), self.steady())
+
+    def lasted(self, began: Began) -> timedelta:
+        """Return how long ago that was: no clock that is set makes a wait shorter, or endless."""
+        return timedelta(seconds=self.steady() - began.steady_s)
 
     def compared(self, skew: timedelta) -> bool:
         """Note how far this clock is from the hub's; return whether that hinders no more.

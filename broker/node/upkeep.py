@@ -20,7 +20,7 @@ from broker.node.evidence import OURS, THEIRS
 from broker.node.ids import to_ms
 from broker.node.mirror import PATIENCE
 from broker.node.passed import Passed
-from broker.node.present import MAX_SKEW, Present
+from broker.node.present import MAX_SKEW, Began, Present
 from broker.node.retention import TOGETHER, destroy_drafted, destroy_due
 from broker.node.sealing import Sealer, hurry
 from broker.node.staging import Staging
@@ -62,7 +62,7 @@ class Upkeep:
     passed: Passed = field(default_factory=Passed)
     _damage_told: datetime | None = None  # The newest `damaged_at` that an alarm stands for.
     _emptied: bool = False  # The journal, of what was destroyed; at a start nobody knows.
-    _silent_since: datetime | None = None  # It answers nothing about the directory.
+    _silent_since: Began | None = None  # It answers nothing about the directory.
     _said: dict[str, date] = field(default_factory=dict)  # When a role's expiry was last logged.
 
     async def refresh_directory(self, *, as_of: datetime | None = None) -> None:
@@ -101,9 +101,8 @@ class Upkeep:
 
     def _is_patient(self) -> bool:
         """Return whether the hub may only be late with its directory, and note that it is."""
-        now = self.present.now()
-        self._silent_since = self._silent_since or now
-        return now - self._silent_since < PATIENCE
+        self._silent_since = self._silent_since or self.present.begin()
+        return self.present.lasted(self._silent_since) < PATIENCE
 
     def say_expiring(self) -> None:
         """Log once a day what people must sign again soon."""

@@ -87,6 +87,10 @@ class Stage:
         assert self.watched.at is not None
         self.watched.at.ahead += by
 
+    def jump(self, by: timedelta) -> None:
+        assert self.watched.at is not None
+        self.watched.at.jumped += by
+
     async def alarmed(self) -> bool:
         return UNPROVEN in await self.watched.alarms("MY")
 
@@ -221,6 +225,29 @@ async def test_a_quorum_that_is_gone_freezes_nothing_for_more_than_an_hour(stage
     again = DirectoryGate(stage.gate.present, stage.gate.database, None)  # after a restart
     await again.settle()
     assert stage.gate.present.split_since is None
+
+
+async def test_a_clock_that_jumps_takes_nothing_without_a_proof(stage: Stage) -> None:
+    await stage.gate.offer(copy_of(changed(stage.view, stage.region)))
+    stage.pass_time(PROVEN_WITHIN - SECOND)
+    stage.jump(2 * DEFAULT_WAIT)
+    await stage.gate.settle()
+    assert not await stage.alarmed()
+    assert stage.view.version == stage.region.view.version
+    stage.pass_time(DEFAULT_WAIT)
+    await stage.gate.settle()
+    assert stage.view.version != stage.region.view.version
+
+
+async def test_a_clock_that_is_set_back_keeps_no_alarm_quiet(stage: Stage) -> None:
+    await stage.gate.offer(copy_of(changed(stage.view, stage.region)))
+    stage.jump(-2 * DEFAULT_WAIT)
+    stage.pass_time(PROVEN_WITHIN - SECOND)
+    await stage.gate.settle()
+    assert not await stage.alarmed()
+    stage.pass_time(SECOND)
+    await stage.gate.settle()
+    assert await stage.alarmed()
 
 
 async def test_one_witness_that_states_a_time_without_end_neither_ends_nor_holds_anything(

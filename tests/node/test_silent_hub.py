@@ -46,6 +46,10 @@ async def test_only_a_hub_that_says_nothing_for_long_is_an_alarm(
     for _ in range(2):
         with pytest.raises(Unreachable):
             await node.upkeep.refresh_directory()
+    for jump in (PATIENCE, -PATIENCE):
+        present_time.jumped = jump  # which is no time that it was silent
+        with pytest.raises(Unreachable):
+            await node.upkeep.refresh_directory()
     assert present_time.stopped
     present_time.stopped += PATIENCE
     with pytest.raises(DirectoryError) as caught:  # which is said as an alarm

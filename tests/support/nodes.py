@@ -28,14 +28,21 @@ NOWHERE = Credentials((), "", "", SignKey.generate(), "_INBOX", "nobody")
 
 
 class Clock:
-    """The machine's clock, or one that a test has stopped, or put wrong by `ahead`."""
+    """The machine's clock, or one that a test has stopped, or put wrong by `ahead`.
+
+    More of `ahead` is time that goes by; `jumped` is what somebody set the clock by.
+    """
 
     def __init__(self, ahead: timedelta = timedelta(0)) -> None:
         self.stopped: datetime | None = None
         self.ahead = ahead
+        self.jumped = timedelta(0)
 
     def __call__(self) -> datetime:
-        return self.stopped or clock.now() + self.ahead
+        return (self.stopped or clock.now() + self.ahead) + self.jumped
+
+    def steady(self) -> float:
+        return (self() - self.jumped).timestamp()
 
 
 def identity_of(region: TestRegion, code: str) -> MemberIdentity:
@@ -58,7 +65,8 @@ async def opened_node(
     hub: RunningHub, code: str, folder: Path, *, now: Clock | None = None
 ) -> AsyncIterator[Node]:
     """A node that does nothing by itself; the test drives it, or runs it."""
-    present = Present(code, now=now or Clock())
+    now = now or Clock()
+    present = Present(code, now=now, machine=now, steady=now.steady)
     present.take(hub.region.view)
     url = url_of(folder / f"{code}.db")
     async with (
