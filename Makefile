@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench poorlink soak chaos fuzz clean lock schemas
+.PHONY: help setup demo test slow check bench poorlink soak chaos fuzz clean lock schemas
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -22,8 +22,11 @@ setup: $(STAMP)  ## Create .venv and install the locked dependencies
 demo: setup  ## Run hub and three nodes, send alerts, kill processes, tell the story
 	$(BIN)/kentong demo
 
-test: setup  ## Run the test suite on all cores, but for the long tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not soak" $(PYTEST_ARGS)
+test: setup  ## Run the test suite on all cores, but for the slow and the long tests
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not soak" $(PYTEST_ARGS)
+
+slow: setup  ## Run the slow tests on all cores: whole commands, processes killed at each step, HTTP at random
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow and not soak" $(PYTEST_ARGS)
 
 check: setup  ## Lint, format, types, import floors, bill of materials, known weaknesses
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ from broker.cli.admin.node_place import NodePlace
 from keys.kms import read_kms_settings
 from tests.support.commands import Machine
 
+pytestmark = pytest.mark.slow
+
 UNWRAP = '#!/bin/sh\n[ "$(cat)" = "wrapped once" ] && echo "correct horse"\n'
 
 

@@ -30,7 +30,7 @@ from tests.faults.test_log import audited, published
 from tests.faults.test_log_restored import all_proved, said, stop_hub
 from tests.support.processes import running_region, warning
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), pytest.mark.slow]
 BOUND_S = 560.0
 
 

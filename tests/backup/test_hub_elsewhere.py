@@ -10,6 +10,8 @@ from broker.cli.demo.region import DemoRegion, found
 from keys.kms import read_kms_settings
 from tests.support.commands import Machine
 
+pytestmark = pytest.mark.slow
+
 UNWRAP = '#!/bin/sh\n[ "$(cat)" = "wrapped once" ] && echo "{}"\n'
 
 

@@ -27,6 +27,8 @@ from tests.support.commands import Machine
 from tests.support.postgres import Postgres
 from tests.support.processes import running_region
 
+pytestmark = pytest.mark.slow
+
 BOUND_S = 560.0
 DATABASE = "lost_log"
 

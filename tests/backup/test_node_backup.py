@@ -23,7 +23,7 @@ from schemas.desk import RecipientState
 from tests.support.processes import running_region, warning
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400), pytest.mark.slow]
 NODES = ("SG", "MY", "VN")
 
 

@@ -23,7 +23,7 @@ from schemas.desk import RecipientState
 from tests.carry.stage import Crossing, crossing
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), pytest.mark.slow]
 
 
 def rewritten(path: Path, to: Path, change: Callable[[Record], list[Record]]) -> Path:

@@ -21,7 +21,7 @@ from tests.support.attachments import a_file
 from tests.support.officers import write_profiles
 from tests.support.processes import running_region
 
-pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

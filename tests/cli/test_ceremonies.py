@@ -10,7 +10,7 @@ import pytest
 
 from broker.cli.demo.region import DemoRegion, found, policies
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

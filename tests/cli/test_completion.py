@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 START = "import sys; sys.argv[0] = 'kentong'; from broker.cli import main; main()"
 
 

@@ -17,6 +17,8 @@ from broker.store.database import StoreError, open_database, sqlite_url
 from broker.store.tables import metadata
 from tests.support.databases import Databases
 
+pytestmark = pytest.mark.slow
+
 START = "from broker.cli import main; main()"
 SECRET = "open-sesame-42"  # noqa: S105 - no server has it
 

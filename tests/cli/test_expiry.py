@@ -18,7 +18,7 @@ from keys.directory.source import PublishedDirectory
 from keys.home import Home
 from tests.cli.test_ceremonies import run
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from broker.hub.timekeeping import believe, is_believed, read_time
 from keys.files import make_private_folder, write_private
 from tests.support.commands import Machine
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 RUNS = b'{"runs": []}'
 
 

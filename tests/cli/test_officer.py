@@ -17,7 +17,7 @@ from broker.cli.demo.region import DemoRegion
 from broker.client import Profiles
 from tests.support.officers import COMMAND, Wires, a_file, answer, at_a_terminal, run, running_desks
 
-pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

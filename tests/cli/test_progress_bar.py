@@ -27,7 +27,7 @@ from tests.support.officers import write_profiles
 from tests.support.processes import running_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.processes, pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 CHUNKS = 380  # 95 MiB, almost all that there is room for: of 40 a quick desk draws but two bars
 MIB = 1024 * 1024
 BOUND_S = 200.0

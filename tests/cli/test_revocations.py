@@ -15,7 +15,7 @@ from keys.home import Home
 from keys.keystore import KeyStore
 from tests.cli.test_ceremonies import run, snapshot, with_ministry
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from schemas.vocabulary import Status
 from tests.support.officers import heed_interrupts
 from tests.support.processes import running_region, warning
 
+pytestmark = pytest.mark.slow
+
 START = "from broker.cli import main; main()"
 SHOWN = """\
 kentong_hub_queue_messages{queue="inbox",member="MY",part="urgent"} 2

@@ -18,6 +18,8 @@ from tests.deploy.programs import DEPLOY, program, ran
 from tests.support.monitoring import of_hub, of_node
 from tests.support.processes import running_region, warning
 
+pytestmark = pytest.mark.slow
+
 ALERTS = DEPLOY / "alerts"
 RULES = {name: ALERTS / f"kentong-{name}.yml" for name in ("hub", "node")}
 OF_HUB = ("kentong_hub_", "kentong_log_", "kentong_gateway_", "kentong_process_")

@@ -46,7 +46,7 @@ def test_what_fails_once_passes_the_second_time_unless_it_is_never_forgiven(
     tmp_path: Path, found: str, *, forgiven: bool
 ) -> None:
     done = subprocess.run(  # noqa: S603 - our own script
-        ["/bin/bash", "-c", f"set -euo pipefail\n{FLAKY}{function()}tested\n"],
+        ["/bin/bash", "-c", f"set -euo pipefail\n{FLAKY}{function()}tested test\n"],
         cwd=tmp_path,
         env={**os.environ, "FOUND": found},  # noqa: TID251 - handed on
         capture_output=True,

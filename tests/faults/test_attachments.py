@@ -19,7 +19,7 @@ from tests.support.desk import asked, at_least, forget_peak, peak_kib, sent
 from tests.support.processes import descendants, running_region
 from tests.support.waiting import must_come
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 MIB = 1024 * 1024
 
 

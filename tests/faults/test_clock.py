@@ -23,7 +23,7 @@ from tests.support.nodes import Clock, opened_node, request, running_node, send,
 from tests.support.region import TestRegion, make_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300), pytest.mark.slow]
 WRONG = timedelta(minutes=10)
 
 

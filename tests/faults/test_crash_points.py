@@ -10,7 +10,7 @@ import pytest
 from tests.faults.writers import WRITERS
 from tests.support.preload import compiled
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), pytest.mark.slow]
 KILLED = -9
 STEP = re.compile(r"^([0-9]+) (-?[0-9]+) (old|new)$", re.MULTILINE)
 TABLE = Path(__file__).parents[2] / "docs" / "crash-points.md"

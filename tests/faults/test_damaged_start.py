@@ -17,7 +17,7 @@ from tests.chaos.ondisk import flip
 from tests.support.processes import running_region, warning
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.slow]
 ENDED_S = 60.0
 
 

@@ -36,7 +36,7 @@ from schemas.directory import json_document
 from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.nodes import until_over
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.slow]
 LASTS = timedelta(hours=1)  # a timestamp
 LEFT = timedelta(seconds=6)
 

@@ -26,7 +26,7 @@ from tests.support.hub import BOUND_S
 from tests.support.processes import running_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.slow]
 ROOM_BYTES = 4096
 
 

@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(400),
+    pytest.mark.slow,
 ]
 MINUTE_S = 60.0
 ANSWER_S = 10.0  # for what the hub decides at once

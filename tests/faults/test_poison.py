@@ -27,7 +27,7 @@ from tests.support.hub import BOUND_S
 from tests.support.processes import running_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.slow]
 LANE = "exercise"
 WAIT_S = 3  # before the server asks another worker; more than a trial takes
 DEATHS = 3  # as many as a worker trusts a submission

@@ -27,7 +27,7 @@ from tests.faults.test_two_workers import (
 from tests.support.processes import kill_child, running_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400), pytest.mark.slow]
 COUNT = 20
 
 

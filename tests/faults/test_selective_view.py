@@ -18,7 +18,7 @@ from keys.directory.source import PublishedDirectory
 from keys.home import Home
 from tests.faults.test_directory import World, codes, delivered, running_world, status_when
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.slow]
 
 
 async def run_gateway(world: World, shown: Path, started: asyncio.Event) -> None:

@@ -18,7 +18,7 @@ from schemas.vocabulary import TLP, Purpose, Status
 from tests.support.processes import kill_child, running_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400), pytest.mark.slow]
 COUNT = 200
 SENDERS = 6
 BOUND_S = 120

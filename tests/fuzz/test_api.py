@@ -23,6 +23,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.fuzz.served import Place
 from tests.support.hub import BOUND_S
 
+pytestmark = pytest.mark.slow
+
 DESCRIPTION = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text("utf-8"))
 ENDLESS = {"/v1/events", "/v1/submissions/{reference}/events"}
 OPERATIONS = [

@@ -28,7 +28,7 @@ from schemas.desk import InboxItem, Submission
 from tests.fuzz.served import MAIL, Place
 from tests.support.hub import BOUND_S
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 DESCRIPTION = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text("utf-8"))
 INBOX, SUBMISSION = "/v1/events", "/v1/submissions/{reference}/events"
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -36,6 +36,8 @@ from tests.support.envelopes import decide, delivery, make
 from tests.support.nodes import identity_of
 from tests.support.region import TestRegion
 
+pytestmark = pytest.mark.slow
+
 MEMBER = "MY"
 
 

@@ -42,7 +42,7 @@ from tests.support.hub import BOUND_S, MIB, SMALL, RunningHub, running_hub
 from tests.support.region import TestRegion, make_region
 from tests.support.waiting import must_come
 
-pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.timeout(280), pytest.mark.slow]
 TAKES, FULL, REFUSES, SHUT = "MY", "VN", "TH", "ID"
 RECIPIENTS = (TAKES, FULL, REFUSES, SHUT)
 PLACES = {TAKES: Where.STORED, FULL: Where.HELD, SHUT: Where.BOUNCED}

@@ -13,7 +13,7 @@ from tests.support.commands import Machine
 from tests.support.processes import running_region, warning
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(480), pytest.mark.slow]
 BOUND_S = 60.0
 
 

@@ -20,7 +20,7 @@ from tests.faults.test_log import published, shown
 from tests.support.commands import Machine
 from tests.support.processes import running_region, warning
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), pytest.mark.slow]
 BOUND_S = 120.0
 THRESHOLD = ("SG", "MY", "TH")
 

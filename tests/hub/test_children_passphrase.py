@@ -19,7 +19,7 @@ from keys.keystore import FLOOR_LOG2N
 from schemas.directory import HubDocument, parse_toml_document
 from tests.support.hub import free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.slow]
 BOUND_S = 120.0  # a process of Python on a machine that has much else to do
 PASS = b"correct horse"
 POLICIES = Path(__file__).parents[2] / "deploy" / "policies"

@@ -51,7 +51,7 @@ from tests.support.cluster import (
 from tests.support.commands import Machine
 from tests.support.hub import nothing_read
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240), pytest.mark.slow]
 STREAM = "SUBMIT_MY"
 
 

@@ -18,7 +18,7 @@ from keys.keystore import FLOOR_LOG2N
 from schemas.directory import HubDocument, parse_toml_document
 from tests.support.hub import BOUND_S, free_port
 
-pytestmark = [pytest.mark.hub, pytest.mark.processes]
+pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.slow]
 
 PASS = b"correct horse"
 POLICIES = Path(__file__).parent.parent.parent / "deploy" / "policies"

@@ -63,7 +63,7 @@ from schemas.directory import (
 from tests.support.commands import Machine
 from tests.support.hub import BOUND_S, free_port
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
 PASS = b"correct horse"
 POLICIES = Path(__file__).parent.parent.parent / "deploy" / "policies"

@@ -28,7 +28,7 @@ from tests.ledger.test_restoring import KEY, grow, leaf, watched
 from tests.support.hub import BOUND_S
 from tests.support.witnesses import KEYS, Watched
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(60), pytest.mark.slow]
 __all__ = ["watched"]  # The fixture: 345 leaves, of which a backup has 300.
 
 

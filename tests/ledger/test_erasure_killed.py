@@ -30,7 +30,7 @@ from tests.support.envelopes import Made
 from tests.support.gateway import submit
 from tests.support.hub import BOUND_S
 
-pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.timeout(240), pytest.mark.slow]
 LEAST_STEPS = 16  # around two statements, one change, and three deletions with their notes
 MOST_STEPS = 60
 CHANGES = ("audit.", "$JS.API.STREAM.MSG.DELETE.")

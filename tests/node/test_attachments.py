@@ -50,7 +50,7 @@ from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import Clock, opened_node, request, running_node, send
 from tests.support.region import TestRegion, make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases"), pytest.mark.slow]
 
 
 @dataclass

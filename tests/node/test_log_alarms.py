@@ -37,7 +37,7 @@ from tests.support.envelopes import decide, delivery, make
 from tests.support.nodes import Clock
 from tests.support.witnesses import KEYS, WITNESSES, Watched, watching
 
-pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases")]
+pytestmark = [pytest.mark.hub, pytest.mark.usefixtures("databases"), pytest.mark.slow]
 SECOND = timedelta(seconds=1)
 
 

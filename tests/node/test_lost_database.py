@@ -22,7 +22,7 @@ from tests.support.nodes import request, running_node, sign, until_over
 from tests.support.postgres import Postgres
 from tests.support.region import make_region
 
-pytestmark = [pytest.mark.hub, pytest.mark.processes]
+pytestmark = [pytest.mark.hub, pytest.mark.processes, pytest.mark.slow]
 AGAIN_S = 0.05
 ResultT = TypeVar("ResultT")
 

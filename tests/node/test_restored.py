@@ -23,7 +23,7 @@ from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import opened_node, request, running_node, send, until_over
 from tests.support.region import make_region
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
 
 async def deliver_one(node: Node, hub: RunningHub) -> None:
