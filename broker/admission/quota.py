@@ -1,7 +1,6 @@
-"""How much one member may submit: a token bucket, as pure arithmetic."""
+"""How much one member, or one desk, may ask for: a token bucket, as pure arithmetic."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Final
 
 RATE_PER_S: Final = 200.0  # of one member, so that a flood leaves room for others
@@ -32,34 +31,32 @@ class Quotas:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bucket:
-    """What is left of a quota.
+    """A token bucket, full at first. Of one event loop.
+
+    Time is seconds of a clock that nobody sets, given by the caller: by one that was a day ahead
+    for a moment nobody would be let in for a day.
 
     Attributes:
         rate_per_s: How fast it fills.
         burst: How much it holds.
-        tokens: What it held at `at`.
-        at: When it was last looked at.
     """
 
     rate_per_s: float
     burst: float
-    tokens: float
-    at: datetime
+    _level: float = field(init=False)
+    _at_s: float = field(init=False, default=0.0)
 
-    @classmethod
-    def full(cls, *, rate_per_s: float, burst: float, now: datetime) -> "Bucket":
-        """Return a full bucket."""
-        return cls(rate_per_s, burst, burst, now)
+    def __post_init__(self) -> None:
+        self._level = self.burst
 
-    def take(self, now: datetime) -> tuple["Bucket", int]:
-        """Return the bucket afterwards, and 0; or unchanged, and the seconds to wait.
-
-        A clock that goes back fills nothing.
-        """
-        elapsed_s = max(0.0, (now - self.at).total_seconds())
-        tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
-        if tokens >= 1:
-            return Bucket(self.rate_per_s, self.burst, tokens - 1, max(now, self.at)), 0
-        return self, max(1, round((1 - tokens) / self.rate_per_s))
+    def take(self, now_s: float) -> float:
+        """Take one and return 0, or return the seconds until there is one."""
+        passed = max(0.0, now_s - self._at_s)
+        self._at_s = now_s
+        self._level = min(self.burst, self._level + passed * self.rate_per_s)
+        if self._level >= 1.0:
+            self._level -= 1.0
+            return 0.0
+        return (1.0 - self._level) / self.rate_per_s

@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from broker.api.limits import Bucket, Limits
+from broker.admission.quota import Bucket
+from broker.api.limits import Limits
 from broker.api.problems import RequestError
 from broker.api.tokens import Caller, Scope, TokenBook, TokenError
 from broker.node.service import NodeService

@@ -1,6 +1,6 @@
 """Bounds on what desks may ask: sizes, rates and open streams. Every number has a unit."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schemas.desk import MAX_ORIGINAL_BYTES
 
@@ -29,29 +29,3 @@ class Limits:
     failures_per_s: float = 5.0
     streams_per_desk: int = 16
     heartbeat_s: float = 15.0
-
-
-@dataclass
-class Bucket:
-    """A token bucket. Time is monotonic seconds, given by the caller.
-
-    Owned by one app; touched only from its event loop.
-    """
-
-    rate_per_s: float
-    burst: int
-    _level: float = field(init=False)
-    _at_s: float = field(init=False, default=0.0)
-
-    def __post_init__(self) -> None:
-        self._level = float(self.burst)
-
-    def take(self, now_s: float) -> float:
-        """Take one and return 0, or return the seconds until there is one."""
-        passed = max(0.0, now_s - self._at_s)
-        self._at_s = now_s
-        self._level = min(float(self.burst), self._level + passed * self.rate_per_s)
-        if self._level >= 1.0:
-            self._level -= 1.0
-            return 0.0
-        return (1.0 - self._level) / self.rate_per_s

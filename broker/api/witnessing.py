@@ -18,8 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from broker.admission.quota import Bucket
 from broker.api.bodies import read_bytes
-from broker.api.limits import Bucket, Limits
+from broker.api.limits import Limits
 from broker.api.problems import RequestError
 from broker.errors import BrokerError
 from broker.log.witness import SIZE_TYPE

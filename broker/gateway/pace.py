@@ -1,8 +1,8 @@
 """How much of what members submit one worker takes at one time; beyond it they are told to wait."""
 
-from collections.abc import Container
+import time
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from broker.admission.judgement import NotNow
 from broker.admission.quota import Bucket, Quotas
@@ -19,17 +19,15 @@ class Pace:
     """
 
     quotas: Quotas = field(default_factory=Quotas)
+    steady: Callable[[], float] = time.monotonic
     _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
 
-    def over(
-        self, submitted: Submitted, members: Container[str], *, now: datetime
-    ) -> NotNow | None:
+    def over(self, submitted: Submitted, members: Container[str]) -> NotNow | None:
         """Return that its sender must wait, or None once it was counted.
 
         Args:
             submitted: Authentic.
             members: Whose numbers a pair-state may speak of; any other is refused afterwards.
-            now: The gateway's clock.
         """
         label, digest = submitted.frame.label, submitted.frame.digest
         sender, quotas, to = label.sender.member, self.quotas, submitted.recipients()
@@ -40,8 +38,7 @@ class Pace:
             rate, burst = quotas.pair_state_rate_per_s, quotas.pair_state_burst
             asked.append(((sender, *to), rate, burst, "control-rate"))
         for key, rate, burst, code in asked:
-            bucket = self._buckets.get(key) or Bucket.full(rate_per_s=rate, burst=burst, now=now)
-            self._buckets[key], wait_s = bucket.take(now)
-            if wait_s:
-                return NotNow(code, wait_s, label.id, digest)
+            bucket = self._buckets.setdefault(key, Bucket(rate, burst))
+            if wait_s := bucket.take(self.steady()):
+                return NotNow(code, max(1, round(wait_s)), label.id, digest)
         return None

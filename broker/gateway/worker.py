@@ -168,7 +168,7 @@ class Worker:
         found = read(arrival, situation)
         if not isinstance(found, Submitted):
             return found
-        if over := self.pace.over(found, self.directory.view.member_views, now=now):
+        if over := self.pace.over(found, self.directory.view.member_views):
             return over
         spoken_of = await self._spoken_of(found)
         judgement = judge(found, situation, size=len(arrival.raw), spoken_of=spoken_of)

@@ -6,6 +6,7 @@ from the decision that stands in the AUDIT stream, signature verified; nothing e
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -75,6 +76,7 @@ class AttachmentService:
     records: RecordKeys
     clock_is_good: Callable[[], bool]
     now: Callable[[], datetime] = clock.now
+    steady: Callable[[], float] = time.monotonic
     _served: set[str] = field(default_factory=set)
     _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own tasks alone.
 
@@ -128,11 +130,8 @@ class AttachmentService:
 
     async def _answer(self, subject: str, payload: bytes) -> bytes:
         member, now = asked_by(subject), self.now()
-        bucket = self._buckets.get(member) or Bucket.full(
-            rate_per_s=RATE_PER_S, burst=BURST, now=now
-        )
-        self._buckets[member], wait_s = bucket.take(now)
-        if wait_s:
+        bucket = self._buckets.setdefault(member, Bucket(RATE_PER_S, BURST))
+        if bucket.take(self.steady()):
             return busy_answer()
         what = asked_file(subject).removeprefix("att.")
         try:

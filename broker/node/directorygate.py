@@ -50,6 +50,8 @@ class DirectoryGate:
     wait: timedelta = DEFAULT_WAIT
     _copy: DirectoryCopy | None = field(default=None, repr=False)  # Of the candidate.
     _since: Began | None = None  # When the candidate, or a first leaf, began to be missed.
+    _quorum: datetime | None = None  # By when one stood behind the log, in its own words,
+    _moved: Began | None = None  # and when that was last seen to become later.
     _said: bool = False
     _stopped: bool = False  # Whether sealing stops because of what the log speaks of.
 
@@ -99,7 +101,7 @@ class DirectoryGate:
         if copy is None and newest not in {None, ours} and alone != ours:
             # The log speaks of another directory than the hub shows. It may be on its way.
             self._stopped = self._stopped or present.split_since is None
-            present.split_since = present.split_since or present.now()
+            present.split_since = present.split_since or present.begin()
         await self._say_late()
         if copy is not None:
             await self._hold(copy, self._last_quorum(copied.note))
@@ -112,10 +114,10 @@ class DirectoryGate:
             await self.database.change(lambda c: alarms.raise_alarm(c, UNPROVEN, now=now))
 
     async def _hold(self, copy: DirectoryCopy, last_quorum: datetime | None) -> None:
-        present, now = self.present, self.present.now()
-        since = self._since or present.begin()
-        nobody = last_quorum is None or now - last_quorum >= self.wait
-        if self.wait and present.lasted(since) >= self.wait and nobody:
+        present = self.present
+        since, moved = self._since or present.begin(), self._note_quorum(last_quorum)
+        waited = min(present.lasted(since), present.lasted(moved))
+        if self.wait and waited >= self.wait:
             _log.error("directory-taken-unproven", alarm=UNPROVEN)
             digest = copy.view.version.hash.hex()
             await self.database.change(lambda c: _take_alone(c, digest))
@@ -123,9 +125,17 @@ class DirectoryGate:
             return
         # The hub signs no timestamp over what is in force any more. It stays fresh for as long as
         # a quorum may be waited for; a hub that goes on without a proof then stops the sealing.
-        until = min(copy.view.fresh_until, since.at + max(self.wait, DEFAULT_WAIT))
+        begun = present.now() - present.lasted(since)
+        until = min(copy.view.fresh_until, begun + max(self.wait, DEFAULT_WAIT))
         until = max(until, present.view.fresh_until)
         present.hold(restricted(present.view, copy.view, fresh_until=until), copy.view)
+
+    def _note_quorum(self, last: datetime | None) -> Began:
+        """Return when a quorum was last seen to go on: no clock of ours says that it is gone."""
+        later = last is not None and (self._quorum is None or last > self._quorum)
+        if later or self._moved is None:
+            self._quorum, self._moved = last, self.present.begin()
+        return self._moved
 
     def _take(self, copy: DirectoryCopy) -> None:
         self._copy = None

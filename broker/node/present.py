@@ -64,7 +64,7 @@ class Present:
     machine: Callable[[], datetime] = clock.now
     steady: Callable[[], float] = time.monotonic
     skew: timedelta | None = None
-    split_since: datetime | None = None
+    split_since: Began | None = None
     ahead: tuple[DirectoryVersion, bytes] | None = None
     split: bool = False
     unsaid: Split | None = None
@@ -224,7 +224,7 @@ class Present:
             return "no-directory"
         if now >= self._view.fresh_until:
             return "directory-expired"
-        if self.split_since is not None and now - self.split_since > SPLIT_GRACE:
+        if self.split_since is not None and self.lasted(self.split_since) > SPLIT_GRACE:
             return "directory-split"
         skew = self._skew_now()
         if skew is not None and abs(skew) > MAX_SKEW:
@@ -261,7 +261,7 @@ class Present:
         if number > ours:
             if self.ahead is None or number > _number(self.ahead[0]):
                 self.ahead = (version, proof)
-            self.split_since = self.split_since or self.now()
+            self.split_since = self.split_since or self.begin()
         return ""
 
     def miss(self, version: DirectoryVersion) -> None:
@@ -281,11 +281,12 @@ class Present:
             self.split, self.unsaid = True, Split(self.now(), files)
             self._shown |= set(files)
         if stops:
-            self.split_since = self.split_since or self.now()
+            self.split_since = self.split_since or self.begin()
 
     def stop_sealing(self) -> None:
         """Seal nothing more under this directory: the gateway itself refused it as split."""
-        self.split_since = self.now() - SPLIT_GRACE - timedelta(milliseconds=1)
+        over = self.steady() - SPLIT_GRACE.total_seconds() - 1
+        self.split_since = Began(self.now(), over)
 
 
 def _number(version: DirectoryVersion) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """Answers members at a bounded rate each, and never fails because of what one of them asked."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from broker import clock
 from broker.admission.quota import Bucket
 from broker.errors import BrokerError
 from broker.logs import get_logger
@@ -20,18 +20,18 @@ class Limited:
 
     rate_per_s: float
     burst: float
+    steady: Callable[[], float] = time.monotonic
     _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own task alone.
 
     def __call__(self, answer: Answering) -> Callable[[str, bytes], Awaitable[bytes | None]]:
         """Return `answer` limited; what it refuses is answered as a file that is missing."""
 
         async def limited(subject: str, payload: bytes) -> bytes | None:
-            member, now = asked_by(subject), clock.now()
+            member = asked_by(subject)
             bucket = self._buckets.get(member)
             if bucket is None:
-                bucket = Bucket.full(rate_per_s=self.rate_per_s, burst=self.burst, now=now)
-            self._buckets[member], wait_s = bucket.take(now)
-            if wait_s:
+                bucket = self._buckets[member] = Bucket(self.rate_per_s, self.burst)
+            if bucket.take(self.steady()):
                 return busy_answer()
             try:
                 found = answer(subject, payload)

@@ -9,7 +9,6 @@ import pytest
 from broker.admission.codes import retry_of
 from broker.admission.judge import Arrival, Situation, judge, read
 from broker.admission.judgement import Judged, Judgement, NotNow, RefusedWhole
-from broker.admission.quota import Bucket
 from broker.envelope.officer import make_audience
 from broker.envelope.submitted import Submitted
 from keys.directory.view import DirectoryView
@@ -303,13 +302,3 @@ def test_a_control_is_never_answered_by_another() -> None:
     found = judged(control(), spoken_of=replace(answered, header=header))
     assert isinstance(found, RefusedWhole)
     assert found.code == "control-about-control"
-
-
-def test_a_quota_waits_and_a_clock_that_goes_back_fills_nothing() -> None:
-    bucket = Bucket.full(rate_per_s=1.0, burst=2.0, now=NOW)
-    for _ in range(2):
-        bucket, wait_s = bucket.take(NOW)
-        assert wait_s == 0
-    assert bucket.take(NOW)[1] == 1
-    assert bucket.take(NOW - timedelta(hours=1))[1] == 1
-    assert bucket.take(NOW + timedelta(seconds=1))[1] == 0

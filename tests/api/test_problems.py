@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from broker.api.documented import DRAFT
-from broker.api.limits import Bucket
 from broker.api.problems import RequestError, invalid, problem_of
 from broker.errors import BrokerError
 from broker.node.errors import NodeError
@@ -94,12 +93,3 @@ def test_a_field_that_only_the_sender_knows_is_not_repeated() -> None:
 def test_a_position_is_no_float_and_no_text() -> None:
     for wrong in (1.0, "1", True, -1, None):
         assert refusal(CursorAck, {"position": wrong}).field == "position"
-
-
-def test_a_bucket_gives_its_burst_then_its_rate() -> None:
-    bucket = Bucket(rate_per_s=2.0, burst=3)
-    assert [bucket.take(100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
-    assert bucket.take(100.0) == pytest.approx(0.5)
-    assert bucket.take(100.5) == 0.0
-    assert bucket.take(100.5) > 0
-    assert bucket.take(1000.0) == 0.0

@@ -105,7 +105,7 @@ async def test_numbers_are_told_to_a_peer_at_a_bounded_rate(stage: Stage) -> Non
 
 def test_who_is_written_to_that_is_nobody_takes_no_memory() -> None:
     region = make_region(("SG", "MY"), now=clock.now())
-    pace, members, now = Pace(), region.view.members(), region.now
+    pace, members = Pace(), region.view.members()
     told = pair_state(region, "MY", 1)
     sender = region.members["SG"]
 
@@ -119,7 +119,7 @@ def test_who_is_written_to_that_is_nobody_takes_no_memory() -> None:
             node_kid=sender.kid,
             node_key=sender.sign_key,
         )
-        return pace.over(parse_submitted(sealed.raw), members, now=now)
+        return pace.over(parse_submitted(sealed.raw), members)
 
     for number in range(20):
         for to in ((f"NOBODY{number}",), ("MY", f"NOBODY{number}")):

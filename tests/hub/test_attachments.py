@@ -20,7 +20,7 @@ from broker.envelope.decision import sign_decision, verdict_hash
 from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
-from broker.hub.attachments import BURST, PATIENCE, AttachmentService
+from broker.hub.attachments import BURST, PATIENCE, RATE_PER_S, AttachmentService
 from broker.hub.chunkheads import parse_head
 from broker.ledger.intake import Witnessed
 from broker.log.leaf import LeafKind
@@ -600,12 +600,21 @@ async def test_no_alert_makes_the_hub_keep_for_more_than_ninety_days(stage: Stag
 async def test_a_flood_of_one_member_is_told_to_wait_and_others_are_not(stage: Stage) -> None:
     await stage.open(1)
     await stage.put()
-    frozen = clock.now()
-    stage.service.now = lambda: frozen
+    steady_s = 1000.0
+    stage.service.steady = lambda: steady_s
     link = stage.asks["TH"].link
-    answers = [await link.request("hub.TH.att.get", b"") for _ in range(int(BURST) + 1)]
-    assert canonical.decode(answers[-1], max_bytes=100) == {"error": "busy"}
+
+    async def answered() -> object:
+        return canonical.decode(await link.request("hub.TH.att.get", b""), max_bytes=100)
+
+    answers = [await answered() for _ in range(int(BURST) + 1)]
+    assert answers[-1] == {"error": "busy"}
     assert await stage.get() == CHUNK
+    for jump in (timedelta(days=1), -timedelta(days=1)):
+        stage.service.now = lambda jump=jump: clock.now() + jump  # type: ignore[misc]
+        assert await answered() == {"error": "busy"}  # nothing is given for a clock that jumps
+        steady_s += 1.5 / RATE_PER_S
+        assert await answered() == answers[0]  # nor taken away
 
 
 async def test_two_recipients_at_once_are_both_noted(stage: Stage) -> None:

@@ -239,6 +239,27 @@ async def test_a_clock_that_jumps_takes_nothing_without_a_proof(stage: Stage) ->
     assert stage.view.version != stage.region.view.version
 
 
+async def test_a_clock_that_is_ahead_takes_no_quorum_for_gone(stage: Stage) -> None:
+    await stage.gate.offer(copy_of(changed(stage.view, stage.region)))
+    for _ in range(7):
+        stage.pass_time(10 * MINUTE)
+        await stage.watched.grow()
+        await stage.look()
+    stage.jump(2 * DEFAULT_WAIT)
+    await stage.gate.settle()
+    assert stage.view.version == stage.region.view.version
+    assert stage.gate.present.hindrance() == "directory-expired"
+
+
+async def test_a_clock_that_was_behind_and_is_put_right_ends_nothing(stage: Stage) -> None:
+    newer = changed(stage.view, stage.region)
+    stage.jump(-2 * DEFAULT_WAIT)
+    await stage.gate.offer(copy_of(replace(newer, fresh_until=newer.fresh_until + DEFAULT_WAIT)))
+    stage.jump(2 * DEFAULT_WAIT)
+    await stage.gate.settle()
+    assert stage.gate.present.hindrance() == ""
+
+
 async def test_a_clock_that_is_set_back_keeps_no_alarm_quiet(stage: Stage) -> None:
     await stage.gate.offer(copy_of(changed(stage.view, stage.region)))
     stage.jump(-2 * DEFAULT_WAIT)

@@ -67,7 +67,7 @@ async def present(region: RealRegion) -> Present:
     client = region.client("MY/node/directory")
     clock = Clock()
     clock.stopped = NOW
-    present = Present("MY", now=clock, evidence=EvidenceFolder(client))
+    present = Present("MY", now=clock, steady=clock.steady, evidence=EvidenceFolder(client))
     present.take((await client.refresh(region.fetch, now=NOW)).view)
     return present
 
@@ -148,6 +148,27 @@ async def test_a_split_stops_sealing_after_ten_minutes_and_is_said_once(
     pass_time(present, SPLIT_GRACE)
     assert present.hindrance() == ""
     pass_time(present, SECOND)
+    assert present.hindrance() == "directory-split"
+
+
+async def test_no_clock_that_is_set_starts_or_stops_the_sealing(present: Present) -> None:
+    assert isinstance(present.now, Clock)
+    present.meet(other(present), PROOF)
+    pass_time(present, SPLIT_GRACE - SECOND)
+    present.now.jumped = 2 * SECOND
+    assert present.hindrance() == ""
+    present.now.jumped = -60 * SECOND
+    pass_time(present, 2 * SECOND)
+    assert present.hindrance() == "directory-split"
+
+
+async def test_what_the_gateway_refused_as_split_stays_so_when_the_clock_is_set_back(
+    present: Present,
+) -> None:
+    assert isinstance(present.now, Clock)
+    present.stop_sealing()
+    assert present.hindrance() == "directory-split"
+    present.now.jumped = -60 * SECOND
     assert present.hindrance() == "directory-split"
 
 
