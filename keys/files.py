@@ -1,5 +1,6 @@
 """Files that nobody else on the machine may read, and that are never half written."""
 
+import errno
 import fcntl
 import os
 import re
@@ -16,6 +17,7 @@ _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 _OTHERS: Final = 0o077
 _RANDOM_BYTES: Final = 6
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS})
 _HALF: Final = re.compile(rf"\.(.+)\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
@@ -141,9 +143,33 @@ def add_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
         OSError: Nothing was put there.
     """
     with _written_beside(path, raw, mode) as whole:
+        give_name(whole, path)
+
+
+def give_name(whole: Path, path: Path) -> None:
+    """Let the finished file `whole` stand at `path`, where nothing may stand; fsync of the folder.
+
+    A link takes nobody's place. Where a filesystem has none, as on a stick with FAT, an empty file
+    takes the place first: after a kill just then it stands there, and `whole` is still whole.
+
+    Raises:
+        FileExistsError: Something stands at `path`.
+        OSError: It did not get its name.
+    """
+    try:
         os.link(whole, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE_FILE))
+        try:
+            whole.rename(path)
+        except OSError:
+            path.unlink()
+            raise
+    else:
         whole.unlink()
-    sync_folder(path.parent)
+    sync_folder(path.absolute().parent)
 
 
 def is_half(name: str) -> bool:

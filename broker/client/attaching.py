@@ -17,6 +17,7 @@ from broker.client.compose import Fields
 from broker.client.connection import Connection, Lost
 from broker.client.errors import BadAnswer, LocalError, ProblemError, Unreachable
 from broker.client.retrying import Backoff
+from keys.files import give_name
 from schemas.attachment import CHUNK_BYTES, MAX_ATTACHMENT_BYTES, MEDIA_TYPE
 from schemas.desk import AttachedFile, AttachmentRequest, AttachmentShown, AttachmentUpload
 
@@ -249,8 +250,7 @@ def _take(part: Path, path: Path, sha256: bytes) -> None:
             raise LocalError("attachment-mismatch", f"{part} was not the file; ask for it again")
         os.fsync(handle.fileno)
     try:
-        path.hardlink_to(part)  # unlike a rename, it never takes the place of another file
-        part.unlink()
+        give_name(part, path)  # unlike a rename, it never takes the place of another file
     except FileExistsError:
         raise LocalError("exists", f"{path} is there already; choose another name") from None
     except OSError as error:

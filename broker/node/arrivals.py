@@ -8,7 +8,7 @@ key wraps. How far a file is shows on the disk, so a killed node goes on where i
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from broker.node.arrivedfiles import MISMATCH, secrets_of
 from broker.node.changes import Changes, wait_for_change
 from broker.node.errors import NodeError
 from broker.node.ids import to_ms
-from broker.node.present import Present
+from broker.node.present import Began, Present
 from broker.node.vault import Vault
 from broker.store.chunkfiles import ChunkFiles
 from broker.store.database import Database, StoreError
@@ -83,7 +83,7 @@ class Arrivals:
     _watched: dict[tuple[str, int], _Watched] = field(default_factory=dict)  # Of one task alone.
     _window: int = 1
     _turns: Turns = field(default_factory=Turns)
-    _told_later: dict[str, datetime] = field(default_factory=dict)  # Of the same task.
+    _told: dict[str, Began] = field(default_factory=dict)  # To the hub; of the same task.
 
     async def fetch_for_ever(self) -> None:
         """Fetch whatever is awaited, whenever it is there."""
@@ -226,19 +226,19 @@ class Arrivals:
         """
         async with self.database.read() as connection:
             rows = await TO_TELL.rows(connection)
-        hub, now = AttachmentServices(self.link, self.present.member), self.present.now()
-        self._told_later = {at: due for at, due in self._told_later.items() if due > now}
+        hub, lasted = AttachmentServices(self.link, self.present.member), self.present.lasted
+        self._told = {ident: at for ident, at in self._told.items() if lasted(at) < AGAIN}
         for row in rows:
-            if row.envelope_id in self._told_later:
+            if row.envelope_id in self._told:
                 continue
-            self._told_later[row.envelope_id] = now + AGAIN
-            if await self._told(hub, row) is not None:
+            self._told[row.envelope_id] = self.present.begin()
+            if await self._tell(hub, row) is not None:
                 mine = table.c.envelope_id == row.envelope_id
                 await self.database.change(values(mine, told=1))
-                self._told_later.pop(row.envelope_id, None)
+                self._told.pop(row.envelope_id, None)
         await self._tell_unwanted(hub)
 
-    async def _told(self, hub: AttachmentServices, row: Any) -> bool | None:  # noqa: ANN401
+    async def _tell(self, hub: AttachmentServices, row: Any) -> bool | None:  # noqa: ANN401
         """Tell of one alert; return whether the hub knew of files, None if it refused to answer.
 
         Raises:
@@ -262,7 +262,7 @@ class Arrivals:
         async with self.database.read() as connection:
             rows = await UNWANTED.rows(connection, by_ms=to_ms(now))
         for row in rows:
-            known = await self._told(hub, row)
+            known = await self._tell(hub, row)
             if known or row.expires_ms <= to_ms(now):
                 await self.database.change(removed(same(row)))
             else:

@@ -120,6 +120,7 @@ REASONS: Final = {
     "keys.files.replace_file": _BENEATH,
     "keys.files.write_private": _BENEATH,
     "keys.files.add_file": _BENEATH,
+    "keys.files.give_name": _BENEATH,
     "keys.files.erase_half": _BENEATH,
     "keys.files._written_beside": _BENEATH,
     "keys.files._new_half": _BENEATH,

@@ -11,7 +11,7 @@ from tests.faults.writers import WRITERS
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = frozenset(
-    {"write_private", "write_digested", "replace_file", "new_private_file", "add_file"}
+    {"write_private", "write_digested", "replace_file", "new_private_file", "add_file", "give_name"}
 )
 METHODS = frozenset({"rename", "hardlink_to", "write_bytes", "write_text", "change"})
 OF_THE_SYSTEM = frozenset({"write", "pwrite", "replace", "rename", "link", "symlink", "truncate"})
