@@ -18,6 +18,7 @@ from broker.api.problems import RequestError
 from broker.api.tokens import Caller, Scope, TokenBook, TokenError
 from broker.node.service import NodeService
 
+REPEATED: Final = frozenset({"state", "type"})  # query parameters that are lists
 _bearer: Final = HTTPBearer(
     scheme_name="token",
     description="A token made by `kentong token add`, for one desk, with scopes.",
@@ -136,15 +137,21 @@ def need(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
 
 
 def check_parameters(request: Request) -> None:
-    """Return if the path's endpoint knows every query parameter: one misspelt asks for more.
+    """Return if the path's endpoint knows every query parameter, and takes each as often.
+
+    One misspelt would be left out, and of one given twice the first: both ask for more in silence.
 
     Raises:
-        RequestError: 422; the name is not repeated, it may be content.
+        RequestError: 422; a name that is not known is not repeated, it may be content.
     """
     route: APIRoute = request.scope["route"]
     known = {each.alias for each in route.dependant.query_params}
-    if not request.query_params.keys() <= known:
+    asked = Counter(name for name, _ in request.query_params.multi_items())
+    if not asked.keys() <= known:
         raise RequestError(422, "invalid-parameter", "A parameter is not known here.")
+    for name in asked.keys() - REPEATED:
+        if asked[name] > 1:
+            raise RequestError(422, "invalid-parameter", "It may be given once.", field=name)
 
 
 def types_for(caller: Caller, asked: list[str]) -> frozenset[str]:

@@ -18,9 +18,6 @@ from broker import clock
 from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
-from broker.log.audited import parse_audited
-from broker.log.errors import LogError
-from broker.log.leaf import Statement, parse_signed
 from broker.logs import get_logger
 from broker.store.digested import read_digested, write_digested
 from broker.transport.link import Link
@@ -185,7 +182,7 @@ class Boots:
                 found = await asyncio.gather(*read)
                 stands |= {
                     said.seq
-                    for said in (_said(each.payload) for each in found if each is not None)
+                    for said in (record.said_in(each.payload) for each in found if each is not None)
                     if said is not None and (said.gateway, said.boot) == (gateway, boot)
                 }
         missing = sorted(set(range(run.low, max(stands, default=run.low))) - stands)
@@ -211,15 +208,3 @@ def _silent_s(path: Path) -> float:
         return clock.now().timestamp() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _said(raw: bytes) -> Statement | None:
-    """Return the statement in a message of the record, if it has one."""
-    try:
-        return parse_audited(raw).signed.statement
-    except LogError:
-        pass
-    try:
-        return parse_signed(raw).statement
-    except LogError:
-        return None

@@ -7,6 +7,7 @@ Nobody else gives back what a run that lives has left open (`boots`).
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ from typing import Final
 from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
-from broker.log.leaf import SignedStatement, Statement
+from broker.log.erasure import is_erasure
+from broker.log.leaf import Statement
+from broker.log.rebuilt import is_rebuilt
 from broker.logs import get_logger
 from keys.errors import TokenError
 
 LOOK_S: Final = 5.0
+MOST: Final = 4096  # numbers left at one time; what is submitted then waits
 SETTLED_AFTER_S: Final = 20.0  # servers that change their leader have kept or dropped it by then
 _log = get_logger()
 
@@ -27,8 +31,7 @@ _log = get_logger()
 @dataclass(frozen=True)
 class _Left:
     subject: str
-    raw: bytes
-    signed: SignedStatement
+    statement: Statement
     since_s: float
 
 
@@ -46,22 +49,31 @@ class Leftovers:
     check_heard: Callable[[], None] = lambda: None
     steady: Callable[[], float] = time.monotonic
     _left: dict[int, _Left] = field(default_factory=dict)
+    _kept: Counter[str] = field(default_factory=Counter)  # As it was said last.
+
+    def check_room(self) -> None:
+        """Return unless too many numbers are left.
+
+        Raises:
+            BrokerError: `audit-unready`: the record takes nothing; ask again later.
+        """
+        if len(self._left) >= MOST:
+            raise BrokerError("audit-unready", "the record takes nothing", retry="later")
 
     @contextmanager
-    def minding(self, subject: str, raw: bytes, signed: SignedStatement) -> Iterator[None]:
-        """Take the number of `signed` for settled after the block, and give it back if that fails.
+    def minding(self, subject: str, statement: Statement) -> Iterator[None]:
+        """Take the number of `statement` for settled after the block; if that fails, give it back.
 
         Args:
             subject: On which the record shall stand.
-            raw: The record.
-            signed: The statement in it.
+            statement: In the record.
         """
         try:
             yield
         except Exception:
-            self._left[signed.statement.seq] = _Left(subject, raw, signed, self.steady())
+            self._left[statement.seq] = _Left(subject, statement, self.steady())
             raise
-        self.decider.settled(signed.statement)
+        self.decider.settled(statement)
 
     async def give_back(self, statement: Statement) -> None:
         """Let the number of `statement` stand for nothing.
@@ -81,16 +93,31 @@ class Leftovers:
     async def settle(self) -> None:
         """Give back once what was left long enough ago."""
         due = [e for e in self._left.values() if self.steady() - e.since_s >= SETTLED_AFTER_S]
+        kept: Counter[str] = Counter()  # numbers, by why they cannot be given back
         for left in due:
-            statement = left.signed.statement
             try:
                 self.check_heard()
-                stands = await self.trail.standing(left.subject) == left.raw
+                stands = await self._stands(left)
                 if not stands:
-                    await self.give_back(statement)
+                    await self.give_back(left.statement)
             except (BrokerError, TokenError) as error:  # the others do not wait for it
-                _log.warning("number-not-given-back", seq=statement.seq, error_code=error.code)
+                kept[error.code] += 1
                 continue
-            self.decider.settled(statement)
-            del self._left[statement.seq]
-            _log.info("number-given-back", seq=statement.seq, void=not stands)
+            self.decider.settled(left.statement)
+            del self._left[left.statement.seq]
+            _log.info("number-given-back", seq=left.statement.seq, void=not stands)
+        for code, count in kept.items() if kept != self._kept else ():
+            _log.warning("numbers-not-given-back", count=count, error_code=code)
+        self._kept = kept
+
+    async def _stands(self, left: _Left) -> bool:
+        """Return whether its statement stands after all: then the number has its leaf.
+
+        Raises:
+            BrokerError: `record-gone`: what stood there was erased or lost, and may have been it.
+                Two leaves under one number would be a fraud; none is a gap that a person explains.
+        """
+        found = await self.trail.standing(left.subject)
+        if found is not None and (is_erasure(found) or is_rebuilt(found)):
+            raise BrokerError("record-gone", "another word stands in the place of this record")
+        return found is not None and record.said_in(found) == left.statement

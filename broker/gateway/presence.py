@@ -96,7 +96,7 @@ class Presence:
 
     async def _stand(self, subject: str, said: SignedStatement) -> None:
         raw = said.to_bytes()
-        with self.leftovers.minding(subject, raw, said):
+        with self.leftovers.minding(subject, said.statement):
             self.check_clock()
             if await self.leftovers.trail.stand(subject, raw) != raw:  # another worker was first
                 await self.leftovers.give_back(said.statement)

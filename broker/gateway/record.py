@@ -12,7 +12,9 @@ from uuid import UUID
 
 from broker import clock
 from broker.errors import BrokerError
-from broker.log.leaf import Statement
+from broker.log.audited import parse_audited
+from broker.log.errors import LogError
+from broker.log.leaf import Statement, parse_signed
 from broker.transport.errors import SequenceConflict
 from broker.transport.link import Link
 from broker.transport.streams import years_at
@@ -63,6 +65,18 @@ class AuditTrail:
         """Return what stands on `subject`, read from the stream's leader, or None."""
         stored = await self.link.get_last(stream_of(subject), subject)
         return None if stored is None else stored.payload
+
+
+def said_in(raw: bytes) -> Statement | None:
+    """Return the statement in a message of the record, not verified; None if it has none."""
+    try:
+        return parse_audited(raw).signed.statement
+    except LogError:
+        pass
+    try:
+        return parse_signed(raw).statement
+    except LogError:
+        return None
 
 
 def void(statement: Statement) -> str:

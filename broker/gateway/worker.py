@@ -292,10 +292,14 @@ class Worker:
         """Return what stands on `subject`, or None where it was erased.
 
         A number that another record made needless is void.
+
+        Raises:
+            BrokerError: As `Leftovers.check_room`.
         """
+        self.leftovers.check_room()
         mine = self.decider.audited(decision, auditors=self.directory.view.auditors)
         raw = mine.to_bytes()
-        with self.leftovers.minding(subject, raw, mine.signed):
+        with self.leftovers.minding(subject, mine.signed.statement):
             standing = await self._stand_for_sure(subject, raw)
             if standing != raw:
                 given_up = mine.signed.statement

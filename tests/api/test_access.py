@@ -13,6 +13,7 @@ import trustme
 
 from broker import clock
 from broker.api import Limits, Scope, TLSPort
+from broker.api.access import REPEATED
 from tests.support.desks import Desks, Stage, offered, one_of, running_stage
 from tests.support.hub import BOUND_S
 from tests.support.nodes import request
@@ -112,6 +113,26 @@ async def test_a_parameter_that_an_endpoint_does_not_know_is_refused(
     assert code_of(answer, 422) == "invalid-parameter"
     assert answer.json()["detail"] == "A parameter is not known here."
     assert "tpye" not in answer.text  # it may be content
+
+
+async def test_only_a_parameter_that_is_a_list_may_be_given_twice(desks: Desks) -> None:
+    async with desks.http(await desks.token("all", tuple(Scope))) as desk:
+        described = (await desk.get("/openapi.json")).json()["paths"]
+        met = set()
+        for path, methods in described.items():
+            for each in methods.get("get", {}).get("parameters", ()):
+                if each["in"] != "query":
+                    continue
+                schema = each["schema"]
+                kinds = {part.get("type") for part in (schema, *schema.get("anyOf", ()))}
+                met.add((each["name"], "array" in kinds))
+                place = path.replace("{reference}", str(NOBODY))
+                name = each["name"]
+                value = {"type": "drugs", "for": "all"}.get(name, "1")
+                said = (await desk.get(f"{place}?{name}={value}&{name}={value}")).text
+                assert ("It may be given once." in said) == ("array" not in kinds), (path, said)
+    assert {name for name, is_list in met if is_list} == REPEATED
+    assert len(met) > len(REPEATED)
 
 
 async def test_a_token_for_one_type_sees_and_sends_that_one_alone(

@@ -49,6 +49,7 @@ from broker.transport.attaching import (
     error_answer,
     kept_answer,
     next_answer,
+    room_answer,
 )
 from broker.transport.services import Notice as Suspended
 from broker.transport.services import cosigned_answer, notices_answer, piece_of, time_answer
@@ -298,6 +299,7 @@ def of_services() -> Samples:
     yield "answered-put", kept_answer()
     yield from (("answered-get", data_answer(each)) for each in (b"sealed", None))
     yield from (("answered-done", each) for each in (done_answer(), error_answer("busy")))
+    yield "answered-room", room_answer(4 << 30)
     yield from (("witness-next", b"%d\n" % each) for each in (0, 3))
     line = parse_note(cosigned).signatures[2].to_text().encode()
     yield from (("witness-answer", each) for each in (b"200 " + line, b"409 5\n"))

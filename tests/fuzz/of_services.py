@@ -240,7 +240,8 @@ SERVICES = (
     ),
     Parser(
         "hub-notices", answered(HubServices.notices),
-        ("broker.transport.services._notice", *_ASKED), form="canonical", wire=True,
+        ("broker.transport.services.HubServices.notices",
+         "broker.transport.services._notice", *_ASKED), form="canonical", wire=True,
     ),
     Parser(
         "hub-others", answered(HubServices.others_cosigned),
@@ -248,15 +249,21 @@ SERVICES = (
          "broker.transport.services.HubServices.witness"), form="canonical", wire=True,
     ),
     Parser(
-        "hub-file", answered(known_file), _ASKED, form="canonical", wire=True,
+        "hub-file", answered(known_file),
+        ("broker.transport.services.HubServices._file", *_ASKED), form="canonical", wire=True,
     ),
     *(
-        Parser(f"answered-{name}", attached(ask), _ATTACHED, form="canonical", wire=True)
+        Parser(
+            f"answered-{name}", attached(ask),
+            (f"broker.transport.attaching.AttachmentServices.{name}", *_ATTACHED),
+            form="canonical", wire=True,
+        )
         for name, ask in (
             ("open", lambda hub: hub.open(OPENED)),
             ("put", lambda hub: hub.put(Put(ID, 0, 0, b"sealed"))),
             ("get", lambda hub: hub.get(Get("MY", ID, 0, 0))),
             ("done", lambda hub: hub.done(Done("MY", ID))),
+            ("room", AttachmentServices.room),
         )
     ),
     Parser(

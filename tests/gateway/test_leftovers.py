@@ -6,20 +6,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker import clock
 from broker.admission.judge import Arrival
 from broker.admission.judgement import NotNow
 from broker.errors import BrokerError
+from broker.gateway import leftovers
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
 from broker.gateway.leftovers import SETTLED_AFTER_S
 from broker.gateway.presence import Presence
 from broker.gateway.record import AuditTrail
 from broker.gateway.worker import Worker
+from broker.ledger.intake import Witnessed
 from broker.log.leaf import LeafKind
 from broker.transport.errors import Refused
 from broker.transport.link import Link
+from keys.primitives.signing import SignKey
 from tests.gateway.test_boots import Steady, decider_of, statements
 from tests.support.envelopes import make
 from tests.support.gateway import Source, nothing_to_try
@@ -124,9 +128,42 @@ async def test_a_record_that_stands_after_all_is_not_voided(tmp_path: Path) -> N
     async with opened(tmp_path) as stage:
         await stage.refused()
         (left,) = stage.worker.leftovers._left.values()
-        await stage.worker.trail.stand(left.subject, left.raw)
+        signed = left.statement.sign(stage.worker.decider.key)
+        await stage.worker.trail.stand(left.subject, signed.to_bytes())
         assert await stage.later() == [(LeafKind.DECISION, 0)]
         assert stage.worker.decider.settled_below == 1
+
+
+async def test_a_number_whose_record_may_have_been_erased_is_left_to_a_person(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as stage:
+        await stage.refused()
+        (left,) = stage.worker.leftovers._left.values()
+        pen = Witnessed(SignKey.generate())
+        erasure = pen.state(LeafKind.ERASURE, now=clock.now(), ref=bytes(32)).to_bytes()
+        await stage.worker.trail.stand(left.subject, erasure)
+        with capture_logs() as logs:
+            for _ in range(3):
+                assert [kind for kind, _ in await stage.later()] == [LeafKind.ERASURE]
+        assert stage.worker.decider.settled_below == 0
+        said = [line for line in logs if line["event"] == "numbers-not-given-back"]
+        assert [(line["count"], line["error_code"]) for line in said] == [(1, "record-gone")]
+
+
+async def test_a_worker_that_left_too_many_takes_no_more_until_they_are_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "MOST", 2)
+    async with opened(tmp_path) as stage:
+        for _ in range(2):
+            await stage.refused()
+        with pytest.raises(BrokerError) as caught:
+            await stage.decide()
+        assert (caught.value.code, caught.value.retry) == ("audit-unready", "later")
+        assert await stage.later() == [(LeafKind.VOID, 0), (LeafKind.VOID, 1)]
+        await stage.decide()
+        assert (await stage.later())[-1] == (LeafKind.DECISION, 2)
 
 
 async def test_what_a_worker_could_not_say_of_itself_is_given_back_too(tmp_path: Path) -> None:
