@@ -16,6 +16,7 @@ from uuid import UUID
 from broker import clock
 from broker.admission.quota import Bucket
 from broker.envelope.decision import verify_decision
+from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
 from broker.hub.chunkheads import Head
 from broker.hub.chunkstore import DAMAGED, ChunkStore
@@ -248,7 +249,12 @@ class AttachmentService:
         except LogError as error:
             _log.warning("record-not-opened", error_code=error.code)
             raise refused("not-decided") from error
-        verify_decision(decision, self.view())
+        try:
+            verify_decision(decision, self.view())
+        except EnvelopeError as error:
+            if error.code != "unknown-key":
+                raise
+            raise refused("not-decided") from error  # this directory may be a moment old
         return decision
 
     async def _standing(self, sender: str, ident: UUID) -> bytes | None:

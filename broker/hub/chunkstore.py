@@ -32,6 +32,7 @@ from broker.transport.attaching import refused
 from schemas.errors import SchemaError
 
 DAMAGED = "chunks-damaged"
+MOST_ENVELOPES = 65_536  # of one sender: some seven hundred a day for ninety days
 _log = get_logger()
 
 
@@ -41,13 +42,17 @@ class ChunkStore:
 
     Attributes:
         quota_bytes: Of each sender, for all that it promised and not everybody has taken yet.
+        most_envelopes: Of each sender, whose time is not over: what all have taken takes no room
+            of the quota, and a little memory and an inode still.
     """
 
     files: ChunkFiles
     quota_bytes: int
+    most_envelopes: int = MOST_ENVELOPES
     _heads: dict[str, Head] = field(default_factory=dict)  # Changed by `_know` alone,
     _reserved: Counter[str] = field(default_factory=Counter)  # which keeps their sums beside them,
     _awaiting: Counter[tuple[str, str]] = field(default_factory=Counter)  # for each recipient too,
+    _envelopes: Counter[str] = field(default_factory=Counter)  # how many each sender has,
     _seen: dict[str, list[int]] = field(default_factory=dict)  # and how far `open` has looked,
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while this is held.
     _damaged: set[str] = field(default_factory=set)  # Shelves whose head the disk changed.
@@ -63,6 +68,7 @@ class ChunkStore:
             self._heads.clear()
             self._reserved.clear()
             self._awaiting.clear()
+            self._envelopes.clear()
             self._seen.clear()
             self._damaged = {shelf for shelf, head in found if head is None}
             for shelf, head in found:
@@ -168,6 +174,8 @@ class ChunkStore:
             BrokerError: As for `open`.
         """
         lying = self._heads.get(shelf)
+        if lying is None and self._envelopes[sender] >= self.most_envelopes:
+            raise refused("attachment-quota")
         counts, done = ((), ()) if lying is None else (lying.counts, lying.done)
         if any(here > told for here, told in zip_longest(counts, head.counts, fillvalue=0)):
             raise refused("counts-differ")
@@ -342,6 +350,7 @@ class ChunkStore:
     def _count(self, shelf: str, head: Head, sign: int) -> None:
         sender, size = shelf.split("/", 1)[0], sign * head.reserved_bytes
         self._reserved[sender] += size
+        self._envelopes[sender] += sign
         for recipient in head.waiting:
             self._awaiting[sender, recipient] += size
 

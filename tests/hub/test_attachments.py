@@ -270,6 +270,14 @@ async def test_a_decision_that_no_gateway_signed_lets_nothing_through(stage: Sta
     made = make(stage.hub.region, ("MY", "TH"), tail=9)
     await stand(stage.hub, decide(other, made.sealed.raw))
     stage.ident = made.label.id
+    error = await refusal(stage.open(1))
+    # Its key may be in a directory that this process does not have yet.
+    assert (error.code, error.retry) == ("not-decided", "later")
+    assert stage.kept == []
+    forged = decide(stage.hub.region, make(stage.hub.region, ("MY", "TH"), tail=12).sealed.raw)
+    await stand(stage.hub, replace(forged, signature=bytes(64)))
+    assert forged.header.id is not None
+    stage.ident = forged.header.id
     assert (await refusal(stage.open(1))).code == "hub-refused"
     assert stage.kept == []
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -252,6 +252,25 @@ async def mended(folder: Path, recipients: tuple[str, ...]) -> ChunkStore:
     await store.mend("SG", IDENT, head)
     assert store.reserved("SG") == 2 * SEALED_CHUNK_BYTES
     return store
+
+
+async def test_what_all_have_taken_counts_until_its_time_is_over(tmp_path: Path) -> None:
+    """Else a member could fill the hub's memory with envelopes that take no room."""
+    store = ChunkStore(ChunkFiles(tmp_path / "chunks"), 20 * SEALED_CHUNK_BYTES, most_envelopes=1)
+    await store.load()
+    await store.open("SG", IDENT, HEAD, OTHERS, patient=True)
+    await store.done("SG", IDENT, "MY")
+    assert store.reserved("SG") == 0
+    for _ in range(2):
+        with pytest.raises(BrokerError) as caught:
+            await store.open("SG", OTHER, HEAD, OTHERS, patient=True)
+        assert (caught.value.code, caught.value.retry) == ("attachment-quota", "later")
+        await store.load()  # as after a start
+    assert await store.open("SG", IDENT, HEAD, OTHERS, patient=True) == HEAD.counts  # not anew
+    assert await store.open("TH", OTHER, HEAD, OTHERS, patient=True) == (0,)  # nor others
+    await store.expire(HEAD.expires)
+    later = replace(HEAD, expires=HEAD.expires + timedelta(days=1))
+    assert await store.open("SG", OTHER, later, OTHERS, patient=True) == (0,)
 
 
 async def test_who_tells_anew_what_will_come_has_no_more_room_than_anybody(tmp_path: Path) -> None:
