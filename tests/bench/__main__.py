@@ -14,7 +14,9 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -62,6 +64,8 @@ class Run:
         """Say what was asked of which machine, and how busy that was with other things."""
         count, busy = len(os.sched_getaffinity(0)), os.getloadavg()[0]
         self.head = f"{self.counts.name} counts, {count} cores, load {busy:.1f} at the start"
+        if commit := _commit():
+            self.head += f", commit {commit}"
 
     async def all(self, folder: Path) -> None:
         """Measure everything asked for; `folder` is short, since sockets lie in it."""
@@ -136,6 +140,16 @@ class Run:
         if self.file is not None:  # after each part: a run that is cut short has its numbers
             whole = {"head": self.head, "at": clock.now().isoformat(), "parts": self.found}
             self.file.write_text(json.dumps(whole, indent=1))
+
+
+def _commit() -> str:
+    """Which code is measured: its commit, with a + where files were changed since; or nothing."""
+    git = shutil.which("git")
+    words = ("describe", "--always", "--dirty=+", "--match=")
+    found = git and subprocess.run(  # noqa: S603 - git itself
+        [git, *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() if found else ""
 
 
 def quiet() -> None:

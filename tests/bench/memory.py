@@ -145,8 +145,8 @@ async def measure_node(
 
         await sending.run(send, node=lambda: rss_mib(pid))
     return (
-        _part(receiving, "alerts received by a node", "node", "node"),
-        _part(sending, "alerts sent by a node", "node", "node"),
+        _part(receiving, "alerts received by a node", "receiving node", "node"),
+        _part(sending, "alerts sent by a node", "sending node", "node"),
     )
 
 

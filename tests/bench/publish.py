@@ -7,6 +7,7 @@ has stays on the page as it is.
 """
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from html import escape
@@ -23,6 +24,7 @@ GOALS, GOALS_END = "<!-- goals of a run -->", "<!-- end of the goals -->"
 COSTS, COSTS_END = "<!-- costs of a run -->", "<!-- end of the costs -->"
 WIDTH, NAMES, ROW = 720, 330, 26
 _STYLE = "text{font:13px system-ui,sans-serif;fill:#222}.b{fill:#8a8a8a}.o{fill:#1f5a8c}"
+_COUNT = re.compile(r"[\d,]+ ")
 Bar = tuple[str, float, str]
 
 
@@ -33,7 +35,7 @@ def main() -> None:
     parts: list[dict[str, Any]] = []
     tables = []
     for told in runs:
-        known = {(part["part"], part["sync_interval"]) for part in parts}
+        known = {_key(part) for part in parts}
         new = [part for part in told["parts"] if _key(part) not in known]
         parts += new
         if new:
@@ -46,8 +48,9 @@ def main() -> None:
         (PAGE.parent / f"performance-{name}.svg").write_text(drawing(name, bars))
 
 
-def _key(part: dict[str, Any]) -> tuple[str, str]:
-    return part["part"], part["sync_interval"]
+def _key(part: dict[str, Any]) -> tuple[str, str, str]:
+    """What of a part is one measurement: memory is measured of a gateway, and of nodes."""
+    return part["part"], part["sync_interval"], _COUNT.sub("", part["title"])
 
 
 def between(page: str, begin: str, text: str, end: str) -> str:
