@@ -7,7 +7,7 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -143,11 +143,13 @@ def add_file(path: Path, raw: bytes, *, mode: int = 0o644) -> None:
         OSError: Nothing was put there.
     """
     with _written_beside(path, raw, mode) as whole:
-        give_name(whole, path)
+        os.link(whole, path)
+        whole.unlink()
+    sync_folder(path.parent)
 
 
 def give_name(whole: Path, path: Path) -> None:
-    """Let the finished file `whole` stand at `path`, where nothing may stand; fsync of the folder.
+    """Let the finished file `whole` stand at `path`, where nothing may stand.
 
     A link takes nobody's place. Where a filesystem has none, as on a stick with FAT, an empty file
     takes the place first: after a kill just then it stands there, and `whole` is still whole.
@@ -169,7 +171,8 @@ def give_name(whole: Path, path: Path) -> None:
             raise
     else:
         whole.unlink()
-    sync_folder(path.absolute().parent)
+    with suppress(OSError):  # of a folder that may be written and not read
+        sync_folder(path.absolute().parent)
 
 
 def is_half(name: str) -> bool:

@@ -97,27 +97,28 @@ class Leftovers:
         for left in due:
             try:
                 self.check_heard()
-                stands = await self._stands(left)
-                if not stands:
-                    await self.give_back(left.statement)
+                what = await self._settle(left)
             except (BrokerError, TokenError) as error:  # the others do not wait for it
                 kept[error.code] += 1
                 continue
             self.decider.settled(left.statement)
             del self._left[left.statement.seq]
-            _log.info("number-given-back", seq=left.statement.seq, void=not stands)
+            _log.info("number-settled", seq=left.statement.seq, verdict=what)
         for code, count in kept.items() if kept != self._kept else ():
             _log.warning("numbers-not-given-back", count=count, error_code=code)
         self._kept = kept
 
-    async def _stands(self, left: _Left) -> bool:
-        """Return whether its statement stands after all: then the number has its leaf.
+    async def _settle(self, left: _Left) -> str:
+        """Give the number back unless its leaf is there, or may be; return what became of it.
 
-        Raises:
-            BrokerError: `record-gone`: what stood there was erased or lost, and may have been it.
-                Two leaves under one number would be a fraud; none is a gap that a person explains.
+        Where the record was erased or lost meanwhile it may have been this one: two leaves under a
+        number would be a fraud, and none is a gap that a person explains.
         """
         found = await self.trail.standing(left.subject)
+        if found is not None and record.said_in(found) == left.statement:
+            return "stands"
         if found is not None and (is_erasure(found) or is_rebuilt(found)):
-            raise BrokerError("record-gone", "another word stands in the place of this record")
-        return found is not None and record.said_in(found) == left.statement
+            _log.warning("record-gone", seq=left.statement.seq)
+            return "gone"
+        await self.give_back(left.statement)
+        return "void"

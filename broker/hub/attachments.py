@@ -254,6 +254,7 @@ class AttachmentService:
         except EnvelopeError as error:
             if error.code != "unknown-key":
                 raise
+            _log.warning("record-key-unknown", kid=decision.kid.hex())
             raise refused("not-decided") from error  # this directory may be a moment old
         return decision
 

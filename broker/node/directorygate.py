@@ -51,7 +51,7 @@ class DirectoryGate:
     _copy: DirectoryCopy | None = field(default=None, repr=False)  # Of the candidate.
     _since: Began | None = None  # When the candidate, or a first leaf, began to be missed.
     _quorum: datetime | None = None  # By when one stood behind the log, in its own words,
-    _moved: Began | None = None  # and when that was last seen to become later.
+    _moved: Began | None = None  # and when that was last seen to become another.
     _said: bool = False
     _stopped: bool = False  # Whether sealing stops because of what the log speaks of.
 
@@ -125,15 +125,13 @@ class DirectoryGate:
             return
         # The hub signs no timestamp over what is in force any more. It stays fresh for as long as
         # a quorum may be waited for; a hub that goes on without a proof then stops the sealing.
-        begun = present.now() - present.lasted(since)
-        until = min(copy.view.fresh_until, begun + max(self.wait, DEFAULT_WAIT))
+        until = min(copy.view.fresh_until, since.at + max(self.wait, DEFAULT_WAIT))
         until = max(until, present.view.fresh_until)
         present.hold(restricted(present.view, copy.view, fresh_until=until), copy.view)
 
     def _note_quorum(self, last: datetime | None) -> Began:
         """Return when a quorum was last seen to go on: no clock of ours says that it is gone."""
-        later = last is not None and (self._quorum is None or last > self._quorum)
-        if later or self._moved is None:
+        if last != self._quorum or self._moved is None:
             self._quorum, self._moved = last, self.present.begin()
         return self._moved
 

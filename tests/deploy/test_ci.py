@@ -46,7 +46,7 @@ def test_what_fails_once_passes_the_second_time_unless_it_is_never_forgiven(
     tmp_path: Path, found: str, *, forgiven: bool
 ) -> None:
     done = subprocess.run(  # noqa: S603 - our own script
-        ["/bin/bash", "-c", f"set -euo pipefail\n{FLAKY}{function()}tested test\n"],
+        ["/bin/bash", "-c", f"set -euo pipefail\n{FLAKY}{function()}tested slow -x\n"],
         cwd=tmp_path,
         env={**os.environ, "FOUND": found},  # noqa: TID251 - handed on
         capture_output=True,
@@ -55,6 +55,8 @@ def test_what_fails_once_passes_the_second_time_unless_it_is_never_forgiven(
         timeout=30,
     )
     runs = (tmp_path / "runs").read_text("utf-8").splitlines()
+    assert all(line.startswith("slow ") and line.endswith("-x") for line in runs[:1])
+    assert [line.split()[0] for line in runs] == ["slow"] * len(runs)
     assert (done.returncode == 0, len(runs)) == (forgiven, 2 if forgiven else 1)
     assert (found in done.stdout) or forgiven
 
@@ -85,6 +87,13 @@ def test_only_what_those_tests_find_wrong_is_noted_and_not_that_they_were_late(
     name, why, *_ = noted.read_text("utf-8").splitlines()
     assert name == f"tests/{folder}/test_it.py::test_wrong"
     assert re.search(r"AssertionError at .*test_it.py:\d+$", why)
+
+
+def test_each_test_is_run_by_one_of_the_three() -> None:
+    lines = RUN.read_text("utf-8").splitlines()
+    assert lines[-3:] == ["tested test", "tested slow", "tested test -n 0 -m soak"]
+    chosen = re.findall(r'-m "([^"]+)"', (DEPLOY.parent / "Makefile").read_text("utf-8"))
+    assert chosen == ["not slow and not soak", "slow and not soak"]
 
 
 def test_each_folder_or_file_of_what_is_never_forgiven_is_there() -> None:
