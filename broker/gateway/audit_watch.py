@@ -17,13 +17,8 @@ from broker.log.errors import LogError
 from broker.log.rebuilt import check_ready
 from broker.logs import get_logger
 from broker.transport.link import Link
-from broker.transport.streams import (
-    AUDIT_PREFIX,
-    StreamState,
-    ready_subject,
-    stream_states,
-    years_at,
-)
+from broker.transport.streams import AUDIT_PREFIX, ready_subject, years_at
+from broker.transport.streamstates import StreamState, stream_states
 from keys.primitives.signing import VerifyKey
 
 LOOK_S: Final = 1.0

@@ -21,7 +21,7 @@ from broker.gateway.decide import Decider
 from broker.logs import get_logger
 from broker.store.digested import read_digested, write_digested
 from broker.transport.link import Link
-from broker.transport.streams import stream_states, streams_seen
+from broker.transport.streamstates import stream_states, streams_seen
 from keys.errors import KeyFileError
 from keys.files import make_private_folder
 from schemas.label import Strict

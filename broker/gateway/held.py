@@ -16,7 +16,8 @@ from broker.logs import get_logger
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
 from broker.transport.message import Message, leaves_at
-from broker.transport.streams import EXPIRED_STREAM, streams_seen
+from broker.transport.streams import EXPIRED_STREAM
+from broker.transport.streamstates import streams_seen
 from keys.errors import KeysError
 from schemas.receipt import Where
 

@@ -19,7 +19,8 @@ from broker.log.announcement import STARTED, STOPPED, opened, stream_id
 from broker.log.leaf import SignedStatement
 from broker.logs import get_logger
 from broker.transport.link import Link
-from broker.transport.streams import AUDIT_PREFIX, stream_states, years_at
+from broker.transport.streams import AUDIT_PREFIX, years_at
+from broker.transport.streamstates import stream_states
 from keys.errors import TokenError
 
 LOOK_S: Final = 10.0

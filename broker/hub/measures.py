@@ -16,7 +16,7 @@ from broker.hub.settings import HubConfig
 from broker.monitoring.alarmlines import OF_HUB, AlarmLines
 from broker.monitoring.joined import JoinedReports
 from broker.monitoring.report import LOG_SEQUENCER
-from broker.transport.streams import StreamState
+from broker.transport.streamstates import StreamState
 from keys.errors import KeyFileError
 from keys.primitives.certificates import expires_at
 

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from broker.hub.erased import Erasures
 from broker.store.digested import read_digested, write_digested
-from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, StreamState, years_at
+from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, years_at
+from broker.transport.streamstates import StreamState
 from schemas.label import Moment, Strict
 
 NONE_ERASED: Final = Erasures()

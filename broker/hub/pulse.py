@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from broker.transport.link import Link
-from broker.transport.streams import StreamState
+from broker.transport.streamstates import StreamState
 from keys.directory.view import DirectoryView
 
 STALE_AFTER: Final = timedelta(minutes=1)  # six looks at the streams

@@ -20,7 +20,8 @@ from broker.hub.erased import Erasures
 from broker.logs import get_logger
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
-from broker.transport.streams import EXPIRED_STREAM, StreamState, consumers_of, stream_state
+from broker.transport.streams import EXPIRED_STREAM
+from broker.transport.streamstates import StreamState, consumers_of, stream_state
 
 QUEUES: Final = ("SUBMIT_", "INBOX_", "HELD_", "RECEIPT_", EXPIRED_STREAM)
 _SWEPT: Final = ("INBOX_", "HELD_")  # where the hub takes out what is over

@@ -37,7 +37,8 @@ from broker.store.tilefiles import TileFiles
 from broker.transport.link import Link
 from broker.transport.server import OWN_NAME, Server
 from broker.transport.services import Notice
-from broker.transport.streams import check_disk, check_room, streams_seen, years_at
+from broker.transport.streams import check_disk, check_room, years_at
+from broker.transport.streamstates import streams_seen
 from keys.directory.repository import OnlineSigners
 from keys.directory.source import LatestDirectory, PublishedDirectory
 from keys.directory.view import DirectoryView

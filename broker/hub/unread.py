@@ -18,7 +18,7 @@ from typing import Final
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.message import Stored, leaves_at
-from broker.transport.streams import StreamState, acknowledged_to, streams_seen
+from broker.transport.streamstates import StreamState, acknowledged_to, streams_seen
 from keys.primitives.hashing import sha256
 
 _ALL: Final = ">"

@@ -33,7 +33,7 @@ from broker.store.tilefiles import TileFiles
 from broker.transport.errors import Refused, SequenceConflict
 from broker.transport.link import Link
 from broker.transport.message import SENDER_HEADER, Stored
-from broker.transport.streams import erase_message, messages_on, stream_states
+from broker.transport.streamstates import erase_message, messages_on, stream_states
 from keys.files import make_private_folder, write_private
 from keys.primitives.hashing import random_bytes, sha256
 from schemas.errors import SchemaError

@@ -8,7 +8,7 @@ from broker.log.audited import parse_audited
 from broker.log.errors import LogError
 from broker.log.opening import SealedOpening
 from broker.transport.link import Link
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 
 READ_TOGETHER: Final = 64
 

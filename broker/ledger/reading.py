@@ -21,7 +21,8 @@ from broker.log.leaf import LeafKind
 from broker.logs import get_logger
 from broker.transport.link import Link
 from broker.transport.message import Stored
-from broker.transport.streams import AUDIT_PREFIX, StreamState, stream_states, years_at
+from broker.transport.streams import AUDIT_PREFIX, years_at
+from broker.transport.streamstates import StreamState, stream_states
 from keys.primitives.hashing import sha256
 
 AUDIT: Final = "audit.>"

@@ -19,7 +19,7 @@ from broker.log.announcement import RESUMED_WITHOUT_WITNESSES, resumed_after_res
 from broker.log.leaf import LeafKind
 from broker.logs import get_logger
 from broker.store.errors import StoreError
-from broker.transport.streams import StreamState
+from broker.transport.streamstates import StreamState
 from keys.primitives.hashing import random_bytes
 
 LOOK_S: Final = 0.5  # how soon a permission is seen while the log waits for witnesses

@@ -23,7 +23,8 @@ from broker.log.leaf import KIND_AT, LeafKind, parse_leaf
 from broker.logs import get_logger
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
-from broker.transport.streams import stream_states, years_at
+from broker.transport.streams import years_at
+from broker.transport.streamstates import stream_states
 from schemas.label import DirectoryVersion
 
 LOOK_S: Final = 0.05  # how often the streams are asked how far they are

@@ -20,7 +20,8 @@ from broker.hub.place import HubPlace
 from broker.ledger.place import LedgerPlace
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
-from broker.transport.streams import AUDIT_PREFIX, consumers_of, inbox_of, stream_states
+from broker.transport.streams import AUDIT_PREFIX, inbox_of
+from broker.transport.streamstates import consumers_of, stream_states
 from schemas.desk import DraftRequest
 from schemas.desk import Submission as Outcome
 from schemas.vocabulary import Lane

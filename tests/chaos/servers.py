@@ -27,7 +27,8 @@ from broker.transport.credentials import Credentials
 from broker.transport.errors import TransportError
 from broker.transport.link import Link
 from broker.transport.server import Server
-from broker.transport.streams import DEDUPE_WINDOW_S, Seen, streams_seen
+from broker.transport.streams import DEDUPE_WINDOW_S
+from broker.transport.streamstates import Seen, streams_seen
 from tests.cli.test_ceremonies import run
 from tests.faults.test_reused_id import WINDOW_NS
 from tests.support.cable import Cable, cable

@@ -126,7 +126,7 @@ REASONS: Final = {
     "keys.files._new_half": _BENEATH,
     "keys.files._open_to_erase": _BENEATH,
     "keys.files._erase": _BENEATH,
-    "broker.transport.streams.erase_message": "what the two that erase a record ask with",
+    "broker.transport.streamstates.erase_message": "what the two that erase a record ask with",
     "broker.store.digested.write_digested": _BENEATH,
     "broker.store.database.Database._apply": _BENEATH,
     # --- tried elsewhere ---

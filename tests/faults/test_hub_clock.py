@@ -10,7 +10,7 @@ import pytest
 from broker.cli.demo.region import DemoRegion
 from broker.hub.place import HubPlace
 from broker.transport.link import Link
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from tests.cli.test_ceremonies import run
 from tests.faults.test_kills import whole_inbox
 from tests.faults.test_lost_record import log_lines, stop_hub

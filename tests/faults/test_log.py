@@ -25,7 +25,7 @@ from broker.log.policyfile import write_policy
 from broker.log.regional import regional_policy
 from broker.log.tiles import bundles_of, lookup_in
 from broker.transport.link import Link
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from keys.directory.source import PublishedDirectory
 from schemas.desk import LogShown
 from tests.cli.test_ceremonies import run

@@ -19,7 +19,7 @@ from broker.cli.demo.region import DemoRegion
 from broker.client import Client, Submission
 from broker.hub.place import HubPlace
 from broker.transport.link import Link
-from broker.transport.streams import stream_state
+from broker.transport.streamstates import stream_state
 from schemas.desk import RecipientState
 from tests.backup.test_node_backup import lacks, long_ago
 from tests.faults.test_lost_record import all_proved, log_lines, submitted, verified

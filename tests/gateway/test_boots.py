@@ -24,7 +24,7 @@ from broker.log.audited import parse_audited
 from broker.log.errors import LogError
 from broker.log.leaf import LeafKind, Statement, parse_signed
 from broker.transport.link import Link
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from keys.files import make_private_folder, write_private
 from tests.support.envelopes import decide, make
 from tests.support.gateway import Source, nothing_to_try, receipt, running_gateway, submit

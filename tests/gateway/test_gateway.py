@@ -25,7 +25,7 @@ from broker.log.audited import parse_audited
 from broker.transport.errors import StreamFull
 from broker.transport.link import Link
 from broker.transport.message import EXPIRES_HEADER
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from keys.primitives.hashing import sha256
 from schemas.decision import Decision, parse_decision
 from schemas.label import DirectoryVersion, Sender

@@ -19,7 +19,7 @@ from broker.log.leaf import LeafKind, parse_signed
 from broker.log.recordkeys import HeldKeys, RecordKey, RecordKeys
 from broker.transport.link import Link
 from broker.transport.message import Stored
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from keys.primitives.sealing import OpenKey
 from schemas.content import Content
 from schemas.control import Told, control_intent, encode_control

@@ -16,7 +16,7 @@ from broker.gateway.directory import DirectoryInForce
 from broker.gateway.trial import carry_dry
 from broker.gateway.worker import STUCK_ATTEMPTS, TRUSTED_ATTEMPTS
 from broker.transport.link import Link
-from broker.transport.streams import messages_on
+from broker.transport.streamstates import messages_on
 from schemas.decision import parse_decision
 from schemas.receipt import DecisionReceipt
 from tests.support.envelopes import Made, make

@@ -29,7 +29,7 @@ from broker.log.leaf import LeafKind, Statement, parse_signed
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
 from broker.transport.message import Stored
-from broker.transport.streams import messages_on
+from broker.transport.streamstates import messages_on
 from schemas.decision import Decision
 from schemas.policy import PolicyDocument
 from schemas.receipt import DecisionReceipt, NoticeReceipt, Where, parse_receipt

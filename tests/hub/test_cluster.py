@@ -24,7 +24,7 @@ from broker.hub.place import HubPlace
 from broker.transport.errors import SequenceConflict, Unreachable
 from broker.transport.link import Link
 from broker.transport.server import Server
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from schemas.desk import RecipientState
 from schemas.desk import Submission as Outcome
 from tests.faults.test_kills import again_later, prepared, submitted, whole_inbox

@@ -35,7 +35,7 @@ from broker.transport.greeting import shown_until
 from broker.transport.link import Link
 from broker.transport.message import EXPIRES_HEADER
 from broker.transport.server import Server
-from broker.transport.streams import stream_states, streams_seen
+from broker.transport.streamstates import stream_states, streams_seen
 from keys.directory.source import PublishedDirectory
 from keys.primitives.certificates import expires_at, issue_server, make_ca
 from tests.support.cluster import (

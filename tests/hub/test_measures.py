@@ -7,7 +7,7 @@ import pytest
 from broker import clock
 from broker.hub.measures import Queue, age_s, queue_of
 from broker.hub.pulse import STALE_AFTER, Pulse
-from broker.transport.streams import StreamState
+from broker.transport.streamstates import StreamState
 from tests.support.region import make_region
 
 

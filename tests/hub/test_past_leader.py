@@ -15,7 +15,8 @@ from broker.cli.demo.region import found
 from broker.gateway.audit_watch import AuditWatch
 from broker.transport.errors import Unreachable
 from broker.transport.link import Link
-from broker.transport.streams import leads, stream_state, stream_states, years_at
+from broker.transport.streams import years_at
+from broker.transport.streamstates import leads, stream_state, stream_states
 from tests.chaos.servers import tended_servers
 from tests.hub.test_cluster_servers import asked_of, led_by
 from tests.support.cluster import BOUND_S, steady

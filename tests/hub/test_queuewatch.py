@@ -17,7 +17,12 @@ from broker.hub.queuewatch import QueueWatch
 from broker.hub.unread import UnreadSweep
 from broker.transport.link import Link
 from broker.transport.message import EXPIRES_HEADER
-from broker.transport.streams import acknowledged_to, erase_message, stream_state, stream_states
+from broker.transport.streamstates import (
+    acknowledged_to,
+    erase_message,
+    stream_state,
+    stream_states,
+)
 from tests.support.fulldisk import may_grow, no_growth
 from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.region import make_region

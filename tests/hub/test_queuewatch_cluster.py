@@ -20,7 +20,7 @@ from broker.hub.erased import Erasures
 from broker.hub.queuewatch import QueueWatch
 from broker.transport.link import Link
 from broker.transport.message import Message
-from broker.transport.streams import streams_seen
+from broker.transport.streamstates import streams_seen
 from tests.hub.test_cluster_servers import asked_of, led_by
 from tests.support.cluster import BOUND_S, FIRST, Servers, linked_servers, steady, whole
 

@@ -41,7 +41,8 @@ from broker.transport.errors import Unreachable
 from broker.transport.link import Link
 from broker.transport.server import Server
 from broker.transport.services import HubServices
-from broker.transport.streams import AUDIT_AGE, StreamState
+from broker.transport.streams import AUDIT_AGE
+from broker.transport.streamstates import StreamState
 from keys.directory.client import DirectoryClient
 from keys.directory.edits import new_member_document
 from keys.directory.founding import FoundedRegion, Founder, application_of, found_region

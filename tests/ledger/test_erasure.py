@@ -16,7 +16,7 @@ from broker.log.audited import parse_audited
 from broker.log.erasure import erasure_ref, is_erasure, parse_erasure
 from broker.log.leaf import LeafKind, parse_leaf
 from broker.log.merkle import leaf_hash
-from broker.transport.streams import erase_message, stream_states
+from broker.transport.streamstates import erase_message, stream_states
 from keys.primitives.hashing import sha256
 from keys.primitives.signing import SignKey
 from tests.ledger.erasing import Stage, erasing

@@ -23,7 +23,7 @@ from broker.log.leaf import LeafKind
 from broker.store.database import Database, open_database, sqlite_url
 from broker.transport.credentials import Credentials
 from broker.transport.link import Link
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from tests.ledger.erasing import Stage, erasing
 from tests.support.dying import Death, ended
 from tests.support.envelopes import Made

@@ -23,14 +23,8 @@ from broker.log.announcement import stream_id
 from broker.log.audited import parse_audited
 from broker.log.leaf import LeafKind
 from broker.log.rebuilt import decided_before, is_rebuilt, ready
-from broker.transport.streams import (
-    AUDIT_AGE,
-    AUDIT_PREFIX,
-    StreamState,
-    ready_subject,
-    stream_states,
-    years_at,
-)
+from broker.transport.streams import AUDIT_AGE, AUDIT_PREFIX, ready_subject, years_at
+from broker.transport.streamstates import StreamState, stream_states
 from keys.primitives.signing import SignKey
 from schemas.directory import LogDocument
 from schemas.receipt import DecisionReceipt, TemporaryRefusal

@@ -22,7 +22,7 @@ from broker.log.checkpoint import parse_checkpoint
 from broker.log.commitments import check_opening
 from broker.log.leaf import LeafKind
 from broker.log.note import parse_note
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from keys.primitives.hashing import sha256
 from keys.primitives.signing import SignKey
 from tests.ledger.stages import Stage, a_stage, sequencer_of

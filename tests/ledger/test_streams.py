@@ -23,7 +23,7 @@ from broker.log import announcement
 from broker.log.announcement import resumed_after_reset, stream_id
 from broker.log.leaf import LeafKind, Statement
 from broker.transport.errors import Refused
-from broker.transport.streams import stream_states
+from broker.transport.streamstates import stream_states
 from keys.primitives.hashing import sha256
 from tests.ledger.stages import Stage, a_stage, sequencer_of
 from tests.support.hub import BOUND_S

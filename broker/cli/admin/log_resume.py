@@ -29,13 +29,8 @@ from broker.logs import configure
 from broker.settings import home
 from broker.store.database import open_database
 from broker.transport.link import Link
-from broker.transport.streams import (
-    AUDIT_PREFIX,
-    StreamState,
-    ready_subject,
-    stream_states,
-    years_at,
-)
+from broker.transport.streams import AUDIT_PREFIX, ready_subject, years_at
+from broker.transport.streamstates import StreamState, stream_states
 from keys.primitives.signing import SignKey
 
 CONNECT_S = 20.0
