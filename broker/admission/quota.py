@@ -1,5 +1,7 @@
 """How much one member, or one desk, may ask for: a token bucket, as pure arithmetic."""
 
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,10 +35,9 @@ class Quotas:
 
 @dataclass
 class Bucket:
-    """A token bucket, full at first. Of one event loop.
+    """A token bucket, full at first. Time is seconds of a clock that nobody sets.
 
-    Time is seconds of a clock that nobody sets, given by the caller: by one that was a day ahead
-    for a moment nobody would be let in for a day.
+    By one that was a day ahead for a moment nobody would be let in for a day.
 
     Attributes:
         rate_per_s: How fast it fills.
@@ -60,3 +61,28 @@ class Bucket:
             self._level -= 1.0
             return 0.0
         return (1.0 - self._level) / self.rate_per_s
+
+
+@dataclass
+class Buckets:
+    """A bucket for each who asks, made when it first does. Of one event loop.
+
+    Attributes:
+        steady: Seconds of a clock that nobody sets.
+    """
+
+    steady: Callable[[], float] = time.monotonic
+    _of: dict[Hashable, Bucket] = field(default_factory=dict)
+
+    def take(self, who: Hashable, rate_per_s: float, burst: float) -> float:
+        """Take one of `who`, and return 0, or return the seconds until there is one.
+
+        Args:
+            who: The caller lets nobody make up more of them than there are.
+            rate_per_s: How fast its bucket fills.
+            burst: How much that holds.
+        """
+        bucket = self._of.get(who)
+        if bucket is None:
+            bucket = self._of[who] = Bucket(rate_per_s, burst)
+        return bucket.take(self.steady())

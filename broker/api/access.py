@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from broker.admission.quota import Bucket
+from broker.admission.quota import Bucket, Buckets
 from broker.api.limits import Limits
 from broker.api.problems import RequestError
 from broker.api.tokens import Caller, Scope, TokenBook, TokenError
@@ -34,7 +34,7 @@ class Gate:
         self.limits = limits
         self._book = book
         self._clock = clock
-        self._desks: dict[str, Bucket] = {}  # grows only by desks with a valid token
+        self._desks = Buckets()
         self._strangers = Bucket(limits.failures_per_s, limits.burst)
         self._streams: Counter[str] = Counter()
 
@@ -59,11 +59,8 @@ class Gate:
                 "The request carries no valid token.",
                 headers={"WWW-Authenticate": "Bearer"},
             ) from None
-        bucket = self._desks.get(caller.desk)
-        if bucket is None:
-            bucket = Bucket(self.limits.requests_per_s, self.limits.burst)
-            self._desks[caller.desk] = bucket
-        _within(bucket)
+        # Only who has a valid token has a bucket.
+        _check(self._desks.take(caller.desk, self.limits.requests_per_s, self.limits.burst))
         return caller
 
     def admit_stranger(self) -> None:
@@ -72,7 +69,7 @@ class Gate:
         Raises:
             RequestError: 429, so that guessing is slow.
         """
-        _within(self._strangers)
+        _check(self._strangers.take(time.monotonic()))
 
     async def still_valid(self, presented: str) -> bool:
         """Whether a token admitted before would still be."""
@@ -144,6 +141,8 @@ def check_parameters(request: Request) -> None:
     Raises:
         RequestError: 422; a name that is not known is not repeated, it may be content.
     """
+    if not request.query_params:
+        return
     route: APIRoute = request.scope["route"]
     known = {each.alias for each in route.dependant.query_params}
     asked = Counter(name for name, _ in request.query_params.multi_items())
@@ -167,8 +166,8 @@ def types_for(caller: Caller, asked: list[str]) -> frozenset[str]:
     return frozenset(asked) or caller.types
 
 
-def _within(bucket: Bucket) -> None:
-    if wait_s := bucket.take(time.monotonic()):
+def _check(wait_s: float) -> None:
+    if wait_s:
         raise RequestError(
             429,
             "too-many-requests",

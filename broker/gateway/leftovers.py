@@ -42,12 +42,14 @@ class Leftovers:
     Attributes:
         check_heard: As `Boots.check_heard`; asked before a number is given back.
         steady: Seconds, never put right.
+        most: Numbers left at one time.
     """
 
     decider: Decider
     trail: record.AuditTrail
     check_heard: Callable[[], None] = lambda: None
     steady: Callable[[], float] = time.monotonic
+    most: int = MOST
     _left: dict[int, _Left] = field(default_factory=dict)
     _kept: Counter[str] = field(default_factory=Counter)  # As it was said last.
 
@@ -57,7 +59,7 @@ class Leftovers:
         Raises:
             BrokerError: `audit-unready`: the record takes nothing; ask again later.
         """
-        if len(self._left) >= MOST:
+        if len(self._left) >= self.most:
             raise BrokerError("audit-unready", "the record takes nothing", retry="later")
 
     @contextmanager

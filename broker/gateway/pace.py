@@ -1,11 +1,10 @@
 """How much of what members submit one worker takes at one time; beyond it they are told to wait."""
 
-import time
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from broker.admission.judgement import NotNow
-from broker.admission.quota import Bucket, Quotas
+from broker.admission.quota import Buckets, Quotas
 from broker.envelope.submitted import Submitted
 from schemas.vocabulary import Kind
 
@@ -19,8 +18,7 @@ class Pace:
     """
 
     quotas: Quotas = field(default_factory=Quotas)
-    steady: Callable[[], float] = time.monotonic
-    _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)  # Of this worker alone.
+    _buckets: Buckets = field(default_factory=Buckets)  # Of this worker alone.
 
     def over(self, submitted: Submitted, members: Container[str]) -> NotNow | None:
         """Return that its sender must wait, or None once it was counted.
@@ -38,7 +36,6 @@ class Pace:
             rate, burst = quotas.pair_state_rate_per_s, quotas.pair_state_burst
             asked.append(((sender, *to), rate, burst, "control-rate"))
         for key, rate, burst, code in asked:
-            bucket = self._buckets.setdefault(key, Bucket(rate, burst))
-            if wait_s := bucket.take(self.steady()):
+            if wait_s := self._buckets.take(key, rate, burst):
                 return NotNow(code, max(1, round(wait_s)), label.id, digest)
         return None

@@ -86,6 +86,7 @@ class Presence:
                 continue
             subject = record.opened(year)
             if await self.leftovers.trail.standing(subject) is None:
+                self.leftovers.check_room()
                 about = opened(stream_id(name, state.created))
                 await self._stand(subject, self.leftovers.decider.stated(about, now=now))
                 _log.info("stream-announced", stream=name)

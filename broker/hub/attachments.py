@@ -6,7 +6,6 @@ from the decision that stands in the AUDIT stream, signature verified; nothing e
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from broker import clock
-from broker.admission.quota import Bucket
+from broker.admission.quota import Buckets
 from broker.envelope.decision import verify_decision
 from broker.envelope.errors import EnvelopeError
 from broker.errors import BrokerError
@@ -77,9 +76,8 @@ class AttachmentService:
     records: RecordKeys
     clock_is_good: Callable[[], bool]
     now: Callable[[], datetime] = clock.now
-    steady: Callable[[], float] = time.monotonic
+    buckets: Buckets = field(default_factory=Buckets)  # Of the link's own tasks alone.
     _served: set[str] = field(default_factory=set)
-    _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own tasks alone.
 
     async def admit(self, members: Sequence[str]) -> None:
         """Serve these members from now on, as well."""
@@ -131,8 +129,7 @@ class AttachmentService:
 
     async def _answer(self, subject: str, payload: bytes) -> bytes:
         member, now = asked_by(subject), self.now()
-        bucket = self._buckets.setdefault(member, Bucket(RATE_PER_S, BURST))
-        if bucket.take(self.steady()):
+        if self.buckets.take(member, RATE_PER_S, BURST):
             return busy_answer()
         what = asked_file(subject).removeprefix("att.")
         try:

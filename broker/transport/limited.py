@@ -1,10 +1,9 @@
 """Answers members at a bounded rate each, and never fails because of what one of them asked."""
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from broker.admission.quota import Bucket
+from broker.admission.quota import Buckets
 from broker.errors import BrokerError
 from broker.logs import get_logger
 from broker.transport.services import asked_by, busy_answer, piece_of
@@ -20,18 +19,14 @@ class Limited:
 
     rate_per_s: float
     burst: float
-    steady: Callable[[], float] = time.monotonic
-    _buckets: dict[str, Bucket] = field(default_factory=dict)  # Of the link's own task alone.
+    _buckets: Buckets = field(default_factory=Buckets)  # Of the link's own task alone.
 
     def __call__(self, answer: Answering) -> Callable[[str, bytes], Awaitable[bytes | None]]:
         """Return `answer` limited; what it refuses is answered as a file that is missing."""
 
         async def limited(subject: str, payload: bytes) -> bytes | None:
             member = asked_by(subject)
-            bucket = self._buckets.get(member)
-            if bucket is None:
-                bucket = self._buckets[member] = Bucket(self.rate_per_s, self.burst)
-            if bucket.take(self.steady()):
+            if self._buckets.take(member, self.rate_per_s, self.burst):
                 return busy_answer()
             try:
                 found = answer(subject, payload)

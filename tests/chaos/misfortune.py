@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import resource
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from tests.support.waiting import must_come
 SOUND_S = 60.0  # an alarm that should sound does so within this
 ROOM_BYTES = 4096  # no file of the process grows beyond it
 LATE_S = 0.2
+STIR_S = 1.0  # between two alerts more, while a process is to write something down
 LOST_SHARE = 0.3
 NO_ROOM = frozenset({"disk-full", "disk-failed"})
 ENDS_BY = ("[disk-full]", "[log-disk]", "[signer-disk]")
@@ -153,10 +155,12 @@ class Misfortune:
         while not (pid := child_of_hub(self.processes, victim)):  # noqa: ASYNC110 - not back
             await asyncio.sleep(0.1)
         since = len(hub_said(self.processes.region))
-        with _no_room(pid):
-            while child_of_hub(self.processes, victim) == pid:
+        with _no_room(pid), ended(pid) as over:
+            while not over.is_set():
                 await self.stir()  # desks may wait for a loss, which waits for this
-                await asyncio.sleep(1)  # to write it down, in another process
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STIR_S):
+                        await over.wait()
         while not child_of_hub(self.processes, victim):  # noqa: ASYNC110 - started again
             await asyncio.sleep(0.1)
         return any(
@@ -248,6 +252,24 @@ async def _felt(line: Line, seconds: float) -> None:
     async with must_come(SOUND_S, lambda: "nothing was felt on the line"):
         while line.felt == before:  # noqa: ASYNC110 - a node asks for the time, at least
             await asyncio.sleep(0.1)
+
+
+@contextmanager
+def ended(pid: int) -> Iterator[asyncio.Event]:
+    """Give what is set once this process has ended, which another one watches over."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        over.set()
+        yield over
+        return
+    loop.add_reader(handle, over.set)
+    try:
+        yield over
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 @contextmanager

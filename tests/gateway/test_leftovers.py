@@ -12,7 +12,6 @@ from broker import clock
 from broker.admission.judge import Arrival
 from broker.admission.judgement import NotNow
 from broker.errors import BrokerError
-from broker.gateway import leftovers
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
 from broker.gateway.leftovers import SETTLED_AFTER_S
@@ -152,10 +151,10 @@ async def test_a_number_whose_record_may_have_been_erased_is_left_to_a_person(
 
 
 async def test_a_worker_that_left_too_many_takes_no_more_until_they_are_given_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(leftovers, "MOST", 2)
     async with opened(tmp_path) as stage:
+        stage.worker.leftovers.most = 2
         for _ in range(2):
             await stage.refused()
         with pytest.raises(BrokerError) as caught:

@@ -124,9 +124,9 @@ def test_who_is_written_to_that_is_nobody_takes_no_memory() -> None:
     for number in range(20):
         for to in ((f"NOBODY{number}",), ("MY", f"NOBODY{number}")):
             assert over(*to) is None
-    assert set(pace._buckets) == {("SG",)}
+    assert set(pace._buckets._of) == {("SG",)}
     assert over("MY") is None
-    assert set(pace._buckets) == {("SG",), ("SG", "MY")}
+    assert set(pace._buckets._of) == {("SG",), ("SG", "MY")}
 
 
 async def test_two_workers_together_let_no_more_through_than_one(stage: Stage) -> None:

@@ -609,7 +609,7 @@ async def test_a_flood_of_one_member_is_told_to_wait_and_others_are_not(stage: S
     await stage.open(1)
     await stage.put()
     steady_s = 1000.0
-    stage.service.steady = lambda: steady_s
+    stage.service.buckets.steady = lambda: steady_s
     link = stage.asks["TH"].link
 
     async def answered() -> object:
