@@ -14,7 +14,7 @@ from broker.transport.attaching import Done, done_answer, error_answer, read_ask
 from broker.transport.unlinked import Unlinked
 from schemas.desk import ArrivalState
 from tests.support.labels import uuid7_at
-from tests.support.nodes import lonely_node
+from tests.support.nodes import Clock, lonely_node
 from tests.support.region import LONG, make_region
 
 REGION = make_region(("SG", "MY"), now=clock.now(), fresh=LONG)
@@ -69,8 +69,9 @@ async def test_what_the_hub_does_not_take_of_some_delays_no_other(
     tmp_path: Path, kind: dict[str, object]
 ) -> None:
     async with lonely_node(REGION, "MY", tmp_path / "my.db") as my:
-        hub, start = Hub(), my.present.now()
-        my.present.now = lambda: start
+        hub, time = Hub(), Clock()
+        time.stopped = time()
+        my.present.now, my.present.steady = time, time.steady
         my.arrivals.link = Unlinked(hub)
         await put_in(my, kind)
         for _ in range(5):
@@ -78,7 +79,7 @@ async def test_what_the_hub_does_not_take_of_some_delays_no_other(
         assert await waiting(my) == BAD
         assert sorted(hub.told) == sorted(IDS)  # each once, until it is due again
         hub.bad.clear()
-        my.present.now = lambda: start + timedelta(minutes=2)
+        time.stopped += timedelta(minutes=2)
         for _ in range(3):
             await my.arrivals.tell_due()
         assert await waiting(my) == set()

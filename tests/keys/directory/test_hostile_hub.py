@@ -26,6 +26,7 @@ from keys.directory.repository import DirectoryRepository
 from keys.errors import DirectoryError
 from keys.primitives.hashing import sha256
 from tests.support.directory import RealRegion
+from tests.support.nodes import Clock
 from tests.support.region import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -424,12 +425,14 @@ async def test_a_fresh_timestamp_over_an_old_snapshot_is_believed_until_a_peer_s
     assert copy.view.version.hash == sha256(scene.first.snapshot.encode())
     peer = await scene.region.client("peer").refresh(scene.region.fetch, now=LATER)
 
-    present = Present("MY", now=lambda: LATER)
+    time = Clock()
+    time.stopped = LATER
+    present = Present("MY", now=time, steady=time.steady)
     present.take(copy.view)
     present.meet(peer.view.version)
     assert present.hindrance() == ""  # it may be on its way
     present.take((await scene.reader.refresh(scene.hub.fetch, now=LATER)).view)
-    present.now = lambda: LATER + 10 * MINUTE + timedelta(seconds=1)
+    time.stopped += 10 * MINUTE + timedelta(seconds=1)
     assert present.hindrance() == "directory-split"
 
 
