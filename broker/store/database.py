@@ -119,20 +119,20 @@ class Database:
         Raises:
             StoreError: `database-locked`: somebody reads for longer, as a look at all of it does.
         """
-        if self.engine.dialect.name != "sqlite":
+        path = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not path:
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + EMPTYING_S
         with as_store_error():
-            async with self.engine.connect() as connection:
-                await connection.run_sync(bring_home)
-                while True:
-                    async with self._writing:
-                        if await connection.run_sync(emptied_journal):
-                            return
-                    if loop.time() >= until:
-                        break
-                    await asyncio.sleep(_EMPTYING_AGAIN_S)
+            await asyncio.to_thread(bring_home, path)
+            while True:
+                async with self._writing:
+                    if await asyncio.to_thread(emptied_journal, path):
+                        return
+                if loop.time() >= until:
+                    break
+                await asyncio.sleep(_EMPTYING_AGAIN_S)
         raise StoreError("database-locked", "somebody reads the database", retry="later")
 
     async def close(self) -> None:

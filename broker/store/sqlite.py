@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 from sqlalchemy import Connection, event
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from typing_extensions import override
@@ -136,26 +135,40 @@ def as_dbapi_error(error: sqlite3.Error, sql: str) -> DBAPIError:
     return raised if isinstance(raised, DBAPIError) else DBAPIError(sql, None, error)
 
 
-def bring_home(connection: Connection) -> None:
+def bring_home(path: str) -> None:
     """Bring of the write-ahead log what nobody reads any more home, without any writer's lock."""
-    with _own_cursor(connection) as cursor:
-        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    with _journal_of(path) as driver:
+        driver.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-def emptied_journal(connection: Connection) -> bool:
+def emptied_journal(path: str) -> bool:
     """Return whether the write-ahead log was brought home and emptied: nobody was in the way.
 
     It waits for nobody: while SQLite waits here for a reader, which may look at a whole database,
     it holds the lock that every writer needs.
     """
-    with _own_cursor(connection) as cursor:
-        cursor.execute("PRAGMA busy_timeout=0")
+    with _journal_of(path) as driver:
         try:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            told = cursor.fetchone()
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            told = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            return False
     return told is not None and not told[0]  # the first is whether somebody was in the way
+
+
+@contextmanager
+def _journal_of(path: str) -> Iterator[sqlite3.Connection]:
+    """Give a connection for one thread, with which it ends: nobody else waits for a statement.
+
+    Of a pool's, a task that is cancelled would leave one behind in the middle of its statement.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as driver:
+            yield driver
+    except sqlite3.Error as error:  # a full disk, for one
+        raise as_dbapi_error(error, "PRAGMA wal_checkpoint") from error
 
 
 def copied_sqlite(source: Path, target: Path) -> None:
@@ -191,13 +204,3 @@ def _begin(connection: Connection) -> None:
         return  # of a reader, begun by a prepared statement
     changing = connection.get_execution_options().get(CHANGING, False)
     connection.exec_driver_sql(_BEGIN_CHANGE if changing else "BEGIN")
-
-
-@contextmanager
-def _own_cursor(connection: Connection) -> Iterator[DBAPICursor]:
-    """Lend the driver's own cursor, under which no transaction is open; its errors stay ours."""
-    try:
-        with closing(connection.connection.cursor()) as cursor:
-            yield cursor
-    except sqlite3.Error as error:  # a full disk, for one
-        raise as_dbapi_error(error, "PRAGMA wal_checkpoint") from error

@@ -162,6 +162,23 @@ async def test_nobody_who_writes_waits_for_a_journal_that_cannot_be_emptied(
         assert not path.with_name("node.db-wal").stat().st_size
 
 
+async def test_who_is_cancelled_while_it_empties_the_journal_ends_and_leaves_nothing_begun(
+    tmp_path: Path,
+) -> None:
+    """It would go on for ever, and a node that is told to stop wait for it."""
+    async with open_database(sqlite_url(tmp_path / "node.db"), metadata) as database:
+        for number in range(600):
+            await put(database, str(number))
+            emptying = asyncio.get_running_loop().create_task(database.empty_journal())
+            for _ in range(number % 100):
+                await asyncio.sleep(0)
+            emptying.cancel()
+            with suppress(asyncio.CancelledError):
+                await emptying
+        assert await count(database) == 600
+        await database.empty_journal()
+
+
 async def test_a_journal_that_a_full_disk_keeps_is_emptied_later(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     async with open_database(sqlite_url(path), metadata) as database:
