@@ -58,6 +58,9 @@ def test_every_answer_is_as_described_and_none_is_a_fault(
     operation = schemathesis.openapi.from_dict(DESCRIPTION)[path][method.upper()]
     assert not operation.skipped_parameters
     met: set[tuple[int, str]] = set()
+    # What is wrong with a value may be gone once it is text in a query; an unknown name is not.
+    described = DESCRIPTION["paths"][path][method].get("parameters", ())
+    known = {each["name"] for each in described if each["in"] == "query"}
 
     @settings(
         max_examples=min(settings().max_examples, 300) // 2,
@@ -79,9 +82,7 @@ def test_every_answer_is_as_described_and_none_is_a_fault(
             timeout=BOUND_S,
         )
         asked = parse_qs(urlsplit(answer.request.url).query, keep_blank_values=True)
-        if (case.query or {}).keys() - asked.keys():  # an empty list is nothing on the way
-            wrong.discard(ParameterLocation.QUERY)
-        if wrong & {ParameterLocation.BODY, ParameterLocation.PATH, ParameterLocation.QUERY}:
+        if wrong & {ParameterLocation.BODY, ParameterLocation.PATH} or asked.keys() - known:
             assert answer.status_code >= 400, f"taken, and not as described: {answer.text}"
         assert answer.status_code < 500 or answer.status_code == NOT_NOW, answer.text
         case.validate_response(answer, checks=CHECKS)
