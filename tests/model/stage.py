@@ -1,4 +1,4 @@
-"""Three nodes, a gateway, a log and a hub, all real, that a model starts, stops and asks.
+"""Three or four nodes, a gateway, a log and a hub, all real, that a model starts, stops and asks.
 
 The hub's server is a process and is killed. Nodes, gateway and log live in this one: they are
 cancelled wherever they are and say goodbye to nobody, but a process that goes on cannot lose what
@@ -28,7 +28,7 @@ from broker.node.node import Node
 from broker.store import tables
 from broker.transport.link import Link
 from broker.transport.message import Message
-from keys.directory.view import DirectoryView
+from keys.directory.view import DirectoryView, MemberView
 from keys.epochs import bounds, epoch_of
 from keys.kid import kid_of
 from keys.primitives.hashing import sha256
@@ -59,7 +59,8 @@ from tests.support.hub import BOUND_S, RunningHub, running_hub
 from tests.support.nodes import request, running_node, send
 from tests.support.region import YEAR, make_region, permissive
 
-MEMBERS = ("SG", "MY", "TH")
+FOUNDERS = ("SG", "MY", "TH")
+JOINER = "VN"  # The hub gives it a connection from the start, and the directory a seat later.
 GATEWAY, LOG = "gateway", "log"
 ValidityT = TypeVar("ValidityT", bound=Validity)
 _ALL_DUE = update(tables.controls).where(tables.controls.c.envelope_id.is_(None)).values(due_ms=0)
@@ -76,17 +77,26 @@ class Rules:
 
 @dataclass
 class Stage:
-    """All that runs, and the directory that everybody holds."""
+    """All that runs, and the directory that everybody holds.
+
+    Attributes:
+        joiner: The part of the directory that is not in it until its member joins.
+    """
 
     folder: Path
     hub: RunningHub
     log: Logged
     source: Source
     directory: DirectoryInForce
+    joiner: MemberView
     cut: dict[str, tuple[Revocation, ...]] = field(default_factory=dict)
     officers: int = 0  # That were certified later.
     nodes: dict[str, Node] = field(default_factory=dict)
     stops: dict[str, AsyncExitStack] = field(default_factory=dict)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.hub.region.view.member_views)
 
     # --- outages and restarts ---
 
@@ -129,7 +139,7 @@ class Stage:
             await self.stops.pop(name).aclose()
 
     async def start_all(self) -> None:
-        for name in (GATEWAY, LOG, *MEMBERS):
+        for name in (GATEWAY, LOG, *self.members):
             await self.start(name)
 
     # --- the directory ---
@@ -235,13 +245,16 @@ class Stage:
         region, now, new = self.hub.region, clock.now(), SignKey.generate()
         keys = (*_superseded(region.view.hub.gateway_keys, now), _from_now(new, now))
         document = region.view.hub.model_copy(update={"gateway_keys": keys})
-        old = region.view.version
-        version = DirectoryVersion(
-            root=old.root, snapshot=old.snapshot + 1, hash=sha256(old.hash, b"gateway")
-        )
         self.hub.region = replace(region, gateway_sign_key=new)
-        self._give(replace(region.view, hub=document, version=version))
+        self._give(replace(region.view, hub=document, version=_after(region.view, b"gateway")))
         await self.start(GATEWAY)
+
+    async def join(self) -> None:
+        """Admit the member that waits to be."""
+        view, joiner = self.hub.region.view, self.joiner
+        views = {**view.member_views, joiner.code: joiner}
+        self._give(replace(view, member_views=views, version=_after(view, b"member")))
+        await self.start(joiner.code)
 
     # --- alerts ---
 
@@ -346,6 +359,12 @@ async def _decision_on(link: Link, sender: str, ident: UUID) -> Decision:
             others.append(message)
 
 
+def _after(view: DirectoryView, what: bytes) -> DirectoryVersion:
+    """The version in which `what` was changed."""
+    old = view.version
+    return DirectoryVersion(root=old.root, snapshot=old.snapshot + 1, hash=sha256(old.hash, what))
+
+
 def _superseded(keys: Iterable[ValidityT], now: datetime) -> tuple[ValidityT, ...]:
     ended = {"revoked_at": now, "reason": RevocationReason.SUPERSEDED}
     return tuple(each if each.revoked_at else each.model_copy(update=ended) for each in keys)
@@ -357,10 +376,14 @@ def _from_now(key: SignKey, now: datetime) -> VerificationKey:
 
 @asynccontextmanager
 async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
-    """A region of three at work; at the end everything stops at once."""
-    region = make_region(MEMBERS, now=clock.now())
+    """A region of three at work, and one that may join; at the end everything stops at once."""
+    whole = make_region((*FOUNDERS, JOINER), now=clock.now())
+    views = dict(whole.view.member_views)
+    joiner = views.pop(JOINER)
+    region = replace(whole, view=replace(whole.view, member_views=views))
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(region, folder / "hub"))
+        hub = await stack.enter_async_context(running_hub(whole, folder / "hub"))
+        hub.region = region
         own = await stack.enter_async_context(hub.hub_link())
         await own.wait_connected(BOUND_S)
         await announce(own, region)  # as a gateway does when it starts: else the log reads nothing
@@ -375,6 +398,7 @@ async def opened_stage(folder: Path) -> AsyncIterator[Stage]:
             Logged(folder, hub, own, keys),
             source,
             DirectoryInForce.read(source),
+            joiner,
         )
         try:
             await stage.start_all()

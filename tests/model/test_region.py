@@ -3,10 +3,10 @@
 Accepted is kept, and delivered exactly once; what was not accepted never arrives; from a
 suspended member, or under a suspended key, nothing is accepted, and the code says why; the policy
 in force decides, and where it changed under way one of those that were in force; keys of every kind
-are replaced under way and nothing is lost by it; what an officer signed who left meanwhile arrives
-or is set aside, and both sides are told. An exercise is never counted as real; no node misses a
-number, sets aside or alarms but where it must; each decision has one leaf once the log has caught
-up, and its tree is the one that was signed, and grew from those seen before.
+are replaced under way, and a member joins, and nothing is lost by it; what an officer signed who
+left meanwhile arrives or is set aside, and both sides are told. An exercise is never counted as
+real; no node misses a number, sets aside or alarms but where it must; each decision has one leaf
+once the log has caught up, and its tree is the one that was signed, and grew from those before.
 """
 
 import asyncio
@@ -24,11 +24,19 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    multiple,
+    precondition,
+    rule,
+)
 
 from broker.log.leaf import LeafKind
 from schemas.desk import RecipientState, SubmissionState
-from tests.model.stage import GATEWAY, LOG, MEMBERS, Rules, Stage, opened_stage
+from tests.model.stage import FOUNDERS, GATEWAY, JOINER, LOG, Rules, Stage, opened_stage
 from tests.support.waiting import must_come
 
 STEP_S = 300.0  # far beyond what a step takes; nothing here waits for a clock
@@ -41,7 +49,8 @@ ASIDE = {
     "member-suspended",
 }
 ResultT = TypeVar("ResultT")
-members = st.sampled_from(MEMBERS)
+members: Bundle[str] = Bundle("members")
+EVERYONE = (*FOUNDERS, JOINER)
 directions = st.sampled_from(("export", "import"))
 
 
@@ -70,7 +79,7 @@ class Region(RuleBasedStateMachine):
         self.closed: dict[str, set[str]] = {"export": set(), "import": set()}
         self.suspended: set[str] = set()
         self.open: list[UnderWay] = []
-        self.expected: dict[str, list[tuple[UUID, bool]]] = {code: [] for code in MEMBERS}
+        self.expected: dict[str, list[tuple[UUID, bool]]] = {code: [] for code in EVERYONE}
         self.exercises: dict[UUID, bool] = {}  # Of every submission.
         self.decided: set[UUID] = set()  # Of which the gateway's answer was shown.
         self.forced: set[UUID] = set()
@@ -84,10 +93,11 @@ class Region(RuleBasedStateMachine):
 
         return self.runner.run(bounded())
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(target=members)
+    def begin(self) -> MultipleResults[str]:
         self.context = opened_stage(self.folder)
         self.stage: Stage = self.run(self.context.__aenter__())
+        return multiple(*FOUNDERS)
 
     def teardown(self) -> None:
         try:
@@ -116,11 +126,12 @@ class Region(RuleBasedStateMachine):
 
     # --- what members do ---
 
-    @precondition(lambda self: len(self.suspended) < len(MEMBERS))
+    @precondition(lambda self: len(self.suspended) < len(self.stage.members))
     @rule(data=st.data(), each=st.lists(st.booleans(), min_size=1, max_size=3))
     def a_member_sends(self, data: st.DataObject, each: list[bool]) -> None:
-        sender = data.draw(st.sampled_from([m for m in MEMBERS if m not in self.suspended]))
-        others = st.sampled_from([code for code in MEMBERS if code != sender])
+        there = self.stage.members
+        sender = data.draw(st.sampled_from([code for code in there if code not in self.suspended]))
+        others = st.sampled_from([code for code in there if code != sender])
         self.run(self.stage.start(sender))
         for exercise in each:
             self._send(sender, data.draw(st.sets(others, min_size=1)), exercise=exercise)
@@ -139,6 +150,12 @@ class Region(RuleBasedStateMachine):
         self.run(self._force(sender, why, (to,)))
 
     # --- what members and the region decide ---
+
+    @precondition(lambda self: JOINER not in self.stage.members)
+    @rule(target=members)
+    def another_member_joins_while_alerts_are_under_way(self) -> str:
+        self.run(self.stage.join())
+        return JOINER
 
     @rule(code=members, direction=directions)
     def a_policy_changes(self, code: str, direction: str) -> None:
@@ -195,7 +212,7 @@ class Region(RuleBasedStateMachine):
 
     # --- what goes wrong ---
 
-    @rule(name=st.sampled_from((GATEWAY, LOG, *MEMBERS)))
+    @rule(name=st.one_of(st.sampled_from((GATEWAY, LOG)), members))
     def something_stops_or_starts(self, name: str) -> None:
         stopped = name not in self.stage.stops
         self.run(self.stage.start(name) if stopped else self.stage.stop(name))
@@ -253,7 +270,7 @@ class Region(RuleBasedStateMachine):
 
     def _pairs_past_a_policy(self) -> list[tuple[str, str, str]]:
         """Who may not send to whom, by one policy alone, and the code that says so."""
-        there = [code for code in MEMBERS if code not in self.suspended]
+        there = [code for code in self.stage.members if code not in self.suspended]
         found = []
         for sender, to in permutations(there, 2):
             against = self._against(sender, to)
@@ -263,8 +280,8 @@ class Region(RuleBasedStateMachine):
 
     async def _force(self, sender: str, why: str, to: Iterable[str] = ()) -> None:
         await self.stage.start(GATEWAY)
-        others = (code for code in MEMBERS if code != sender and code not in self.suspended)
-        to = tuple(to) or tuple(others)
+        there = (code for code in self.stage.members if code not in self.suspended)
+        to = tuple(to) or tuple(code for code in there if code != sender)
         if not to:
             return  # nobody is left whose key could be sealed to
         ident, codes = await self.stage.force(sender, to, len(self.forced) + 1)
@@ -297,7 +314,7 @@ class Region(RuleBasedStateMachine):
                 assert last.id is not None
                 self.decided.add(last.id)
         self.open.clear()
-        for code in MEMBERS:
+        for code in self.stage.members:
             await self._check_inbox(code)
 
     async def _check_inbox(self, code: str) -> None:
@@ -384,6 +401,27 @@ def test_what_is_refused_has_a_leaf_too_and_a_log_that_stopped_goes_on() -> None
         region._send("MY", {"SG"})
         region.all_settles_and_the_log_is_read()
         assert (len(region.forced), len(region.decided)) == (2, 2)
+    finally:
+        region.teardown()
+
+
+@pytest.mark.hub
+@pytest.mark.timeout(600)
+def test_who_joins_takes_part_and_what_is_under_way_is_not_hindered() -> None:
+    """A third one."""
+    region = Region()
+    region.begin()
+    try:
+        region.something_stops_or_starts(GATEWAY)
+        region._send("SG", {"MY"})
+        region.another_member_joins_while_alerts_are_under_way()
+        region._send("SG", {"MY", JOINER})
+        region._send(JOINER, {"TH"}, exercise=True)
+        region.all_settles_and_the_log_is_read()
+        region.two_members_suspend_another_or_lift_it(JOINER)
+        came = {code: len(each) for code, each in region.expected.items()}
+        assert came == {"SG": 0, "MY": 2, "TH": 1, JOINER: 1}
+        assert (len(region.forced), len(region.decided)) == (1, 3)
     finally:
         region.teardown()
 
