@@ -73,6 +73,7 @@ class Boots:
     _since: float = 0.0  # From then on this worker was heard without a break.
     _ticked: float = 0.0
     _damaged: set[Path] = field(default_factory=set)  # Files of others, said once.
+    _seen: dict[Path, tuple[int, float]] = field(default_factory=dict)  # Written, and seen so.
 
     async def begin(self) -> None:
         """Write this run down before it takes a number; to be called once.
@@ -144,16 +145,31 @@ class Boots:
         Where the server was away for all of them, nobody was heard, and nobody is gone: so this
         worker was itself heard without a break for as long.
         """
+        silent = self._silent()
         if self._ticked - self._since < ABANDONED_AFTER_S:
             return
-        for path in sorted(self.path.parent.glob(f"*{self.path.suffix}")):
-            if path == self.path or _silent_s(path) < ABANDONED_AFTER_S:
+        for path in silent:
+            if _written_ns(path) != self._seen[path][0]:  # while others were settled
                 continue
             for run in self._of_another(path):
                 voided = await self._void(run, path.stem)
                 _log.info("run-settled", gateway=path.stem, boot=run.boot, voided=voided)
             if path not in self._damaged:
                 path.unlink(missing_ok=True)
+
+    def _silent(self) -> list[Path]:
+        """Return the files of others that were not written while this worker looked for so long.
+
+        How old they are by the clock on the wall says nothing: it may just have been put right.
+        """
+        others = sorted(self.path.parent.glob(f"*{self.path.suffix}"))
+        now, before = self.steady(), self._seen
+        self._seen = {
+            path: (at, before[path][1] if path in before and before[path][0] == at else now)
+            for path in others
+            if path != self.path and (at := _written_ns(path)) is not None
+        }
+        return [path for path, (_, at) in self._seen.items() if now - at >= ABANDONED_AFTER_S]
 
     def _of_another(self, path: Path) -> tuple[Run, ...]:
         """Return the runs in another worker's file; none if it cannot be read, which is said once.
@@ -202,9 +218,9 @@ def read_runs(path: Path) -> tuple[Run, ...]:
     return (read_digested(path, _Runs, max_bytes=_MAX_BYTES) or _Runs()).runs
 
 
-def _silent_s(path: Path) -> float:
-    """Return how long ago a worker wrote its file; 0 if another has just taken it away."""
+def _written_ns(path: Path) -> int | None:
+    """Return when a worker wrote its file, to be compared; None if it was just taken away."""
     try:
-        return clock.now().timestamp() - path.stat().st_mtime
+        return path.stat().st_mtime_ns
     except FileNotFoundError:
-        return 0.0
+        return None

@@ -118,30 +118,37 @@ class Arrivals:
         if self.present.clock_is_good and row.expires_ms <= to_ms(self.present.now()):
             await self._end(row, ArrivalState.EXPIRED, "expired")
             return 0
+        try:
+            return await self._go_on(row)
+        except (EnvelopeError, NodeError) as error:
+            await self._pause(row, error.code, AGAIN, alarm=True)
+        except StoreError as error:
+            await self._pause(row, error.code, AGAIN, alarm=error.code == "disk-failed")
+        except BrokerError as error:
+            await self._pause(row, error.code, LATE if error.retry == "later" else AGAIN)
+            _log.info("attachment-awaited", id=row.envelope_id, error_code=error.code)
+        return 0
+
+    async def _go_on(self, row: Any) -> int:  # noqa: ANN401 - a row
+        """Fetch the next chunks of a file; return how many came.
+
+        Raises:
+            EnvelopeError: `bad-chunk`, from the hub.
+            BrokerError: Some may have come.
+        """
         watched = await self._watch(row)
         if not watched.have and (code := await self._hindrance(row)):
             await self._pause(row, code, AGAIN, alarm=True)
             return 0
         before = watched.have
-        try:
-            whole = await self._fetch(row, watched)
-        except EnvelopeError as error:
-            await self._pause(row, error.code, AGAIN, alarm=True)
-        except StoreError as error:
-            await self._pause(row, error.code, AGAIN)
-        except NodeError as error:
-            await self._pause(row, error.code, AGAIN, alarm=True)
-        except BrokerError as error:
-            await self._pause(row, error.code, LATE if error.retry == "later" else AGAIN)
-            _log.info("attachment-awaited", id=row.envelope_id, error_code=error.code)
+        whole = await self._fetch(row, watched)
+        if whole:
+            await self._finish(row)
+        elif watched.have == before:
+            await self._nothing_came(row, watched)
         else:
-            if whole:
-                await self._finish(row)
-            elif watched.have == before:
-                await self._nothing_came(row, watched)
-            else:
-                watched.waited = SOON
-                await self._note(row, watched)
+            watched.waited = SOON
+            await self._note(row, watched)
         return watched.have - before
 
     async def _nothing_came(self, row: Any, watched: _Watched) -> None:  # noqa: ANN401 - a row
@@ -186,9 +193,18 @@ class Arrivals:
         sealed: bytes,
     ) -> None:
         open_chunk(key, manifest, row.number, index, sealed)
-        if not self.files.keep(row.envelope_id, row.number, index, sealed):
-            self.files.drop(row.envelope_id, row.number, index)  # damaged here, since it opened
-            self.files.keep(row.envelope_id, row.number, index, sealed)
+        place = (row.envelope_id, row.number, index)
+        if self._read(*place) != sealed:
+            self.files.drop(*place)  # damaged here, since this one opened
+            self.files.keep(*place, sealed)
+
+    def _read(self, *place: Any) -> bytes:  # noqa: ANN401 - shelf, number and index
+        """Return a chunk; nothing where there is none, or one that the disk does not give back."""
+        try:
+            return self.files.read(*place) or b""
+        except StoreError as error:
+            _log.warning("chunk-unreadable", id=place[0], error_code=error.code)
+            return b""
 
     async def _finish(self, row: Any) -> None:  # noqa: ANN401 - a row
         key, manifest = secrets_of(self.vault, row)
@@ -207,7 +223,7 @@ class Arrivals:
     def _digest(self, row: Any, key: bytes, manifest: Manifest) -> bytes:  # noqa: ANN401 - a row
         whole = hashlib.sha256()
         for index in range(manifest.chunks):
-            sealed = self.files.read(row.envelope_id, row.number, index) or b""
+            sealed = self._read(row.envelope_id, row.number, index)
             try:
                 whole.update(open_chunk(key, manifest, row.number, index, sealed))
             except EnvelopeError:

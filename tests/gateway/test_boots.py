@@ -147,12 +147,8 @@ async def test_what_a_worker_left_that_comes_no_more_is_voided_by_another(tmp_pa
             await send(hub, sg, range(1))
             killed.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
             await send(hub, sg, range(1, 2))
-        heard = clock.now().timestamp() - 2 * ABANDONED_AFTER_S
-        for name, at in (("gw-1", heard), ("gw-3", clock.now().timestamp())):
-            path = folder / f"{name}.json"
-            if name == "gw-3":
-                shutil.copy2(folder / "gw-1.json", path)
-            os.utime(path, (at, at))
+        for name in ("gw-3", "gw-4"):
+            shutil.copy2(folder / "gw-1.json", folder / f"{name}.json")
         steady = Steady()
         two = replace(other, gateway="gw-2")
         boots = Boots(folder / "gw-2.json", own, two, AuditTrail(own), steady)
@@ -162,11 +158,14 @@ async def test_what_a_worker_left_that_comes_no_more_is_voided_by_another(tmp_pa
         for _ in range(2):
             steady.now_s += GIVES_UP_AFTER_S - 1
             await boots._tick()
+            os.utime(folder / "gw-3.json")  # as at each tick of a worker that lives
+        long_ago = clock.now().timestamp() - 2 * ABANDONED_AFTER_S
+        os.utime(folder / "gw-4.json", (long_ago, long_ago))  # one too, after a jump of the clock
         await boots._settle_abandoned()
         (voided,) = [said for said in await statements(own) if said.kind is LeafKind.VOID]
         assert (voided.gateway, voided.boot, voided.seq) == ("gw-1", killed.boot, 1)
         there = sorted(path.name for path in await asyncio.to_thread(lambda: [*folder.iterdir()]))
-        assert there == ["gw-2.json", "gw-3.json"]  # who was heard of a moment ago lives
+        assert there == ["gw-2.json", "gw-3.json", "gw-4.json"]  # who was heard of lately lives
 
 
 async def test_a_damaged_file_of_another_worker_ends_nobody(tmp_path: Path) -> None:
@@ -174,16 +173,14 @@ async def test_a_damaged_file_of_another_worker_ends_nobody(tmp_path: Path) -> N
     region = make_region(("SG", "MY"), now=clock.now())
     folder, steady = tmp_path / "runs", Steady()
     make_private_folder(folder)
-    heard = clock.now().timestamp() - 2 * ABANDONED_AFTER_S
     for name, raw in (("gw-1", b"{"), ("gw-3", b'{"runs": []}')):
-        path = folder / f"{name}.json"
-        write_private(path, raw)
-        os.utime(path, (heard, heard))
+        write_private(folder / f"{name}.json", raw)
     async with running_hub(region, tmp_path / "hub") as hub, hub.hub_link() as own:
         await own.wait_connected(BOUND_S)
         two = replace(decider_of(region), gateway="gw-2")
         boots = Boots(folder / "gw-2.json", own, two, AuditTrail(own), steady)
         await boots.begin()
+        await boots._settle_abandoned()
         for _ in range(2):
             steady.now_s += GIVES_UP_AFTER_S - 1
             await boots._tick()
@@ -201,7 +198,9 @@ async def test_a_damaged_file_of_another_worker_ends_nobody(tmp_path: Path) -> N
         ]
         assert (folder / "gw-1.json").read_bytes() == b"{"
         write_private(folder / "gw-1.json", b'{"runs": []}')  # put right by a person
-        os.utime(folder / "gw-1.json", (heard, heard))
+        await boots._settle_abandoned()
+        assert (folder / "gw-1.json").exists()
+        steady.now_s += ABANDONED_AFTER_S
         await boots._settle_abandoned()
         assert not (folder / "gw-1.json").exists()
 

@@ -559,7 +559,20 @@ async def test_a_hub_killed_half_way_and_a_line_that_broke_are_waited_for(
             assert await received(my, ident_of(last)) == content
 
 
-async def test_a_chunk_that_the_recipients_disk_changed_is_fetched_again(stage: Stage) -> None:
+def _changed(chunk: Path) -> None:
+    chunk.write_bytes(bytes(SEALED_CHUNK_BYTES))
+
+
+def _unreadable(chunk: Path) -> None:
+    """A folder at its place: reading fails, and by it nothing is learnt of what was there."""
+    chunk.unlink()
+    chunk.symlink_to(chunk.parent)
+
+
+@pytest.mark.parametrize("spoil", [_changed, _unreadable])
+async def test_a_chunk_that_the_recipients_disk_does_not_give_back_is_fetched_again(
+    stage: Stage, spoil: Callable[[Path], None]
+) -> None:
     content = a_file(6)
     sent = await stage.sent(content)
     now = Clock()
@@ -567,12 +580,39 @@ async def test_a_chunk_that_the_recipients_disk_changed_is_fetched_again(stage: 
         await mailed(my, ident_of(sent))
         await my.arrivals.fetch_due()
         (path,) = (stage.folder / "MY-attachments").rglob("0-00000")
-        path.write_bytes(bytes(SEALED_CHUNK_BYTES))
+        spoil(path)
         shown = await fetched(my, ident_of(sent))
         assert (shown.state, shown.code) == (ArrivalState.ARRIVING, "bad-chunk")
+        assert "attachment-bad-chunk" in {alarm.code for alarm in (await my.status()).alarms}
         now.ahead = timedelta(minutes=2)
         assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
         assert await received(my, ident_of(sent)) == content
+
+
+async def test_what_stands_unreadable_where_a_chunk_belongs_gives_way(stage: Stage) -> None:
+    content = a_file(6)
+    sent = await stage.sent(content)
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        await mailed(my, ident_of(sent))
+        await my.arrivals.fetch_due()
+        (path,) = (stage.folder / "MY-attachments").rglob("0-00000")
+        path.with_name("0-00005").symlink_to(path.parent)
+        assert (await fetched(my, ident_of(sent))).state is ArrivalState.COMPLETE
+        assert await received(my, ident_of(sent)) == content
+
+
+async def test_a_file_whose_chunks_the_disk_keeps_back_delays_no_other(stage: Stage) -> None:
+    stuck, content = await stage.sent(a_file(6)), a_file(6)
+    other = await stage.sent(content)
+    async with opened_node(stage.hub, "MY", stage.folder) as my:
+        await mailed(my, ident_of(stuck))
+        await mailed(my, ident_of(other))
+        shelf = stage.folder / "MY-attachments" / "in" / str(ident_of(stuck))
+        shelf.parent.mkdir(mode=0o700, parents=True)
+        shelf.symlink_to(shelf)  # a circle: listing it fails
+        assert (await fetched(my, ident_of(other))).state is ArrivalState.COMPLETE
+        assert await received(my, ident_of(other)) == content
+        assert "attachment-disk-failed" in {alarm.code for alarm in (await my.status()).alarms}
 
 
 # --- whose turn it is ---
