@@ -47,7 +47,11 @@ ALERTS := $(if $(filter 1,$(FULL)),10000,600)
 KILLS  := $(if $(filter 1,$(FULL)),200,30)
 SERVERS ?= 1
 
+# Has a wheel for some systems only.
+ATHERIS := $(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements-fuzz.lock
+
 soak: setup  ## Run the long tests in full: 10,000 alerts past an offline member, a file of 1 GiB, 100 histories
+	@$(ATHERIS) || echo "atheris has no wheel for this system: coverage guides no inputs"
 	KENTONG_SOAK_ALERTS=10000 KENTONG_SOAK_ROWS=2000 KENTONG_SOAK_MIB=1024 KENTONG_MODEL_EXAMPLES=100 KENTONG_FUZZ_SECONDS=900 $(BIN)/python -m pytest -m soak --ignore tests/chaos $(PYTEST_ARGS)
 
 chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run, SERVERS=3 is on a cluster, FULL=1 is the long one
@@ -58,8 +62,7 @@ chaos: setup  ## Kill, cut, stall and fill a region of six: SEED=n repeats a run
 	  $(BIN)/python -m pytest -q -s tests/chaos $(PYTEST_ARGS)
 
 fuzz: setup  ## Let coverage guide inputs into the wire formats (SECONDS=n, PARSERS="...")
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements-fuzz.lock \
-	  || { echo "atheris has no wheel for this system: fuzz on Linux x86_64 with CPython 3.11 to 3.13; tests/fuzz runs without it"; exit 2; }
+	@$(ATHERIS) || { echo "atheris has no wheel for this system: fuzz on Linux x86_64 with CPython 3.11 to 3.13; tests/fuzz runs without it"; exit 2; }
 	$(BIN)/python -m tests.fuzz.guided $(or $(SECONDS),300) $(PARSERS)
 
 schemas: setup  ## Regenerate schemas/json, docs/openapi.json and the text template

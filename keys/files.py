@@ -171,7 +171,7 @@ def give_name(whole: Path, path: Path) -> None:
             raise
     else:
         whole.unlink()
-    with suppress(OSError):  # of a folder that may be written and not read
+    with suppress(PermissionError):  # of a folder that may be written and not read
         sync_folder(path.absolute().parent)
 
 

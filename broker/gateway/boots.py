@@ -18,6 +18,8 @@ from broker import clock
 from broker.errors import BrokerError
 from broker.gateway import record
 from broker.gateway.decide import Decider
+from broker.log.erasure import is_erasure
+from broker.log.rebuilt import is_rebuilt
 from broker.logs import get_logger
 from broker.store.digested import read_digested, write_digested
 from broker.transport.link import Link
@@ -187,21 +189,30 @@ class Boots:
         return found
 
     async def _void(self, run: Run, gateway: str) -> int:
-        """Void every number of `gateway` between those that stand; return how many."""
+        """Void every number of `gateway` between those that stand; return how many.
+
+        None where a record was erased or lost since: it may have been of a number that is missed
+        here, and the log, which knows, gives back those that are free (`broker.ledger.holes`).
+        """
         stands: set[int] = set()
+        gone = False
         boot = int(run.boot, 16)
         for name, state in (await stream_states(self.link, "audit.>")).items():
             first = run.after.get(name, 0) + 1
             for start in range(first, state.last_seq + 1, READ_TOGETHER):
                 stop = min(start + READ_TOGETHER, state.last_seq + 1)
                 read = (self.link.get(name, seq) for seq in range(start, stop))
-                found = await asyncio.gather(*read)
+                there = [each.payload for each in await asyncio.gather(*read) if each is not None]
+                gone = gone or any(is_erasure(raw) or is_rebuilt(raw) for raw in there)
                 stands |= {
                     said.seq
-                    for said in (record.said_in(each.payload) for each in found if each is not None)
+                    for said in map(record.said_in, there)
                     if said is not None and (said.gateway, said.boot) == (gateway, boot)
                 }
         missing = sorted(set(range(run.low, max(stands, default=run.low))) - stands)
+        if gone and missing:
+            _log.warning("numbers-left-to-the-log", gateway=gateway, count=len(missing))
+            return 0
         for seq in missing:
             void = self.decider.void_of(boot, seq, now=clock.now(), gateway=gateway)
             await self.trail.stand(record.void(void.statement), void.to_bytes())

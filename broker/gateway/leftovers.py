@@ -24,6 +24,7 @@ from keys.errors import TokenError
 
 LOOK_S: Final = 5.0
 MOST: Final = 4096  # numbers left at one time; what is submitted then waits
+GONE: Final = "record-gone"
 SETTLED_AFTER_S: Final = 20.0  # servers that change their leader have kept or dropped it by then
 _log = get_logger()
 
@@ -113,14 +114,15 @@ class Leftovers:
     async def _settle(self, left: _Left) -> str:
         """Give the number back unless its leaf is there, or may be; return what became of it.
 
-        Where the record was erased or lost meanwhile it may have been this one: two leaves under a
-        number would be a fraud, and none is a gap that a person explains.
+        Where the record was erased or lost meanwhile it may have been this one, and two leaves
+        under a number would be a fraud. The log knows; it gives the number back once this worker
+        was started again (`broker.ledger.holes`).
         """
         found = await self.trail.standing(left.subject)
         if found is not None and record.said_in(found) == left.statement:
             return "stands"
         if found is not None and (is_erasure(found) or is_rebuilt(found)):
-            _log.warning("record-gone", seq=left.statement.seq)
+            _log.error(GONE, seq=left.statement.seq, alarm=GONE)
             return "gone"
         await self.give_back(left.statement)
         return "void"

@@ -135,6 +135,43 @@ async def test_only_a_parameter_that_is_a_list_may_be_given_twice(desks: Desks) 
     assert len(met) > len(REPEATED)
 
 
+WRONG = {
+    "/readyz?for": ("", "nobody", "ALL"),
+    "/v1/events?cursor": ("", "A", "-a", "a" * 33),
+    "/v1/events?since": ("", "-1", "1.5", "x", str(2**63)),
+    "/v1/inbox?since": ("", "-1", "1.5", "x", str(2**63)),
+    "/v1/inbox?limit": ("", "0", "501", "-1", "1.5", "x"),
+    "/v1/submissions?state": ("", "bogus", "SENT"),
+    "/v1/submissions?before": ("", "x", "1"),
+    "/v1/submissions?limit": ("", "0", "501", "-1", "1.5", "x"),
+}
+FREE = {"/v1/events?type", "/v1/inbox?type"}  # lists of texts, of which one may be unknown here
+
+
+@pytest.mark.parametrize("place", WRONG)
+async def test_a_value_in_the_query_that_is_none_of_its_kind_is_refused(
+    desks: Desks, place: str
+) -> None:
+    async with desks.http(await desks.token("all")) as desk:
+        for value in WRONG[place]:
+            answer = await desk.get(f"{place}={value}")
+            assert answer.is_client_error, (place, value, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_each_parameter_of_a_query_has_such_values(desks: Desks) -> None:
+    async with desks.http(await desks.token("all")) as desk:
+        described = (await desk.get("/openapi.json")).json()["paths"]
+    there = {
+        f"{path}?{each['name']}"
+        for path, methods in described.items()
+        for method in methods.values()
+        for each in method.get("parameters", ())
+        if each["in"] == "query"
+    }
+    assert there == WRONG.keys() | FREE
+
+
 async def test_a_token_for_one_type_sees_and_sends_that_one_alone(
     desks: Desks, stage: Stage
 ) -> None:

@@ -89,9 +89,14 @@ def test_only_what_those_tests_find_wrong_is_noted_and_not_that_they_were_late(
     assert re.search(r"AssertionError at .*test_it.py:\d+$", why)
 
 
-def test_each_test_is_run_by_one_of_the_three() -> None:
+def test_each_test_is_run_by_one_of_the_four() -> None:
     lines = RUN.read_text("utf-8").splitlines()
-    assert lines[-3:] == ["tested test", "tested slow", "tested test -n 0 -m soak"]
+    assert lines[-4:] == [
+        "tested test",
+        "tested slow",
+        "tested test -m soak --ignore tests/chaos",
+        "tested test -n 0 -m soak tests/chaos",
+    ]
     chosen = re.findall(r'-m "([^"]+)"', (DEPLOY.parent / "Makefile").read_text("utf-8"))
     assert chosen == ["not slow and not soak", "slow and not soak"]
 

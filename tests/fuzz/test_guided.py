@@ -2,16 +2,21 @@
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+HAS_WHEEL = (sys.platform, platform.machine()) == ("linux", "x86_64") and (
+    (3, 11) <= sys.version_info[:2] <= (3, 13)
+)
+IN_CI = bool(os.environ.get("CI"))  # noqa: TID251 - a test setting
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.skipif(
-        importlib.util.find_spec("atheris") is None,
+        importlib.util.find_spec("atheris") is None and not (IN_CI and HAS_WHEEL),
         reason="atheris is not installed: pip install -r requirements-fuzz.lock, for a wheel of it",
     ),
 ]

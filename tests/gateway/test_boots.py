@@ -20,12 +20,14 @@ from broker.gateway.directory import DirectoryInForce
 from broker.gateway.dispatch import Dispatcher
 from broker.gateway.record import AuditTrail, decided
 from broker.gateway.worker import Worker
+from broker.ledger.intake import Witnessed
 from broker.log.audited import parse_audited
 from broker.log.errors import LogError
 from broker.log.leaf import LeafKind, Statement, parse_signed
 from broker.transport.link import Link
 from broker.transport.streamstates import stream_states
 from keys.files import make_private_folder, write_private
+from keys.primitives.signing import SignKey
 from tests.support.envelopes import decide, make
 from tests.support.gateway import Source, nothing_to_try, receipt, running_gateway, submit
 from tests.support.hub import BOUND_S, RunningHub, running_hub
@@ -101,6 +103,36 @@ async def test_the_next_run_voids_what_the_last_one_left(tmp_path: Path) -> None
         async with running_gateway(hub, decider=decider_of(region), runs=runs):
             await send(hub, sg, range(5, 6))
         assert len(await statements(own)) == 7  # nothing is voided twice
+
+
+async def test_what_may_have_been_erased_since_is_left_to_the_log(tmp_path: Path) -> None:
+    """A number is missing, and so is a record: whether they belong together only the log knows."""
+    region = make_region(("SG", "MY"), now=clock.now())
+    first, second = decider_of(region), decider_of(region)
+    runs = tmp_path / "runs" / "gw-1.json"
+    async with (
+        running_hub(region, tmp_path / "hub") as hub,
+        hub.member_link("SG") as sg,
+        hub.hub_link() as own,
+    ):
+        for link in (sg, own):
+            await link.wait_connected(BOUND_S)
+        async with running_gateway(hub, decider=first, runs=runs):
+            await send(hub, sg, range(1))
+            first.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
+            await send(hub, sg, range(1, 2))
+        erasure = Witnessed(SignKey.generate()).state(
+            LeafKind.ERASURE, now=clock.now(), ref=bytes(32)
+        )
+        await AuditTrail(own).stand(f"audit.{clock.now().year}.erased", erasure.to_bytes())
+        boots = Boots(runs, own, second, AuditTrail(own))
+        await boots.begin()
+        (run,) = boots._earlier
+        with capture_logs() as said:
+            assert await boots._void(run, "gw-1") == 0
+        assert [line["count"] for line in said if line["event"] == "numbers-left-to-the-log"] == [1]
+        kinds = [each.kind for each in await statements(own)]
+        assert kinds == [LeafKind.DECISION, LeafKind.DECISION, LeafKind.ERASURE]
 
 
 def test_a_number_settles_in_any_order() -> None:

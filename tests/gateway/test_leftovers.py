@@ -133,7 +133,7 @@ async def test_a_record_that_stands_after_all_is_not_voided(tmp_path: Path) -> N
         assert stage.worker.decider.settled_below == 1
 
 
-async def test_a_number_whose_record_may_have_been_erased_is_left_to_a_person(
+async def test_a_number_whose_record_may_have_been_erased_is_left_to_the_log(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as stage:
@@ -145,7 +145,7 @@ async def test_a_number_whose_record_may_have_been_erased_is_left_to_a_person(
         with capture_logs() as logs:
             for _ in range(3):
                 assert [kind for kind, _ in await stage.later()] == [LeafKind.ERASURE]
-        assert [line["seq"] for line in logs if line["event"] == "record-gone"] == [0]
+        assert [line["seq"] for line in logs if line.get("alarm") == "record-gone"] == [0]
         # Else the next run would void it, and whatever was erased since.
         assert stage.worker.decider.settled_below == 1
 
