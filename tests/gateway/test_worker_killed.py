@@ -19,7 +19,7 @@ from broker import clock
 from broker.envelope.decision import encode_delivery, verify_decision
 from broker.envelope.submitted import deliver, parse_submitted
 from broker.gateway import record
-from broker.gateway.boots import ABANDONED_AFTER_S, GIVES_UP_AFTER_S, Boots
+from broker.gateway.boots import GIVES_UP_AFTER_S, Boots
 from broker.gateway.decide import Decider
 from broker.gateway.directory import DirectoryInForce
 from broker.gateway.notices import parse_sealed_notice
@@ -277,13 +277,11 @@ async def check_numbers(stage: Stage, wanted: dict[LeafKind, int]) -> None:
     decided = Counter(each.kind for each in said if each.kind is not LeafKind.VOID)
     assert decided == wanted
     assert holes(said)  # of workers that were killed with a number in their hand
-    heard = clock.now().timestamp() - 2 * ABANDONED_AFTER_S
-    for path in await asyncio.to_thread(lambda: [*stage.runs.iterdir()]):
-        os.utime(path, (heard, heard))
     steady, decider = Steady(), stage.decider("gw-after")
     trail = record.AuditTrail(stage.own)
     boots = Boots(stage.runs / "gw-after.json", stage.own, decider, trail, steady)
     await boots.begin()
+    await boots._settle_abandoned()
     for _ in range(2):
         steady.now_s += GIVES_UP_AFTER_S - 1
         await boots._tick()
