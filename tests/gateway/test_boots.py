@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +40,21 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
 
 def decider_of(region: TestRegion) -> Decider:
     return Decider("gw-1", region.gateway_kid, region.gateway_sign_key, region.record_keys)
+
+
+@asynccontextmanager
+async def hub_and_links(
+    region: TestRegion, folder: Path
+) -> AsyncIterator[tuple[RunningHub, Link, Link]]:
+    """A hub, a link of one that sends, and one of the hub's own."""
+    async with (
+        running_hub(region, folder / "hub") as hub,
+        hub.member_link("SG") as sg,
+        hub.hub_link() as own,
+    ):
+        for link in (sg, own):
+            await link.wait_connected(BOUND_S)
+        yield hub, sg, own
 
 
 async def statements(link: Link) -> list[Statement]:
@@ -75,13 +92,7 @@ async def test_the_next_run_voids_what_the_last_one_left(tmp_path: Path) -> None
     region = make_region(("SG", "MY"), now=clock.now())
     first, second = decider_of(region), decider_of(region)
     runs = tmp_path / "runs" / "gw-1.json"
-    async with (
-        running_hub(region, tmp_path / "hub") as hub,
-        hub.member_link("SG") as sg,
-        hub.hub_link() as own,
-    ):
-        for link in (sg, own):
-            await link.wait_connected(BOUND_S)
+    async with hub_and_links(region, tmp_path) as (hub, sg, own):
         async with running_gateway(hub, decider=first, runs=runs):
             await send(hub, sg, range(2))
             first.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
@@ -110,13 +121,7 @@ async def test_what_may_have_been_erased_since_is_left_to_the_log(tmp_path: Path
     region = make_region(("SG", "MY"), now=clock.now())
     first, second = decider_of(region), decider_of(region)
     runs = tmp_path / "runs" / "gw-1.json"
-    async with (
-        running_hub(region, tmp_path / "hub") as hub,
-        hub.member_link("SG") as sg,
-        hub.hub_link() as own,
-    ):
-        for link in (sg, own):
-            await link.wait_connected(BOUND_S)
+    async with hub_and_links(region, tmp_path) as (hub, sg, own):
         async with running_gateway(hub, decider=first, runs=runs):
             await send(hub, sg, range(1))
             first.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
@@ -168,13 +173,7 @@ async def test_what_a_worker_left_that_comes_no_more_is_voided_by_another(tmp_pa
     region = make_region(("SG", "MY"), now=clock.now())
     killed, other = decider_of(region), decider_of(region)
     folder = tmp_path / "runs"
-    async with (
-        running_hub(region, tmp_path / "hub") as hub,
-        hub.member_link("SG") as sg,
-        hub.hub_link() as own,
-    ):
-        for link in (sg, own):
-            await link.wait_connected(BOUND_S)
+    async with hub_and_links(region, tmp_path) as (hub, sg, own):
         async with running_gateway(hub, decider=killed, runs=folder / "gw-1.json"):
             await send(hub, sg, range(1))
             killed.audited(decide(region, make(region, ("MY",), tail=99).sealed.raw))
